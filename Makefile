@@ -1,0 +1,55 @@
+# PGXS build of the extension. `make`, `make install`, `make installcheck`, `make dist`.
+
+EXTENSION = session_files
+EXTVERSION = 1.0
+
+MODULE_big = session_files
+OBJS = \
+	src/answer.o \
+	src/catalog.o \
+	src/counts.o \
+	src/listing.o \
+	src/name_key.o \
+	src/order.o \
+	src/percent.o \
+	src/request.o \
+	src/response.o \
+	src/route.o \
+	src/scan.o \
+	src/session_files.o \
+	src/uuid7.o
+
+# The install script, part by part, in the order in which the parts need each other.
+SQL_PARTS = \
+	sql/parts/00_requirements.sql \
+	sql/parts/10_types.sql \
+	sql/parts/20_keys.sql \
+	sql/parts/30_tables.sql \
+	sql/parts/40_counts.sql \
+	sql/parts/50_listing.sql \
+	sql/parts/60_ingestion.sql \
+	sql/parts/90_privileges.sql
+SQL_SCRIPT = sql/$(EXTENSION)--$(EXTVERSION).sql
+
+DATA_built = $(SQL_SCRIPT)
+EXTRA_CLEAN = $(SQL_SCRIPT) results output_iso log tmp_check
+
+REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test
+ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --outputdir=.
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+override CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+
+$(SQL_SCRIPT): $(SQL_PARTS)
+	cat $(SQL_PARTS) > $@
+
+$(OBJS): $(wildcard src/*.h)
+
+.PHONY: dist
+dist:
+	git archive --format zip --prefix=$(EXTENSION)-$(EXTVERSION).0/ -o $(EXTENSION)-$(EXTVERSION).0.zip HEAD

@@ -1,0 +1,70 @@
+CREATE TABLE session_files.workspaces (
+	name text COLLATE "C" PRIMARY KEY,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	CONSTRAINT workspaces_name_length CHECK (char_length(name) BETWEEN 1 AND 600)
+);
+COMMENT ON TABLE session_files.workspaces IS 'What upload sessions belong to.';
+
+CREATE TABLE session_files.upload_sessions (
+	session_id uuid PRIMARY KEY DEFAULT session_files.uuid7(),
+	workspace_name text COLLATE "C" NOT NULL REFERENCES session_files.workspaces (name) ON UPDATE CASCADE,
+	status session_files.session_status NOT NULL DEFAULT 'OPEN',
+	write_mode session_files.write_mode NOT NULL DEFAULT 'KEEP',
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	expires_at timestamptz NOT NULL DEFAULT pg_catalog.now() + interval '24 hours',
+	-- The header Session-Expires-At has four digits for the year.
+	CONSTRAINT upload_sessions_expires_at CHECK (expires_at > created_at AND expires_at < '9999-12-31 00:00:00+00')
+);
+COMMENT ON TABLE session_files.upload_sessions IS 'Upload sessions: who may add files, how, and until when.';
+
+-- The foreign key asks for it when a workspace is renamed or deleted.
+CREATE INDEX upload_sessions_workspace_idx ON session_files.upload_sessions (workspace_name, session_id);
+
+-- The first five columns are known to the C code by their position (src/catalog.h).
+CREATE TABLE session_files.files (
+	session_id uuid NOT NULL REFERENCES session_files.upload_sessions (session_id) ON DELETE CASCADE,
+	file_ingestion_id uuid NOT NULL DEFAULT session_files.uuid7(),
+	ingestion_status session_files.ingestion_status NOT NULL DEFAULT 'PENDING',
+	ingestion_status_reason session_files.ingestion_status_reason,
+	name text COLLATE "C" NOT NULL,
+	-- Listings by created_at; cursors; status transitions.
+	CONSTRAINT files_pkey PRIMARY KEY (session_id, file_ingestion_id),
+	CONSTRAINT files_id_is_uuid7 CHECK ((get_byte(uuid_send(file_ingestion_id), 6) >> 4) = 7),
+	CONSTRAINT files_reason_when_failed CHECK ((ingestion_status = 'FAILED') = (ingestion_status_reason IS NOT NULL)),
+	CONSTRAINT files_name_not_empty CHECK (name <> ''),
+	CONSTRAINT files_long_name_failed CHECK (
+		char_length(name) <= 800
+		OR ingestion_status_reason IS NOT DISTINCT FROM 'FILE NAME TOO LONG. MAX LENGTH IS 800')
+);
+COMMENT ON TABLE session_files.files IS 'The files of upload sessions. The time of creation is in file_ingestion_id: session_files.uuid7_time().';
+
+-- Listings by ingestion_status; by created_at with a filter; the files without a reason, by ingestion_status_reason.
+CREATE INDEX files_status_idx ON session_files.files (session_id, ingestion_status, file_ingestion_id);
+-- Listings by ingestion_status_reason: the files that have one.
+CREATE INDEX files_reason_idx ON session_files.files (session_id, ingestion_status_reason, file_ingestion_id)
+	WHERE ingestion_status_reason IS NOT NULL;
+-- Names are unique in a session; listings by name.
+CREATE UNIQUE INDEX files_name_idx ON session_files.files (session_id, session_files.name_key(name));
+-- Listings by name with a filter.
+CREATE INDEX files_status_name_idx ON session_files.files (session_id, ingestion_status, session_files.name_key(name));
+
+-- A name that is too long is a fact to report, not an error: the file is recorded as FAILED.
+CREATE FUNCTION session_files.fail_long_name() RETURNS trigger
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	NEW.ingestion_status := 'FAILED';
+	NEW.ingestion_status_reason := 'FILE NAME TOO LONG. MAX LENGTH IS 800';
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION session_files.fail_long_name() IS 'Trigger on files: records a file whose name is over 800 characters as FAILED.';
+
+CREATE TRIGGER fail_long_name BEFORE INSERT ON session_files.files
+	FOR EACH ROW WHEN (char_length(NEW.name) > 800)
+	EXECUTE FUNCTION session_files.fail_long_name();
+
+SELECT pg_catalog.pg_extension_config_dump('session_files.workspaces', '');
+SELECT pg_catalog.pg_extension_config_dump('session_files.upload_sessions', '');
+SELECT pg_catalog.pg_extension_config_dump('session_files.files', '');

@@ -1,0 +1,39 @@
+-- Several rows per session, so that no writer waits for another: a writer takes one that is not
+-- locked or adds one, a reader sums them up (src/counts.c). Not dumped: restoring the files counts
+-- them anew. The columns are known to the C code by their position (src/catalog.h).
+CREATE TABLE session_files.file_counts (
+	session_id uuid NOT NULL,
+	slot bigint NOT NULL,
+	failed bigint NOT NULL,
+	finished bigint NOT NULL,
+	pending bigint NOT NULL,
+	CONSTRAINT file_counts_pkey PRIMARY KEY (session_id, slot)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE session_files.file_counts IS
+	'How many files a session has of each status: the sum over its slots. Kept by triggers on files, in the transaction that changes the files.';
+
+CREATE FUNCTION session_files.count_changes() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_count_changes';
+COMMENT ON FUNCTION session_files.count_changes() IS 'Trigger on files: adds what a statement changed to file_counts.';
+
+CREATE FUNCTION session_files.forget_counts() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_forget_counts';
+COMMENT ON FUNCTION session_files.forget_counts() IS
+	'Trigger: removes the counts of the sessions that a statement deleted, or all of them when files is truncated.';
+
+CREATE TRIGGER count_inserts AFTER INSERT ON session_files.files
+	REFERENCING NEW TABLE AS added
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.count_changes();
+CREATE TRIGGER count_updates AFTER UPDATE ON session_files.files
+	REFERENCING OLD TABLE AS removed NEW TABLE AS added
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.count_changes();
+CREATE TRIGGER count_deletes AFTER DELETE ON session_files.files
+	REFERENCING OLD TABLE AS removed
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.count_changes();
+CREATE TRIGGER forget_counts AFTER TRUNCATE ON session_files.files
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.forget_counts();
+CREATE TRIGGER forget_counts AFTER DELETE ON session_files.upload_sessions
+	REFERENCING OLD TABLE AS removed
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.forget_counts();

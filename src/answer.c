@@ -1,0 +1,76 @@
+/*
+ * answer.c
+ *		A listing from the caller's text to status and body: what both desks share.
+ *
+ * The order of the checks is that of the contract.
+ */
+#include "compat.h"
+
+#include "answer.h"
+
+#include "listing.h"
+#include "response.h"
+
+/* Some bytes more than an entry with a name of middling length takes. */
+#define ENTRY_SIZE 256
+
+static void
+answer_errors(const RequestErrors *errors, Answer *answer)
+{
+	answer->status = HTTP_UNPROCESSABLE;
+	response_errors(&answer->body, errors);
+}
+
+static void
+answer_cursors(const RequestText *text, const ListPage *page, Answer *answer)
+{
+	RequestErrors errors = {0};
+
+	if (page->unknown_before)
+		request_refuse_cursor(text, PARAM_BEFORE, &errors);
+	if (page->unknown_after)
+		request_refuse_cursor(text, PARAM_AFTER, &errors);
+	answer_errors(&errors, answer);
+}
+
+static void
+answer_page(const ListPage *page, Answer *answer)
+{
+	answer->status = HTTP_OK;
+	answer->session_expires_at = page->expires_at;
+	enlargeStringInfo(&answer->body, page->count * ENTRY_SIZE);
+	response_page(&answer->body, page);
+}
+
+void
+answer_listing(Span workspace_name, const RequestText *text, Answer *answer)
+{
+	ListRequest request;
+	RequestErrors errors;
+	ListPage		page;
+
+	initStringInfo(&answer->body);
+	request_check(text, &request, &errors);
+	if (errors.count > 0)
+	{
+		answer_errors(&errors, answer);
+		return;
+	}
+	switch (listing_read(workspace_name, &request, &page))
+	{
+		case LISTING_DONE:
+			answer_page(&page, answer);
+			break;
+		case LISTING_NO_CURSOR:
+			answer_cursors(text, &page, answer);
+			break;
+		case LISTING_NO_SESSION:
+			answer->status = HTTP_NOT_FOUND;
+			response_no_session(&answer->body, &request.session_id);
+			break;
+		case LISTING_FORBIDDEN:
+			answer->status = HTTP_FORBIDDEN;
+			response_detail(&answer->body, "Forbidden");
+			break;
+	}
+}

@@ -1,0 +1,30 @@
+/*
+ * answer.h
+ *		A listing from the caller's text to status and body: what both desks share.
+ */
+#ifndef SESSION_FILES_ANSWER_H
+#define SESSION_FILES_ANSWER_H
+
+#include "compat.h"
+
+#include "datatype/timestamp.h"
+#include "lib/stringinfo.h"
+#include "request.h"
+
+#define HTTP_OK 200
+#define HTTP_FORBIDDEN 403
+#define HTTP_NOT_FOUND 404
+#define HTTP_METHOD_NOT_ALLOWED 405
+#define HTTP_UNPROCESSABLE 422
+
+typedef struct Answer
+{
+	int			status;			/* one of HTTP_* */
+	StringInfoData body;
+	TimestampTz session_expires_at; /* with HTTP_OK */
+} Answer;
+
+/* Checks, lists and renders, under the active snapshot. */
+extern void answer_listing(Span workspace_name, const RequestText *text, Answer *answer);
+
+#endif

@@ -1,0 +1,188 @@
+/*
+ * catalog.c
+ *		OIDs of the extension's own relations and enum labels, kept for the backend's life.
+ *
+ * A listing costs some 10 us, and looking up twenty names would be a fifth of it. The cache is
+ * published only when all of it is resolved, never holds a miss, and is dropped whenever the
+ * catalogs say that one of the relations, or any type, schema or enum label, has changed. It opens
+ * no relation.
+ */
+#include "compat.h"
+
+#include "catalog.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_type.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#define SCHEMA_NAME "session_files"
+
+const char *const status_labels[STATUS_COUNT] = {"FAILED", "FINISHED", "PENDING"};
+
+const char *const reason_labels[REASON_COUNT] = {
+	"EMPTY_FILE",
+	"FAILED_TO_PARSE_META",
+	"FILE NAME TOO LONG. MAX LENGTH IS 800",
+	"FILE_ALREADY_EXISTS",
+	"FILE_NOT_FOUND",
+	"INGESTING_FILE_FAILED",
+	"SLOWDOWN",
+	"UNKNOWN_ERROR"
+};
+
+/* Relations by name, with where their OIDs go. */
+static const struct
+{
+	const char *name;
+	size_t		offset;
+}			relations[] = {
+	{"upload_sessions", offsetof(Catalog, upload_sessions)},
+	{"upload_sessions_pkey", offsetof(Catalog, upload_sessions_pkey)},
+	{"files", offsetof(Catalog, files)},
+	{"files_pkey", offsetof(Catalog, files_pkey)},
+	{"files_status_idx", offsetof(Catalog, files_status_idx)},
+	{"files_reason_idx", offsetof(Catalog, files_reason_idx)},
+	{"files_name_idx", offsetof(Catalog, files_name_idx)},
+	{"files_status_name_idx", offsetof(Catalog, files_status_name_idx)},
+	{"file_counts", offsetof(Catalog, file_counts)},
+	{"file_counts_pkey", offsetof(Catalog, file_counts_pkey)},
+};
+
+#define RELATION_OID(catalog, i) (*(Oid *) ((char *) (catalog) + relations[i].offset))
+
+static Catalog cache;
+static bool cache_valid = false;
+
+/* Counts what the catalogs report, to notice a report that comes while names are resolved. */
+static uint64 invalidations = 0;
+
+static void
+forget(void)
+{
+	cache_valid = false;
+	invalidations++;
+}
+
+static void
+on_relation_change(Datum arg, Oid relid)
+{
+	if (!cache_valid || !OidIsValid(relid))
+	{
+		forget();
+		return;
+	}
+	for (int i = 0; i < lengthof(relations); i++)
+	{
+		if (RELATION_OID(&cache, i) == relid)
+		{
+			forget();
+			return;
+		}
+	}
+}
+
+static void
+on_syscache_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	forget();
+}
+
+void
+catalog_init(void)
+{
+	CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, on_syscache_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, on_syscache_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(ENUMOID, on_syscache_change, (Datum) 0);
+}
+
+/* Raises the one error for everything of ours that has no OID. */
+static void
+report_missing(const char *kind, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("%s \"%s.%s\" of the extension session_files does not exist", kind, SCHEMA_NAME, name),
+			 errhint("Undo what was renamed or dropped, or create the extension anew.")));
+}
+
+static void
+resolve_labels(Oid schema, const char *type_name, const char *const *labels, int count, Oid *oids)
+{
+	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+									   PointerGetDatum(type_name), ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(type))
+		report_missing("type", type_name);
+	for (int i = 0; i < count; i++)
+	{
+		oids[i] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
+								  ObjectIdGetDatum(type), CStringGetDatum(labels[i]));
+		if (!OidIsValid(oids[i]))
+			report_missing("enum label", labels[i]);
+	}
+}
+
+static void
+resolve(Catalog *catalog)
+{
+	Oid			schema = get_namespace_oid(SCHEMA_NAME, true);
+
+	for (int i = 0; i < lengthof(relations); i++)
+	{
+		Oid			oid = OidIsValid(schema) ? get_relname_relid(relations[i].name, schema) : InvalidOid;
+
+		if (!OidIsValid(oid))
+			report_missing("relation", relations[i].name);
+		RELATION_OID(catalog, i) = oid;
+	}
+	resolve_labels(schema, "ingestion_status", status_labels, STATUS_COUNT, catalog->statuses);
+	resolve_labels(schema, "ingestion_status_reason", reason_labels, REASON_COUNT, catalog->reasons);
+}
+
+const Catalog *
+catalog_get(void)
+{
+	/* With debug_discard_caches the reports never end, hence the limit. */
+	for (int attempt = 0; !cache_valid && attempt < CATALOG_ATTEMPTS; attempt++)
+	{
+		uint64		before = invalidations;
+		Catalog		fresh;
+
+		resolve(&fresh);
+		cache = fresh;
+		cache_valid = (before == invalidations);
+	}
+	return &cache;
+}
+
+bool
+catalog_is_current(void)
+{
+	return cache_valid;
+}
+
+int
+catalog_status(const Catalog *catalog, Oid label)
+{
+	for (int i = 0; i < STATUS_COUNT; i++)
+	{
+		if (catalog->statuses[i] == label)
+			return i;
+	}
+	elog(ERROR, "unknown label %u of type ingestion_status", label);
+}
+
+int
+catalog_reason(const Catalog *catalog, Oid label)
+{
+	for (int i = 0; i < REASON_COUNT; i++)
+	{
+		if (catalog->reasons[i] == label)
+			return i;
+	}
+	elog(ERROR, "unknown label %u of type ingestion_status_reason", label);
+}

@@ -1,0 +1,72 @@
+/*
+ * catalog.h
+ *		OIDs of the extension's own relations and enum labels, and the columns of its tables.
+ */
+#ifndef SESSION_FILES_CATALOG_H
+#define SESSION_FILES_CATALOG_H
+
+#include "compat.h"
+
+/* Ingestion statuses in the order of their labels, which is the order of the enum. */
+typedef enum IngestionStatus
+{
+	STATUS_FAILED,
+	STATUS_FINISHED,
+	STATUS_PENDING
+} IngestionStatus;
+
+#define STATUS_COUNT 3
+#define REASON_COUNT 8
+
+/* How often to start anew when the catalogs change at the very moment they are read. */
+#define CATALOG_ATTEMPTS 10
+
+/* Stands for "no filter" and "no reason". */
+#define STATUS_ANY (-1)
+#define REASON_NONE (-1)
+
+extern const char *const status_labels[STATUS_COUNT];
+extern const char *const reason_labels[REASON_COUNT];
+
+/* Columns by position, as sql/parts creates them. */
+#define Anum_upload_sessions_session_id 1
+#define Anum_upload_sessions_workspace_name 2
+#define Anum_upload_sessions_expires_at 6
+
+#define Anum_files_session_id 1
+#define Anum_files_file_ingestion_id 2
+#define Anum_files_ingestion_status 3
+#define Anum_files_ingestion_status_reason 4
+#define Anum_files_name 5
+
+#define Anum_file_counts_first_status 3 /* failed, finished, pending */
+
+typedef struct Catalog
+{
+	Oid			upload_sessions;
+	Oid			upload_sessions_pkey;
+	Oid			files;
+	Oid			files_pkey;
+	Oid			files_status_idx;
+	Oid			files_reason_idx;
+	Oid			files_name_idx;
+	Oid			files_status_name_idx;
+	Oid			file_counts;
+	Oid			file_counts_pkey;
+	Oid			statuses[STATUS_COUNT];
+	Oid			reasons[REASON_COUNT];
+} Catalog;
+
+/* Watches for changes of the catalogs; to be called once, when the library is loaded. */
+extern void catalog_init(void);
+
+/* Returns the OIDs; valid until the next lock is taken. Raises 42704 when the extension is not there. */
+extern const Catalog *catalog_get(void);
+
+/* Tells whether what catalog_get returned last still holds. */
+extern bool catalog_is_current(void);
+
+extern int	catalog_status(const Catalog *catalog, Oid label);
+extern int	catalog_reason(const Catalog *catalog, Oid label);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * counts.h
+ *		How many files a session has of each status.
+ */
+#ifndef SESSION_FILES_COUNTS_H
+#define SESSION_FILES_COUNTS_H
+
+#include "compat.h"
+
+#include "catalog.h"
+#include "utils/relcache.h"
+#include "utils/uuid.h"
+
+typedef struct Counts
+{
+	int64		by_status[STATUS_COUNT];
+	int			slots;			/* rows that were summed up */
+} Counts;
+
+/* Sums up a session's counts as the active snapshot sees them; file_counts is open. */
+extern void counts_read(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id, Counts *counts);
+
+#endif

@@ -1,0 +1,272 @@
+/*
+ * listing.c
+ *		A page of a session's files, and their total, from one snapshot.
+ *
+ * Opens the tables, finds the session and the cursors' files, reads the counts, and walks the
+ * order from the cursor, the start or, for a late page, the end. As it reads past the planner, it
+ * checks itself that the caller may read the tables.
+ */
+#include "compat.h"
+
+#include "listing.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/timestamp.h"
+
+#include "counts.h"
+#include "scan.h"
+
+typedef struct Tables
+{
+	Catalog		catalog;
+	Relation	upload_sessions;
+	Relation	files;
+	Relation	file_counts;
+} Tables;
+
+static void
+close_table(Relation *table)
+{
+	/* The lock stays until the transaction ends, as for any query. */
+	if (*table != NULL)
+		relation_close(*table, NoLock);
+	*table = NULL;
+}
+
+static void
+close_tables(Tables *tables)
+{
+	close_table(&tables->file_counts);
+	close_table(&tables->files);
+	close_table(&tables->upload_sessions);
+}
+
+/* Opens the tables; starts anew when the extension is dropped and created in between. */
+static void
+open_tables(Tables *tables)
+{
+	for (int attempt = 0; attempt < CATALOG_ATTEMPTS; attempt++)
+	{
+		tables->catalog = *catalog_get();
+		tables->upload_sessions = try_relation_open(tables->catalog.upload_sessions, AccessShareLock);
+		tables->files = try_relation_open(tables->catalog.files, AccessShareLock);
+		tables->file_counts = try_relation_open(tables->catalog.file_counts, AccessShareLock);
+		if (tables->upload_sessions && tables->files && tables->file_counts &&
+			(catalog_is_current() || attempt == CATALOG_ATTEMPTS - 1))
+			return;
+		close_tables(tables);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("the tables of the extension session_files keep changing")));
+}
+
+/*
+ * Tells whether the current user may read a table. Policies of row level security cannot be applied
+ * here, so a table that has some for this user is refused.
+ */
+static bool
+may_read(Relation table)
+{
+	Oid			oid = RelationGetRelid(table);
+
+	return pg_class_aclcheck(oid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		!(table->rd_rel->relrowsecurity && check_enable_rls(oid, InvalidOid, true) == RLS_ENABLED);
+}
+
+/* Finds the session in the workspace and when it expires. */
+static bool
+find_session(Tables *tables, Span workspace_name, const pg_uuid_t *session_id, TimestampTz *expires_at)
+{
+	KeyScan		scan;
+	bool		found;
+
+	scan_init(&scan, tables->upload_sessions, tables->catalog.upload_sessions_pkey);
+	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
+	scan_begin(&scan, false);
+	found = scan_next(&scan, ForwardScanDirection, true);
+	if (found)
+	{
+		text	   *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
+
+		found = VARSIZE_ANY_EXHDR(name) == workspace_name.len &&
+			memcmp(VARDATA_ANY(name), workspace_name.bytes, workspace_name.len) == 0;
+		*expires_at = DatumGetTimestampTz(scan_value(&scan, Anum_upload_sessions_expires_at));
+	}
+	scan_end(&scan);
+	return found;
+}
+
+/* Finds a file of the session. */
+static bool
+find_file(Tables *tables, const pg_uuid_t *session_id, const pg_uuid_t *id, FileEntry *entry)
+{
+	KeyScan		scan;
+	bool		found;
+
+	scan_init(&scan, tables->files, tables->catalog.files_pkey);
+	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
+	scan_key_equal(&scan, 2, F_UUID_EQ, UUIDPGetDatum(id));
+	scan_begin(&scan, false);
+	found = scan_next(&scan, ForwardScanDirection, true);
+	if (found)
+		order_read_row(&tables->catalog, scan.slot, entry);
+	scan_end(&scan);
+	return found;
+}
+
+static int64
+read_total(Tables *tables, const ListRequest *request)
+{
+	Counts		counts;
+	int64		total = 0;
+
+	counts_read(&tables->catalog, tables->file_counts, &request->session_id, &counts);
+	for (int status = 0; status < STATUS_COUNT; status++)
+	{
+		if (request->status == STATUS_ANY || request->status == status)
+			total += counts.by_status[status];
+	}
+	return total;
+}
+
+static void
+reverse(FileEntry *entries, int count)
+{
+	for (int i = 0, j = count - 1; i < j; i++, j--)
+	{
+		FileEntry	swap = entries[i];
+
+		entries[i] = entries[j];
+		entries[j] = swap;
+	}
+}
+
+/* How to get to a page and what to take. */
+typedef struct Walk
+{
+	bool		backward;		/* against the requested order; the entries are turned round afterwards */
+	int64		skip;
+	int			take;
+} Walk;
+
+/* Walks the order and fills the page; has_more is whether an entry follows on the way. */
+static void
+walk_page(Tables *tables, const ListRequest *request, const FileEntry *before, const FileEntry *after,
+		  const Walk *walk, ListPage *page)
+{
+	OrderRequest order_request = {
+		.catalog = &tables->catalog,
+		.files = tables->files,
+		.session_id = &request->session_id,
+		.field = request->field,
+		.status = request->status,
+		.ascending = (request->descending == walk->backward),
+		.lower = request->descending ? before : after,
+		.upper = request->descending ? after : before,
+		.skips = walk->skip > 0
+	};
+	Order	   *order = order_open(&order_request);
+	FileEntry	beyond;
+	bool		more = true;
+
+	for (int64 skipped = 0; more && skipped < walk->skip; skipped++)
+		more = order_skip(order);
+	while (more && page->count < walk->take)
+	{
+		more = order_next(order, &page->entries[page->count]);
+		page->count += more;
+	}
+	page->has_more = more && order_next(order, &beyond);
+	order_close(order);
+	if (walk->backward)
+		reverse(page->entries, page->count);
+}
+
+/* Reads the page that the cursors ask for. */
+static void
+read_page_at_cursor(Tables *tables, const ListRequest *request,
+					const FileEntry *before, const FileEntry *after, ListPage *page)
+{
+	Walk		walk = {.backward = (after == NULL), .take = request->limit};
+
+	walk_page(tables, request, before, after, &walk, page);
+}
+
+/* Reads a page by its number, from the end that is nearer. */
+static void
+read_numbered_page(Tables *tables, const ListRequest *request, ListPage *page)
+{
+	Walk		walk = {.take = request->limit};
+	int64		left;
+
+	if (request->limit > 0)
+	{
+		if (request->page_number - 1 > page->total / request->limit)
+			return;
+		walk.skip = (request->page_number - 1) * request->limit;
+	}
+	left = page->total - walk.skip;
+	if (walk.skip > 0 && left <= 0)
+		return;
+	if (left < walk.skip)
+	{
+		walk.backward = true;
+		walk.take = (int) Min(request->limit, left);
+		walk.skip = left - walk.take;
+		walk_page(tables, request, NULL, NULL, &walk, page);
+		page->has_more = left > walk.take;
+	}
+	else
+		walk_page(tables, request, NULL, NULL, &walk, page);
+}
+
+/* Reads what is asked for of a session that is there. */
+static ListingOutcome
+read_session(Tables *tables, const ListRequest *request, ListPage *page)
+{
+	FileEntry	before;
+	FileEntry	after;
+
+	page->unknown_before = request->has_before &&
+		!find_file(tables, &request->session_id, &request->before, &before);
+	page->unknown_after = request->has_after &&
+		!find_file(tables, &request->session_id, &request->after, &after);
+	if (page->unknown_before || page->unknown_after)
+		return LISTING_NO_CURSOR;
+
+	page->count = 0;
+	page->has_more = false;
+	page->total = read_total(tables, request);
+	if (request->has_before || request->has_after)
+		read_page_at_cursor(tables, request, request->has_before ? &before : NULL,
+							request->has_after ? &after : NULL, page);
+	else
+		read_numbered_page(tables, request, page);
+	return LISTING_DONE;
+}
+
+ListingOutcome
+listing_read(Span workspace_name, const ListRequest *request, ListPage *page)
+{
+	Tables		tables;
+	ListingOutcome outcome;
+
+	open_tables(&tables);
+	if (!may_read(tables.upload_sessions) || !may_read(tables.files))
+		outcome = LISTING_FORBIDDEN;
+	else if (!find_session(&tables, workspace_name, &request->session_id, &page->expires_at))
+		outcome = LISTING_NO_SESSION;
+	else
+		outcome = read_session(&tables, request, page);
+	close_tables(&tables);
+	return outcome;
+}

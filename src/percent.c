@@ -1,0 +1,116 @@
+/*
+ * percent.c
+ *		Percent-encoding, as in paths and as in forms.
+ */
+#include "compat.h"
+
+#include "percent.h"
+
+#include "lib/stringinfo.h"
+
+#define REPLACEMENT "\xef\xbf\xbd"
+
+static int
+hex_value(unsigned char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return (c >= 'a' && c <= 'f') ? c - 'a' + 10 : -1;
+}
+
+/* Decodes escapes into out, which has room for text.len bytes; returns the bytes written. */
+static int
+decode_escapes(Span text, bool plus_is_space, unsigned char *out)
+{
+	int			written = 0;
+
+	for (int i = 0; i < text.len; i++)
+	{
+		unsigned char c = (unsigned char) text.bytes[i];
+
+		if (c == '%' && i + 2 < text.len && hex_value(text.bytes[i + 1]) >= 0 && hex_value(text.bytes[i + 2]) >= 0)
+		{
+			c = (hex_value(text.bytes[i + 1]) << 4) | hex_value(text.bytes[i + 2]);
+			i += 2;
+		}
+		else if (c == '+' && plus_is_space)
+			c = ' ';
+		out[written++] = c;
+	}
+	return written;
+}
+
+/*
+ * Returns how many bytes at the start of bytes are one character of UTF-8, or, negative, how many
+ * are the maximal subpart of an ill-formed one (Unicode 15, section 3.9, table 3-7).
+ */
+static int
+utf8_length(const unsigned char *bytes, int len)
+{
+	unsigned char first = bytes[0];
+	unsigned char low = 0x80;
+	unsigned char high = 0xbf;
+	int			length;
+
+	if (first < 0x80)
+		return 1;
+	if (first < 0xc2 || first > 0xf4)
+		return -1;
+	length = first < 0xe0 ? 2 : (first < 0xf0 ? 3 : 4);
+	if (first == 0xe0)
+		low = 0xa0;
+	else if (first == 0xed)
+		high = 0x9f;
+	else if (first == 0xf0)
+		low = 0x90;
+	else if (first == 0xf4)
+		high = 0x8f;
+	for (int i = 1; i < length; i++)
+	{
+		if (i >= len || bytes[i] < low || bytes[i] > high)
+			return -i;
+		low = 0x80;
+		high = 0xbf;
+	}
+	return length;
+}
+
+/* Returns the bytes with U+FFFD for what is not UTF-8. */
+static Span
+repair_utf8(const unsigned char *bytes, int len)
+{
+	StringInfoData out;
+	int			at = 0;
+	int			good = 0;		/* from where on nothing was appended yet */
+
+	while (at < len && utf8_length(bytes + at, len - at) > 0)
+		at += utf8_length(bytes + at, len - at);
+	if (at == len)
+		return (Span) {(const char *) bytes, len};
+
+	initStringInfo(&out);
+	while (at < len)
+	{
+		int			length = utf8_length(bytes + at, len - at);
+
+		if (length < 0)
+		{
+			appendBinaryStringInfo(&out, (const char *) bytes + good, at - good);
+			appendStringInfoString(&out, REPLACEMENT);
+			good = at - length;
+		}
+		at += Abs(length);
+	}
+	appendBinaryStringInfo(&out, (const char *) bytes + good, len - good);
+	return (Span) {out.data, out.len};
+}
+
+Span
+percent_decode(Span text, bool plus_is_space)
+{
+	unsigned char *decoded = palloc(text.len + 1);
+	int			len = decode_escapes(text, plus_is_space, decoded);
+
+	return repair_utf8(decoded, len);
+}

@@ -1,0 +1,18 @@
+/*
+ * percent.h
+ *		Percent-encoding, as in paths and as in forms.
+ */
+#ifndef SESSION_FILES_PERCENT_H
+#define SESSION_FILES_PERCENT_H
+
+#include "compat.h"
+
+#include "span.h"
+
+/*
+ * Decodes escapes; with plus_is_space, as in forms, also "+". A bad escape stays as it is. Bytes
+ * that are not UTF-8 become U+FFFD, once per maximal subpart. The result may hold NUL.
+ */
+extern Span percent_decode(Span text, bool plus_is_space);
+
+#endif

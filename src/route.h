@@ -1,0 +1,32 @@
+/*
+ * route.h
+ *		An HTTP request to its answer, without HTTP itself.
+ */
+#ifndef SESSION_FILES_ROUTE_H
+#define SESSION_FILES_ROUTE_H
+
+#include "compat.h"
+
+#include "lib/stringinfo.h"
+#include "span.h"
+
+#define ROUTE_MAX_HEADERS 4
+
+typedef struct Header
+{
+	const char *name;
+	const char *value;
+} Header;
+
+typedef struct HttpAnswer
+{
+	int			status;
+	int			header_count;
+	Header		headers[ROUTE_MAX_HEADERS];
+	StringInfoData body;		/* for HEAD that of GET, for the door to leave out */
+} HttpAnswer;
+
+/* Answers a request under the active snapshot. target is the raw request target. */
+extern void route_request(Span method, Span target, HttpAnswer *answer);
+
+#endif

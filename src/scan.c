@@ -1,0 +1,152 @@
+/*
+ * scan.c
+ *		A scan of one of the extension's indexes under the active snapshot.
+ *
+ * This is what the executor's index scan does, less the executor. It knows nothing of what the
+ * indexes are for. Locks are kept to the end of the transaction, as the executor keeps them.
+ */
+#include "compat.h"
+
+#include "scan.h"
+
+#include "access/itup.h"
+#include "access/nbtree.h"
+#include "access/tableam.h"
+#include "access/visibilitymap.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+void
+scan_init(KeyScan *scan, Relation heap, Oid index)
+{
+	scan->heap = heap;
+	scan->index = index_open(index, AccessShareLock);
+	scan->key_count = 0;
+	scan->desc = NULL;
+	scan->slot = NULL;
+	scan->has_row = false;
+	scan->visibility_map = InvalidBuffer;
+}
+
+static ScanKey
+next_key(KeyScan *scan)
+{
+	Assert(scan->key_count < SCAN_MAX_KEYS);
+	return &scan->keys[scan->key_count++];
+}
+
+void
+scan_key_equal(KeyScan *scan, int column, RegProcedure proc, Datum value)
+{
+	ScanKeyInit(next_key(scan), column, BTEqualStrategyNumber, proc, value);
+}
+
+void
+scan_key_beyond(KeyScan *scan, int column, StrategyNumber strategy, RegProcedure proc, Datum value)
+{
+	ScanKeyInit(next_key(scan), column, strategy, proc, value);
+}
+
+void
+scan_key_row_beyond(KeyScan *scan, int column, StrategyNumber strategy, Datum label, Datum id)
+{
+	ScanKey		members = scan->row_members[scan->key_count];
+	ScanKey		header = next_key(scan);
+
+	/* As ExecIndexBuildScanKeys does it: members compare by the three-way function. */
+	ScanKeyEntryInitialize(&members[0], SK_ROW_MEMBER, column, strategy,
+						   InvalidOid, InvalidOid, F_ENUM_CMP, label);
+	ScanKeyEntryInitialize(&members[1], SK_ROW_MEMBER | SK_ROW_END, column + 1, strategy,
+						   InvalidOid, InvalidOid, F_UUID_CMP, id);
+	MemSet(header, 0, sizeof(ScanKeyData));
+	header->sk_flags = SK_ROW_HEADER;
+	header->sk_attno = column;
+	header->sk_strategy = strategy;
+	header->sk_argument = PointerGetDatum(members);
+}
+
+void
+scan_begin(KeyScan *scan, bool index_tuples)
+{
+	scan->slot = table_slot_create(scan->heap, NULL);
+	scan->desc = compat_index_beginscan(scan->heap, scan->index, GetActiveSnapshot(), scan->key_count);
+	scan->desc->xs_want_itup = index_tuples;
+	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
+}
+
+/* Tells whether all rows on the page of the current entry are visible to everybody. */
+static bool
+all_visible(KeyScan *scan, ItemPointer tid)
+{
+	BlockNumber block = ItemPointerGetBlockNumber(tid);
+
+	if (!VM_ALL_VISIBLE(scan->heap, block, &scan->visibility_map))
+		return false;
+	PredicateLockPage(scan->heap, block, scan->desc->xs_snapshot);
+	return true;
+}
+
+bool
+scan_next(KeyScan *scan, ScanDirection direction, bool need_row)
+{
+	ItemPointer tid;
+
+	while ((tid = index_getnext_tid(scan->desc, direction)) != NULL)
+	{
+		scan->has_row = false;
+		if (!need_row && all_visible(scan, tid))
+			return true;
+		if (index_fetch_heap(scan->desc, scan->slot))
+		{
+			scan->has_row = true;
+			return true;
+		}
+	}
+	return false;
+}
+
+void
+scan_read_row(KeyScan *scan)
+{
+	if (!scan->has_row && !index_fetch_heap(scan->desc, scan->slot))
+		elog(ERROR, "row of an entry on an all-visible page is not visible");
+	scan->has_row = true;
+}
+
+Datum
+scan_value(KeyScan *scan, int column)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(scan->slot, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "unexpected null in column %d of \"%s\"", column, RelationGetRelationName(scan->heap));
+	return value;
+}
+
+Datum
+scan_index_value(KeyScan *scan, int column)
+{
+	bool		isnull;
+	Datum		value = index_getattr(scan->desc->xs_itup, column, scan->desc->xs_itupdesc, &isnull);
+
+	if (isnull)
+		elog(ERROR, "unexpected null in column %d of \"%s\"", column, RelationGetRelationName(scan->index));
+	return value;
+}
+
+void
+scan_end(KeyScan *scan)
+{
+	if (scan->desc != NULL)
+	{
+		index_endscan(scan->desc);
+		ExecDropSingleTupleTableSlot(scan->slot);
+	}
+	if (BufferIsValid(scan->visibility_map))
+		ReleaseBuffer(scan->visibility_map);
+	index_close(scan->index, NoLock);
+}

@@ -1,0 +1,167 @@
+/*
+ * session_files.c
+ *		The library's entry, and the functions that SQL calls for a listing.
+ *
+ * Two desks over the same rooms: get_session_files takes typed arguments and raises errors,
+ * handle_request takes an HTTP request and answers it. Neither decides anything on its own.
+ */
+#include "compat.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+#include "answer.h"
+#include "catalog.h"
+#include "request.h"
+#include "response.h"
+#include "route.h"
+
+PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(session_files_get_session_files);
+PG_FUNCTION_INFO_V1(session_files_handle_request);
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	catalog_init();
+}
+
+/* Returns an argument of type text; nothing for NULL. */
+static Span
+text_argument(FunctionCallInfo fcinfo, int number)
+{
+	text	   *value;
+
+	if (PG_ARGISNULL(number))
+		return (Span) {NULL, 0};
+	value = PG_GETARG_TEXT_PP(number);
+	return (Span) {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+}
+
+static Span
+uuid_argument(FunctionCallInfo fcinfo, int number)
+{
+	char	   *text;
+
+	if (PG_ARGISNULL(number))
+		return (Span) {NULL, 0};
+	text = palloc(UUID_TEXT_LEN);
+	uuid7_format(PG_GETARG_UUID_P(number), text);
+	return (Span) {text, UUID_TEXT_LEN};
+}
+
+static Span
+bigint_argument(FunctionCallInfo fcinfo, int number)
+{
+	char	   *text;
+
+	if (PG_ARGISNULL(number))
+		return (Span) {NULL, 0};
+	text = palloc(MAXINT8LEN + 1);
+	return (Span) {text, pg_lltoa(PG_GETARG_INT64(number), text)};
+}
+
+/* Raises what is not a page, with the body that HTTP callers get as the detail. */
+static void
+raise_answer(const Answer *answer)
+{
+	switch (answer->status)
+	{
+		case HTTP_OK:
+			return;
+		case HTTP_UNPROCESSABLE:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid arguments for session_files.get_session_files"),
+					 errdetail_internal("%s", answer->body.data)));
+			break;
+		case HTTP_NOT_FOUND:
+			ereport(ERROR,
+					(errcode(ERRCODE_NO_DATA_FOUND),
+					 errmsg("there is no such session in the workspace"),
+					 errdetail_internal("%s", answer->body.data)));
+			break;
+		case HTTP_FORBIDDEN:
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied for the tables upload_sessions and files of session_files"),
+					 errhint("Listing needs the privilege SELECT on both, and no policy of row level security on them.")));
+			break;
+		default:
+			elog(ERROR, "unexpected status %d", answer->status);
+	}
+}
+
+/*
+ * SQL: session_files.get_session_files(workspace_name text, session_id uuid, ingestion_status text,
+ * "limit" bigint, before uuid, after uuid, page_number bigint, field text, "order" text) returns json.
+ */
+Datum
+session_files_get_session_files(PG_FUNCTION_ARGS)
+{
+	RequestText text = {0};
+	Answer		answer;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("session_id must not be null")));
+	text.values[PARAM_SESSION_ID] = uuid_argument(fcinfo, 1);
+	text.values[PARAM_INGESTION_STATUS] = text_argument(fcinfo, 2);
+	text.values[PARAM_LIMIT] = bigint_argument(fcinfo, 3);
+	text.values[PARAM_BEFORE] = uuid_argument(fcinfo, 4);
+	text.values[PARAM_AFTER] = uuid_argument(fcinfo, 5);
+	text.values[PARAM_PAGE_NUMBER] = bigint_argument(fcinfo, 6);
+	text.values[PARAM_FIELD] = text_argument(fcinfo, 7);
+	text.values[PARAM_ORDER] = text_argument(fcinfo, 8);
+	answer_listing(text_argument(fcinfo, 0), &text, &answer);
+	raise_answer(&answer);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(answer.body.data, answer.body.len));
+}
+
+/* Renders headers as PostgREST's response.headers wants them: an array of objects of one key. */
+static text *
+headers_as_json(const HttpAnswer *answer)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (int i = 0; i < answer->header_count; i++)
+	{
+		appendStringInfoString(&out, i == 0 ? "[{" : ",{");
+		response_string(&out, span_of(answer->headers[i].name));
+		appendStringInfoChar(&out, ':');
+		response_string(&out, span_of(answer->headers[i].value));
+		appendStringInfoChar(&out, '}');
+	}
+	appendStringInfoChar(&out, ']');
+	return cstring_to_text_with_len(out.data, out.len);
+}
+
+/* SQL: session_files.handle_request(method text, target text, headers json, body bytea) returns http_response. */
+Datum
+session_files_handle_request(PG_FUNCTION_ARGS)
+{
+	HttpAnswer	answer;
+	TupleDesc	desc;
+	Datum		values[3];
+	bool		nulls[3] = {false, false, false};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("method and target must not be null")));
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	route_request(text_argument(fcinfo, 0), text_argument(fcinfo, 1), &answer);
+	values[0] = Int32GetDatum(answer.status);
+	values[1] = PointerGetDatum(headers_as_json(&answer));
+	values[2] = PointerGetDatum(cstring_to_text_with_len(answer.body.data, answer.body.len));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}

@@ -1,0 +1,242 @@
+/*
+ * uuid7.c
+ *		UUIDs: text to bytes and back, and generation of version 7.
+ *
+ * Version 7 (RFC 9562) begins with the milliseconds since 1970 in 48 bits. The 12 bits behind the
+ * version hold the fraction of the millisecond (method 3), so that ids made one after another by a
+ * backend are strictly increasing: each is at least one step of the fraction behind the last, even
+ * when the clock stands or goes back.
+ */
+#include "compat.h"
+
+#include "uuid7.h"
+
+#include <time.h>
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "port.h"
+#include "utils/timestamp.h"
+
+#define NANOSECONDS_PER_MILLISECOND INT64CONST(1000000)
+#define FRACTION_BITS 12
+/* One step of the fraction, rounded up, so that each step changes it. */
+#define STEP_NANOSECONDS (NANOSECONDS_PER_MILLISECOND / (1 << FRACTION_BITS) + 1)
+
+#define HYPHEN_COUNT 4
+#define URN_PREFIX "urn:uuid:"
+#define URN_PREFIX_LEN ((int) sizeof(URN_PREFIX) - 1)
+#define SIMPLE_LEN (2 * UUID_LEN)
+
+PG_FUNCTION_INFO_V1(session_files_uuid7);
+PG_FUNCTION_INFO_V1(session_files_uuid7_time);
+
+static int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+static bool
+is_hyphen_place(int i)
+{
+	return i == 8 || i == 13 || i == 18 || i == 23;
+}
+
+/* Reads 32 digits, or 8-4-4-4-12 of them; returns whether that is what the text is. */
+static bool
+parse_digits(const char *text, int len, bool hyphenated, pg_uuid_t *id)
+{
+	int			byte = 0;
+
+	if (len != (hyphenated ? UUID_TEXT_LEN : SIMPLE_LEN))
+		return false;
+	for (int i = 0; i < len;)
+	{
+		int			high,
+					low;
+
+		if (hyphenated && is_hyphen_place(i))
+		{
+			if (text[i] != '-')
+				return false;
+			i++;
+			continue;
+		}
+		high = hex_value(text[i]);
+		low = hex_value(text[i + 1]);
+		if (high < 0 || low < 0)
+			return false;
+		id->data[byte++] = (high << 4) | low;
+		i += 2;
+	}
+	return true;
+}
+
+static bool
+has_urn_prefix(Span text)
+{
+	return text.len >= URN_PREFIX_LEN && memcmp(text.bytes, URN_PREFIX, URN_PREFIX_LEN) == 0;
+}
+
+static bool
+has_braces(Span text)
+{
+	return text.len >= 2 && text.bytes[0] == '{' && text.bytes[text.len - 1] == '}';
+}
+
+/* Says that a character, which may be NUL, is neither a digit nor a hyphen. */
+static Span
+describe_character(const char *character, int index)
+{
+	StringInfoData message;
+
+	initStringInfo(&message);
+	appendStringInfoString(&message, "invalid character: found `");
+	appendBinaryStringInfo(&message, character, pg_utf_mblen((const unsigned char *) character));
+	appendStringInfo(&message, "` at %d", index);
+	return (Span) {message.data, message.len};
+}
+
+/* Says what is wrong with the groups of digits that hyphens make. */
+static Span
+describe_groups(const int *hyphens, int hyphen_count, int len)
+{
+	static const int group_starts[HYPHEN_COUNT + 1] = {0, 9, 14, 19, 24};
+	static const int group_lengths[HYPHEN_COUNT + 1] = {8, 4, 4, 4, 12};
+
+	if (hyphen_count != HYPHEN_COUNT)
+		return span_of(psprintf("invalid group count: expected 5, found %d", hyphen_count + 1));
+	for (int group = 0;; group++)
+	{
+		int			end = group < HYPHEN_COUNT ? hyphens[group] : len;
+		int			found = end - group_starts[group];
+
+		if (found != group_lengths[group] || group == HYPHEN_COUNT)
+			return span_of(psprintf("invalid group length in group %d: expected %d, found %d",
+									group, group_lengths[group], found));
+	}
+}
+
+/* Says what is wrong with a UUID that parse_digits refused. */
+static Span
+describe_error(Span text)
+{
+	int			hyphens[HYPHEN_COUNT] = {0};
+	int			hyphen_count = 0;
+	int			start = 0;
+	int			end = text.len;
+
+	if (has_braces(text))
+	{
+		start++;
+		end--;
+	}
+	else if (has_urn_prefix(text))
+		start = URN_PREFIX_LEN;
+
+	for (int i = start; i < end; i++)
+	{
+		if (text.bytes[i] == '-')
+		{
+			if (hyphen_count < HYPHEN_COUNT)
+				hyphens[hyphen_count] = i - start;
+			hyphen_count++;
+		}
+		else if (hex_value(text.bytes[i]) < 0)
+			return describe_character(text.bytes + i, i + 1);
+	}
+	if (hyphen_count == 0 && start == 0)
+		return span_of(psprintf("invalid length: expected length 32 for simple format, found %d", text.len));
+	return describe_groups(hyphens, hyphen_count, end - start);
+}
+
+bool
+uuid7_parse(Span text, pg_uuid_t *id, Span *error)
+{
+	bool		ok;
+
+	if (has_braces(text))
+		ok = parse_digits(text.bytes + 1, text.len - 2, true, id);
+	else if (has_urn_prefix(text))
+		ok = parse_digits(text.bytes + URN_PREFIX_LEN, text.len - URN_PREFIX_LEN, true, id);
+	else
+		ok = parse_digits(text.bytes, text.len, true, id) || parse_digits(text.bytes, text.len, false, id);
+	if (!ok)
+		*error = describe_error(text);
+	return ok;
+}
+
+void
+uuid7_format(const pg_uuid_t *id, char *text)
+{
+	static const char digits[] = "0123456789abcdef";
+	char	   *p = text;
+
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		if (is_hyphen_place((int) (p - text)))
+			*p++ = '-';
+		*p++ = digits[id->data[i] >> 4];
+		*p++ = digits[id->data[i] & 0x0f];
+	}
+}
+
+/* Returns the nanoseconds since 1970, later by a step at least than what it returned last. */
+static int64
+next_nanoseconds(void)
+{
+	static int64 last = 0;
+	struct timespec now;
+	int64		nanoseconds;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	nanoseconds = (int64) now.tv_sec * INT64CONST(1000000000) + now.tv_nsec;
+	if (nanoseconds < last + STEP_NANOSECONDS)
+		nanoseconds = last + STEP_NANOSECONDS;
+	last = nanoseconds;
+	return nanoseconds;
+}
+
+/* SQL: session_files.uuid7(). */
+Datum
+session_files_uuid7(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	int64		nanoseconds = next_nanoseconds();
+	uint64		milliseconds = nanoseconds / NANOSECONDS_PER_MILLISECOND;
+	uint32		fraction = ((nanoseconds % NANOSECONDS_PER_MILLISECOND) << FRACTION_BITS) / NANOSECONDS_PER_MILLISECOND;
+
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (unsigned char) (milliseconds >> (8 * (5 - i)));
+	id->data[6] = 0x70 | (fraction >> 8);
+	id->data[7] = fraction & 0xff;
+	if (!pg_strong_random(&id->data[8], 8))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random bytes for a UUID")));
+	id->data[8] = 0x80 | (id->data[8] & 0x3f);
+	PG_RETURN_UUID_P(id);
+}
+
+/* SQL: session_files.uuid7_time(uuid). */
+Datum
+session_files_uuid7_time(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = PG_GETARG_UUID_P(0);
+	int64		milliseconds = 0;
+
+	if (id->data[6] >> 4 != 7)
+		PG_RETURN_NULL();
+	for (int i = 0; i < 6; i++)
+		milliseconds = (milliseconds << 8) | id->data[i];
+	PG_RETURN_TIMESTAMPTZ(milliseconds * 1000 -
+						  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+}

@@ -1,0 +1,31 @@
+/*
+ * uuid7.h
+ *		UUIDs: text to bytes and back, and generation of version 7.
+ */
+#ifndef SESSION_FILES_UUID7_H
+#define SESSION_FILES_UUID7_H
+
+#include "compat.h"
+
+#include "utils/uuid.h"
+
+#include "span.h"
+
+#define UUID_TEXT_LEN 36
+
+/*
+ * Reads a UUID from text of valid UTF-8. Returns false and what is wrong with it, in the words of
+ * Rust's uuid crate, which the reference (pydantic 2.13) uses.
+ */
+extern bool uuid7_parse(Span text, pg_uuid_t *id, Span *error);
+
+/* Writes the canonical lower-case form, UUID_TEXT_LEN bytes without a NUL. */
+extern void uuid7_format(const pg_uuid_t *id, char *text);
+
+static inline int
+uuid7_compare(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	return memcmp(a->data, b->data, UUID_LEN);
+}
+
+#endif
