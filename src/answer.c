@@ -15,22 +15,20 @@
 #define ENTRY_SIZE 256
 
 static void
-answer_errors(const RequestErrors *errors, Answer *answer)
+answer_errors(Answer *answer)
 {
 	answer->status = HTTP_UNPROCESSABLE;
-	response_errors(&answer->body, errors);
+	response_errors(&answer->body, &answer->errors);
 }
 
 static void
 answer_cursors(const RequestText *text, const ListPage *page, Answer *answer)
 {
-	RequestErrors errors = {0};
-
 	if (page->unknown_before)
-		request_refuse_cursor(text, PARAM_BEFORE, &errors);
+		request_refuse_cursor(text, PARAM_BEFORE, &answer->errors);
 	if (page->unknown_after)
-		request_refuse_cursor(text, PARAM_AFTER, &errors);
-	answer_errors(&errors, answer);
+		request_refuse_cursor(text, PARAM_AFTER, &answer->errors);
+	answer_errors(answer);
 }
 
 static void
@@ -46,14 +44,13 @@ void
 answer_listing(Span workspace_name, const RequestText *text, Answer *answer)
 {
 	ListRequest request;
-	RequestErrors errors;
 	ListPage		page;
 
 	initStringInfo(&answer->body);
-	request_check(text, &request, &errors);
-	if (errors.count > 0)
+	request_check(text, &request, &answer->errors);
+	if (answer->errors.count > 0)
 	{
-		answer_errors(&errors, answer);
+		answer_errors(answer);
 		return;
 	}
 	switch (listing_read(workspace_name, &request, &page))

@@ -98,6 +98,11 @@ static CountQuery merge_slots = {
 	2, {UUIDOID, INT8ARRAYOID}
 };
 
+static CountQuery find_session = {
+	"SELECT FROM session_files.upload_sessions AS s WHERE s.session_id OPERATOR(pg_catalog.=) $1",
+	1, {UUIDOID}
+};
+
 static CountQuery forget_session = {
 	"DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1",
 	1, {UUIDOID}
@@ -230,9 +235,17 @@ collect(const Catalog *catalog, TupleDesc desc, Tuplestorestate *rows, int sign,
 	ExecDropSingleTupleTableSlot(slot);
 }
 
+/*
+ * Tells whether a delta is not to be stored: nothing changed, or the session was deleted and this
+ * is the cascade, whose triggers fire when the session's counts are gone already.
+ */
 static bool
-is_zero(const Delta *delta)
+is_moot(const Delta *delta, TriggerEvent event)
 {
+	Datum		session_id = UUIDPGetDatum(&delta->session_id);
+
+	if (TRIGGER_FIRED_BY_DELETE(event))
+		return run(&find_session, &session_id) == 0;
 	for (int status = 0; status < STATUS_COUNT; status++)
 	{
 		if (delta->by_status[status] != 0)
@@ -312,7 +325,7 @@ session_files_count_changes(PG_FUNCTION_ARGS)
 	hash_seq_init(&each, deltas);
 	while ((delta = hash_seq_search(&each)) != NULL)
 	{
-		if (!is_zero(delta))
+		if (!is_moot(delta, data->tg_event))
 			store(&catalog, file_counts, delta);
 	}
 	end_as_owner(caller);

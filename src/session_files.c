@@ -39,7 +39,7 @@ text_argument(FunctionCallInfo fcinfo, int number)
 	text	   *value;
 
 	if (PG_ARGISNULL(number))
-		return (Span) {NULL, 0};
+		return (Span) {"", 0};
 	value = PG_GETARG_TEXT_PP(number);
 	return (Span) {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
 }
@@ -50,7 +50,7 @@ uuid_argument(FunctionCallInfo fcinfo, int number)
 	char	   *text;
 
 	if (PG_ARGISNULL(number))
-		return (Span) {NULL, 0};
+		return (Span) {"", 0};
 	text = palloc(UUID_TEXT_LEN);
 	uuid7_format(PG_GETARG_UUID_P(number), text);
 	return (Span) {text, UUID_TEXT_LEN};
@@ -62,14 +62,25 @@ bigint_argument(FunctionCallInfo fcinfo, int number)
 	char	   *text;
 
 	if (PG_ARGISNULL(number))
-		return (Span) {NULL, 0};
+		return (Span) {"", 0};
 	text = palloc(MAXINT8LEN + 1);
 	return (Span) {text, pg_lltoa(PG_GETARG_INT64(number), text)};
 }
 
+/* Says what is wrong with the first of the wrong arguments. */
+static const char *
+first_error(const RequestErrors *errors)
+{
+	const RequestError *error = &errors->items[0];
+
+	return psprintf("invalid value \"%.*s\" for argument \"%s\": %s%.*s",
+					error->input.len, error->input.bytes, parameter_names[error->parameter],
+					error->prefix, error->message.len, error->message.bytes);
+}
+
 /* Raises what is not a page, with the body that HTTP callers get as the detail. */
 static void
-raise_answer(const Answer *answer)
+raise_answer(const Answer *answer, Span workspace_name, Span session_id)
 {
 	switch (answer->status)
 	{
@@ -78,13 +89,14 @@ raise_answer(const Answer *answer)
 		case HTTP_UNPROCESSABLE:
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid arguments for session_files.get_session_files"),
+					 errmsg_internal("%s", first_error(&answer->errors)),
 					 errdetail_internal("%s", answer->body.data)));
 			break;
 		case HTTP_NOT_FOUND:
 			ereport(ERROR,
 					(errcode(ERRCODE_NO_DATA_FOUND),
-					 errmsg("there is no such session in the workspace"),
+					 errmsg("there is no session \"%.*s\" in the workspace \"%.*s\"",
+							session_id.len, session_id.bytes, workspace_name.len, workspace_name.bytes),
 					 errdetail_internal("%s", answer->body.data)));
 			break;
 		case HTTP_FORBIDDEN:
@@ -105,6 +117,7 @@ raise_answer(const Answer *answer)
 Datum
 session_files_get_session_files(PG_FUNCTION_ARGS)
 {
+	Span		workspace_name = text_argument(fcinfo, 0);
 	RequestText text = {0};
 	Answer		answer;
 
@@ -120,8 +133,8 @@ session_files_get_session_files(PG_FUNCTION_ARGS)
 	text.values[PARAM_PAGE_NUMBER] = bigint_argument(fcinfo, 6);
 	text.values[PARAM_FIELD] = text_argument(fcinfo, 7);
 	text.values[PARAM_ORDER] = text_argument(fcinfo, 8);
-	answer_listing(text_argument(fcinfo, 0), &text, &answer);
-	raise_answer(&answer);
+	answer_listing(workspace_name, &text, &answer);
+	raise_answer(&answer, workspace_name, text.values[PARAM_SESSION_ID]);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(answer.body.data, answer.body.len));
 }
 

@@ -67,12 +67,12 @@ AS $$
 DECLARE
 	session_status session_files.session_status;
 BEGIN
-	IF session_id IS NULL OR names IS NULL OR array_position(names, NULL) IS NOT NULL THEN
-		RAISE EXCEPTION 'session_id, names and each name must not be null' USING ERRCODE = 'null_value_not_allowed';
-	END IF;
 	IF array_ndims(names) > 1 THEN
 		RAISE EXCEPTION 'names has % dimensions, and one is allowed', array_ndims(names)
 			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF session_id IS NULL OR names IS NULL OR array_position(names, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'session_id, names and each name must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	IF array_position(names, '') IS NOT NULL THEN
 		RAISE EXCEPTION 'name % of % is empty', array_position(names, ''), cardinality(names)

@@ -1,0 +1,56 @@
+-- A listing touches the page's entries and the counters, however many files the session has: counted in
+-- buffers, which do not depend on the machine.
+BEGIN;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+SELECT no_plan();
+
+INSERT INTO session_files.workspaces VALUES ('buffers');
+CREATE TEMP TABLE sizes (session_id uuid DEFAULT session_files.uuid7(), files int);
+INSERT INTO sizes (files) VALUES (100), (10000);
+INSERT INTO session_files.upload_sessions (session_id, workspace_name) SELECT session_id, 'buffers' FROM sizes;
+-- One in a hundred failed, the rest half finished; written in the order of ids, as registration does.
+INSERT INTO session_files.files (session_id, ingestion_status, ingestion_status_reason, name)
+	SELECT session_id,
+		CASE WHEN n % 100 = 0 THEN 'FAILED' WHEN n % 2 = 0 THEN 'FINISHED' ELSE 'PENDING' END::session_files.ingestion_status,
+		CASE WHEN n % 100 = 0 THEN 'EMPTY_FILE' END::session_files.ingestion_status_reason,
+		'file ' || n
+	FROM sizes, LATERAL generate_series(1, files) n ORDER BY session_id, n;
+
+CREATE FUNCTION pg_temp.buffers(session_id uuid, status text, after uuid, field text, direction text, page_number bigint) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	-- The first call fills the catalog caches; the second is counted.
+	FOR i IN 1..2 LOOP
+		EXECUTE format('EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
+			SELECT session_files.get_session_files(''buffers'', %L, %L, 10, NULL, %L, %L, %L, %L)',
+			session_id, status, after, page_number, field, direction) INTO plan;
+	END LOOP;
+	RETURN (plan -> 0 -> 'Plan' ->> 'Shared Hit Blocks')::int + (plan -> 0 -> 'Plan' ->> 'Shared Read Blocks')::int;
+END $$;
+
+CREATE TEMP TABLE measured AS
+	SELECT files, field, direction, status, cursor_name, pg_temp.buffers(session_id, status, cursor_id, field, direction, NULL) AS buffers
+	FROM sizes, unnest(ARRAY['created_at', 'ingestion_status', 'ingestion_status_reason', 'name']) AS field,
+		unnest(ARRAY['ASC', 'DESC']) AS direction, unnest(ARRAY[NULL, 'FAILED', 'FINISHED', 'PENDING']) AS status,
+		LATERAL (VALUES ('none', NULL::uuid),
+			('middle', (SELECT file_ingestion_id FROM session_files.files f WHERE f.session_id = sizes.session_id AND f.name = 'file ' || files / 2)),
+			('middle pending', (SELECT file_ingestion_id FROM session_files.files f WHERE f.session_id = sizes.session_id AND f.name = 'file ' || files / 2 + 1))
+		) AS cursors (cursor_name, cursor_id);
+
+SELECT is(count(*), 192::bigint, 'every sort, order, filter and cursor was measured') FROM measured;
+SELECT cmp_ok(pg_relation_size('session_files.files') / current_setting('block_size')::int, '>', 80::bigint, 'the table has many pages');
+SELECT cmp_ok(max(buffers), '<=', 32, format('%s sorted by %s %s, filter %s, after %s: at most 32 buffers',
+		files, field, direction, coalesce(status, 'none'), cursor_name))
+	FROM measured GROUP BY files, field, direction, status, cursor_name;
+-- Three more levels of three indexes are 9; heap pages that rows share in a small session, 10.
+SELECT cmp_ok(large.buffers - small.buffers, '<=', 20, format('by %s %s, filter %s, after %s: a session a hundred times as large takes at most 20 buffers more',
+		field, direction, coalesce(status, 'none'), cursor_name))
+	FROM measured large JOIN measured small USING (field, direction, status, cursor_name)
+	WHERE large.files = 10000 AND small.files = 100;
+SELECT cmp_ok(pg_temp.buffers(session_id, NULL, NULL, 'created_at', 'ASC', 1000), '<=', 32, 'the last page is read from the end')
+	FROM sizes WHERE files = 10000;
+SELECT diag('buffers: ' || min(buffers) || ' to ' || max(buffers)) FROM measured;
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,55 @@
+-- A backend that answers many requests, good and bad, keeps no memory of them.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+
+INSERT INTO session_files.workspaces VALUES ('memory');
+INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-00000000000a', 'memory');
+INSERT INTO session_files.files (session_id, name) SELECT '00000000-0000-7000-8000-00000000000a', repeat('n', 700) || n FROM generate_series(1, 300) n;
+
+CREATE FUNCTION pg_temp.memory() RETURNS bigint LANGUAGE sql AS 'SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts';
+CREATE FUNCTION pg_temp.request(n int, kind text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	path constant text := '/api/v1/workspaces/memory/upload_sessions/00000000-0000-7000-8000-00000000000a/files?';
+BEGIN
+	CASE kind
+		WHEN 'page' THEN
+			PERFORM session_files.get_session_files('memory', '00000000-0000-7000-8000-00000000000a', "limit" => 100, page_number => 1 + n % 4, field => 'name');
+		WHEN 'merged' THEN
+			PERFORM session_files.handle_request('GET', path || 'limit=100&field=ingestion_status_reason&page_number=' || 1 + n % 4);
+		WHEN 'bad' THEN
+			PERFORM session_files.handle_request('GET', path || 'limit=x&before=y&order=%FF&field=' || repeat('z', 1000));
+		WHEN 'raised' THEN
+			BEGIN
+				PERFORM session_files.get_session_files('memory', '00000000-0000-7000-8000-00000000000a', "limit" => 101);
+				RAISE 'no error';
+			EXCEPTION WHEN invalid_parameter_value THEN
+				NULL;
+			END;
+		WHEN 'write' THEN
+			UPDATE session_files.files SET ingestion_status = CASE WHEN n % 2 = 0 THEN 'PENDING' ELSE 'FINISHED' END::session_files.ingestion_status
+				WHERE session_id = '00000000-0000-7000-8000-00000000000a' AND name = repeat('n', 700) || 1;
+	END CASE;
+END $$;
+-- Each kind runs three times, and what the backend holds is noted after each: the first time warms its caches.
+CREATE TEMP TABLE held (n int GENERATED ALWAYS AS IDENTITY, kind text, bytes bigint);
+\o /dev/null
+\set note 'INSERT INTO held (kind, bytes) SELECT :kind, pg_temp.memory();'
+\set run 'SELECT pg_temp.request(n, :kind) FROM generate_series(1, 2000) n;' :note
+\set kind '\'page\''
+:run :run :run
+\set kind '\'merged\''
+:run :run :run
+\set kind '\'bad\''
+:run :run :run
+\set kind '\'raised\''
+:run :run :run
+\set kind '\'write\''
+:run :run :run
+\o
+
+SELECT plan(5);
+SELECT is(b.bytes, a.bytes, format('2,000 more requests of the kind "%s" left nothing behind', kind))
+	FROM held a JOIN held b USING (kind) WHERE a.n % 3 = 2 AND b.n % 3 = 0;
+SELECT * FROM finish();
+DELETE FROM session_files.upload_sessions;
+DELETE FROM session_files.workspaces;

@@ -1,0 +1,48 @@
+-- handle_request: routes, headers and hostile input. What each parameter takes is tested over HTTP
+-- (test/http), over which every case comes through this function.
+\set VERBOSITY terse
+\pset format unaligned
+\pset tuples_only on
+INSERT INTO session_files.workspaces VALUES ('a/b ü+');
+INSERT INTO session_files.upload_sessions (session_id, workspace_name, created_at, expires_at)
+	VALUES ('6f9619ff-8b86-7011-b42d-00c04fc964ff', 'a/b ü+', '2026-01-01 12:00+01', '2026-01-02 12:00:00.5+01');
+INSERT INTO session_files.files (session_id, file_ingestion_id, name)
+	VALUES ('6f9619ff-8b86-7011-b42d-00c04fc964ff', '00000000-0000-7000-8000-000000000001', E'quote " back \\ tab \t bell \x07 del \x7f 𝄞');
+\set path '/api/v1/workspaces/a%2Fb%20%C3%BC+/upload_sessions/6F9619FF8B867011B42D00C04FC964FF/files'
+
+SET timezone = 'America/New_York';
+SELECT r.* FROM session_files.handle_request('GET', :'path') r;
+SELECT r.* FROM session_files.handle_request('HEAD', 'http://example.com:8080' || :'path' || '?') r;
+SELECT r.* FROM session_files.handle_request('POST', :'path', '{"content-type": "text/plain"}', 'body') r;
+SELECT r.status FROM session_files.handle_request('get', :'path') r;
+SELECT r.status FROM session_files.handle_request('', :'path') r;
+SELECT r.* FROM session_files.handle_request('GET', '/api/v1/workspaces/a%2Fb%20%C3%BC+/upload_sessions/6f9619ff-8b86-7011-b42d-00c04fc964fe/files') r;
+
+-- No such path comes before wrong method and wrong parameters.
+SELECT target, r.status, r.headers, r.body FROM unnest(ARRAY['', '/', '*', '?', 'api/v1', 'http://', 'https://example.com', :'path' || '/', '/' || :'path',
+	:'path' || '/x', '/api/v1/workspaces//upload_sessions/x/files', '/api/v1/workspaces/w/upload_sessions//files', '/API/v1/workspaces/w/upload_sessions/x/files',
+	'/api/v1/workspaces/w/upload_sessions/x', '/api/v1/./workspaces/w/upload_sessions/x/files', 'ftp://example.com' || :'path', repeat('/', 20)]) AS target,
+	session_files.handle_request('DELETE', target) r;
+-- Segments may be written with escapes.
+SELECT r.status FROM session_files.handle_request('GET', '/%61pi/v1/workspaces/a%2fb+%C3%BC%2B/upload_sessions/6f9619ff-8b86-7011-b42d-00c04fc964ff/file%73') r;
+SELECT r.status FROM session_files.handle_request('GET', '/%61pi/v1/workspaces/a%2fb%20%C3%BC%2B/upload_sessions/%36f9619ff-8b86-7011-b42d-00c04fc964ff/file%73') r;
+
+-- Truncated and bad escapes, NUL, invalid UTF-8, odd separators.
+SELECT q, r.status, r.body FROM unnest(ARRAY['limit=%', 'limit=%3', 'limit=%3g', 'limit=%00', 'limit=1%00', 'limit=%FF%C0%80%ED%A0%80%E2%82', 'limit=%f0%9f%98%80',
+	'limit=0&limit=', '&&=&limit=0&=1', 'limit=0;order=x', 'limit=0&limit', '%6Cimit=0', 'limit%00=x&limit=0', 'limit=+0+', '?limit=x&limit=0', 'limit=0#x', 'session_id=x&workspace_name=y&limit=0']) AS q,
+	session_files.handle_request('GET', :'path' || '?' || q) r;
+
+-- Large input: answered, in time that grows with its length alone.
+SELECT r.status, length(r.body) FROM session_files.handle_request('GET', :'path' || '?x=' || repeat('a', 1000000)) r;
+SELECT r.status, length(r.body) FROM session_files.handle_request('GET', :'path' || '?limit=' || repeat('%FF', 350000)) r;
+SELECT r.status, length(r.body) FROM session_files.handle_request('GET', :'path' || '?limit=' || repeat('9', 1000000)) r;
+SELECT r.status, length(r.body) FROM session_files.handle_request('GET', :'path' || '?page_number=' || repeat('0', 1000000) || '1') r;
+SELECT r.status, length(r.body) FROM session_files.handle_request('GET', :'path' || '?' || repeat('limit=1&', 125000)) r;
+SELECT r.status, length(r.body) FROM session_files.handle_request('GET', :'path' || '?before=' || repeat('-', 1000000)) r;
+SELECT r.status, length(r.body) FROM session_files.handle_request('GET', repeat('/api', 250000)) r;
+SELECT r.status, length(r.body) FROM session_files.handle_request('GET', replace(:'path', 'a%2F', repeat('%2f', 333333))) r;
+
+SELECT session_files.handle_request(NULL, '/');
+SELECT session_files.handle_request('GET', NULL);
+DELETE FROM session_files.upload_sessions;
+DELETE FROM session_files.workspaces;
