@@ -161,20 +161,35 @@ trim(Span text)
 }
 
 /*
+ * The next functions follow the reference in all it makes of integers, odd as it is: a sign counts
+ * as a digit, a minus may come behind leading zeros, and underscores may be doubled among those.
+ */
+
+/*
  * Tells whether the text begins with too many digits. The reference looks for that first, and not
  * behind white space, a plus or a zero: such a number is to it no integer at all.
  */
 static bool
 begins_too_long(Span text)
 {
-	int			start = (text.len > 0 && text.bytes[0] == '-') ? 1 : 0;
-	int			at = start;
+	int			at = (text.len > 0 && text.bytes[0] == '-') ? 1 : 0;
 
 	if (at < text.len && text.bytes[at] == '0')
 		return false;
 	while (at < text.len && is_digit(text.bytes[at]))
 		at++;
-	return at - start > MAX_DIGITS;
+	return at > MAX_DIGITS;
+}
+
+/* Takes the first byte away if it is the one asked for. */
+static bool
+strip_byte(Span *text, char byte)
+{
+	if (text->len == 0 || text->bytes[0] != byte)
+		return false;
+	text->bytes++;
+	text->len--;
+	return true;
 }
 
 /* Takes a fraction of zeros away; returns false if there is another fraction. */
@@ -198,11 +213,24 @@ strip_fraction(Span *text)
 	return true;
 }
 
+/* Takes leading zeros away, with underscores among them; all but the last byte, if there is no more. */
+static void
+strip_zeros(Span *text)
+{
+	if (text->len == 0 || text->bytes[0] != '0')
+		return;
+	while (text->len > 1 && (text->bytes[0] == '0' || text->bytes[0] == '_'))
+	{
+		text->bytes++;
+		text->len--;
+	}
+}
+
 /* Reads digits with single underscores between them; more than int64 holds gives PG_INT64_MAX. */
 static bool
-parse_digits(Span text, int64 *value)
+parse_digits(Span text, int max_digits, int64 *value)
 {
-	int			significant = 0;
+	int			digits = 0;
 	bool		after_digit = false;
 
 	*value = 0;
@@ -216,14 +244,13 @@ parse_digits(Span text, int64 *value)
 		if (!is_digit(text.bytes[i]))
 			return false;
 		after_digit = true;
-		if (significant > 0 || text.bytes[i] != '0')
-			significant++;
+		digits++;
 		if (*value > (PG_INT64_MAX - 9) / 10)
 			*value = PG_INT64_MAX;
 		else
 			*value = *value * 10 + (text.bytes[i] - '0');
 	}
-	return after_digit && significant <= MAX_DIGITS;
+	return after_digit && digits <= max_digits;
 }
 
 static bool
@@ -232,13 +259,21 @@ parse_integer(Span text, int64 *value)
 	bool		negative;
 
 	text = trim(text);
-	negative = text.len > 0 && text.bytes[0] == '-';
-	if (text.len > 0 && (negative || text.bytes[0] == '+'))
+	if (strip_byte(&text, '+') && text.len > 0 && text.bytes[0] == '-')
+		return false;
+	negative = strip_byte(&text, '-');
+	if (!strip_fraction(&text))
+		return false;
+	strip_zeros(&text);
+	if (!negative && strip_byte(&text, '-'))
 	{
-		text.bytes++;
-		text.len--;
+		negative = true;
+		strip_byte(&text, '_');
+		/* No leading zeros here. */
+		if (text.len > 1 && text.bytes[0] == '0')
+			return false;
 	}
-	if (!strip_fraction(&text) || !parse_digits(text, value))
+	if (!parse_digits(text, negative ? MAX_DIGITS - 1 : MAX_DIGITS, value))
 		return false;
 	if (negative)
 		*value = -*value;

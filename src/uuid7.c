@@ -92,6 +92,17 @@ has_braces(Span text)
 	return text.len >= 2 && text.bytes[0] == '{' && text.bytes[text.len - 1] == '}';
 }
 
+/* Returns what braces or "urn:uuid:" enclose; the text itself if there is neither. */
+static Span
+strip_wrapping(Span text)
+{
+	if (has_braces(text))
+		return (Span) {text.bytes + 1, text.len - 2};
+	if (has_urn_prefix(text))
+		return (Span) {text.bytes + URN_PREFIX_LEN, text.len - URN_PREFIX_LEN};
+	return text;
+}
+
 /* Says that a character, which may be NUL, is neither a digit nor a hyphen. */
 static Span
 describe_character(const char *character, int index)
@@ -131,16 +142,9 @@ describe_error(Span text)
 {
 	int			hyphens[HYPHEN_COUNT] = {0};
 	int			hyphen_count = 0;
-	int			start = 0;
-	int			end = text.len;
-
-	if (has_braces(text))
-	{
-		start++;
-		end--;
-	}
-	else if (has_urn_prefix(text))
-		start = URN_PREFIX_LEN;
+	Span		digits = strip_wrapping(text);
+	int			start = digits.bytes - text.bytes;
+	int			end = start + digits.len;
 
 	for (int i = start; i < end; i++)
 	{
@@ -161,17 +165,15 @@ describe_error(Span text)
 bool
 uuid7_parse(Span text, pg_uuid_t *id, Span *error)
 {
-	bool		ok;
+	Span		digits = strip_wrapping(text);
+	bool		wrapped = digits.len < text.len;
 
-	if (has_braces(text))
-		ok = parse_digits(text.bytes + 1, text.len - 2, true, id);
-	else if (has_urn_prefix(text))
-		ok = parse_digits(text.bytes + URN_PREFIX_LEN, text.len - URN_PREFIX_LEN, true, id);
-	else
-		ok = parse_digits(text.bytes, text.len, true, id) || parse_digits(text.bytes, text.len, false, id);
-	if (!ok)
-		*error = describe_error(text);
-	return ok;
+	if (parse_digits(digits.bytes, digits.len, true, id) ||
+		(!wrapped && parse_digits(digits.bytes, digits.len, false, id)))
+		return true;
+	/* The reference blames what is wrapped alone when it has the right length. */
+	*error = describe_error(digits.len == UUID_TEXT_LEN ? digits : text);
+	return false;
 }
 
 void
