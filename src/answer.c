@@ -44,7 +44,7 @@ void
 answer_listing(Span workspace_name, const RequestText *text, Answer *answer)
 {
 	ListRequest request;
-	ListPage		page;
+	ListPage page;
 
 	initStringInfo(&answer->body);
 	request_check(text, &request, &answer->errors);

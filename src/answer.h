@@ -19,10 +19,10 @@
 
 typedef struct Answer
 {
-	int			status;			/* one of HTTP_* */
+	int status; /* one of HTTP_* */
 	StringInfoData body;
 	TimestampTz session_expires_at; /* with HTTP_OK */
-	RequestErrors errors;		/* with HTTP_UNPROCESSABLE, what the body says */
+	RequestErrors errors;           /* with HTTP_UNPROCESSABLE, what the body says */
 } Answer;
 
 /* Checks, lists and renders, under the active snapshot. */

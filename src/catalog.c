@@ -22,23 +22,21 @@
 
 const char *const status_labels[STATUS_COUNT] = {"FAILED", "FINISHED", "PENDING"};
 
-const char *const reason_labels[REASON_COUNT] = {
-	"EMPTY_FILE",
-	"FAILED_TO_PARSE_META",
-	"FILE NAME TOO LONG. MAX LENGTH IS 800",
-	"FILE_ALREADY_EXISTS",
-	"FILE_NOT_FOUND",
-	"INGESTING_FILE_FAILED",
-	"SLOWDOWN",
-	"UNKNOWN_ERROR"
-};
+const char *const reason_labels[REASON_COUNT] = {"EMPTY_FILE",
+                                                 "FAILED_TO_PARSE_META",
+                                                 "FILE NAME TOO LONG. MAX LENGTH IS 800",
+                                                 "FILE_ALREADY_EXISTS",
+                                                 "FILE_NOT_FOUND",
+                                                 "INGESTING_FILE_FAILED",
+                                                 "SLOWDOWN",
+                                                 "UNKNOWN_ERROR"};
 
 /* Relations by name, with where their OIDs go. */
 static const struct
 {
 	const char *name;
-	size_t		offset;
-}			relations[] = {
+	size_t offset;
+} relations[] = {
 	{"upload_sessions", offsetof(Catalog, upload_sessions)},
 	{"upload_sessions_pkey", offsetof(Catalog, upload_sessions_pkey)},
 	{"files", offsetof(Catalog, files)},
@@ -103,24 +101,21 @@ catalog_init(void)
 static void
 report_missing(const char *kind, const char *name)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("%s \"%s.%s\" of the extension session_files does not exist", kind, SCHEMA_NAME, name),
-			 errhint("Undo what was renamed or dropped, or create the extension anew.")));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+	                errmsg("%s \"%s.%s\" of the extension session_files does not exist", kind, SCHEMA_NAME, name),
+	                errhint("Undo what was renamed or dropped, or create the extension anew.")));
 }
 
 static void
 resolve_labels(Oid schema, const char *type_name, const char *const *labels, int count, Oid *oids)
 {
-	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-									   PointerGetDatum(type_name), ObjectIdGetDatum(schema));
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, PointerGetDatum(type_name), ObjectIdGetDatum(schema));
 
 	if (!OidIsValid(type))
 		report_missing("type", type_name);
 	for (int i = 0; i < count; i++)
 	{
-		oids[i] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
-								  ObjectIdGetDatum(type), CStringGetDatum(labels[i]));
+		oids[i] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid, ObjectIdGetDatum(type), CStringGetDatum(labels[i]));
 		if (!OidIsValid(oids[i]))
 			report_missing("enum label", labels[i]);
 	}
@@ -129,11 +124,11 @@ resolve_labels(Oid schema, const char *type_name, const char *const *labels, int
 static void
 resolve(Catalog *catalog)
 {
-	Oid			schema = get_namespace_oid(SCHEMA_NAME, true);
+	Oid schema = get_namespace_oid(SCHEMA_NAME, true);
 
 	for (int i = 0; i < lengthof(relations); i++)
 	{
-		Oid			oid = OidIsValid(schema) ? get_relname_relid(relations[i].name, schema) : InvalidOid;
+		Oid oid = OidIsValid(schema) ? get_relname_relid(relations[i].name, schema) : InvalidOid;
 
 		if (!OidIsValid(oid))
 			report_missing("relation", relations[i].name);
@@ -149,8 +144,8 @@ catalog_get(void)
 	/* With debug_discard_caches the reports never end, hence the limit. */
 	for (int attempt = 0; !cache_valid && attempt < CATALOG_ATTEMPTS; attempt++)
 	{
-		uint64		before = invalidations;
-		Catalog		fresh;
+		uint64 before = invalidations;
+		Catalog fresh;
 
 		resolve(&fresh);
 		cache = fresh;

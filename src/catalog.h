@@ -43,18 +43,18 @@ extern const char *const reason_labels[REASON_COUNT];
 
 typedef struct Catalog
 {
-	Oid			upload_sessions;
-	Oid			upload_sessions_pkey;
-	Oid			files;
-	Oid			files_pkey;
-	Oid			files_status_idx;
-	Oid			files_reason_idx;
-	Oid			files_name_idx;
-	Oid			files_status_name_idx;
-	Oid			file_counts;
-	Oid			file_counts_pkey;
-	Oid			statuses[STATUS_COUNT];
-	Oid			reasons[REASON_COUNT];
+	Oid upload_sessions;
+	Oid upload_sessions_pkey;
+	Oid files;
+	Oid files_pkey;
+	Oid files_status_idx;
+	Oid files_reason_idx;
+	Oid files_name_idx;
+	Oid files_status_name_idx;
+	Oid file_counts;
+	Oid file_counts_pkey;
+	Oid statuses[STATUS_COUNT];
+	Oid reasons[REASON_COUNT];
 } Catalog;
 
 /* Watches for changes of the catalogs; to be called once, when the library is loaded. */
@@ -66,7 +66,7 @@ extern const Catalog *catalog_get(void);
 /* Tells whether what catalog_get returned last still holds. */
 extern bool catalog_is_current(void);
 
-extern int	catalog_status(const Catalog *catalog, Oid label);
-extern int	catalog_reason(const Catalog *catalog, Oid label);
+extern int catalog_status(const Catalog *catalog, Oid label);
+extern int catalog_reason(const Catalog *catalog, Oid label);
 
 #endif

@@ -47,73 +47,81 @@ PG_FUNCTION_INFO_V1(session_files_forget_counts);
 /* What a statement changed in a session. */
 typedef struct Delta
 {
-	pg_uuid_t	session_id;		/* the hash key */
-	int64		by_status[STATUS_COUNT];
+	pg_uuid_t session_id; /* the hash key */
+	int64 by_status[STATUS_COUNT];
 } Delta;
 
 /* The queries; a plan is made when first used and kept for the backend's life. */
 typedef struct CountQuery
 {
 	const char *text;
-	int			arg_count;
-	Oid			arg_types[STATUS_COUNT + 2];
-	SPIPlanPtr	plan;
+	int arg_count;
+	Oid arg_types[STATUS_COUNT + 2];
+	SPIPlanPtr plan;
 } CountQuery;
 
 static CountQuery take_slot = {
-	"UPDATE session_files.file_counts AS c SET failed = c.failed OPERATOR(pg_catalog.+) $2,"
-	" finished = c.finished OPERATOR(pg_catalog.+) $3, pending = c.pending OPERATOR(pg_catalog.+) $4"
-	" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=)"
-	" (SELECT f.slot FROM session_files.file_counts AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
-	" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)",
-	4, {UUIDOID, INT8OID, INT8OID, INT8OID}
+	.text = "UPDATE session_files.file_counts AS c SET failed = c.failed OPERATOR(pg_catalog.+) $2,"
+			" finished = c.finished OPERATOR(pg_catalog.+) $3, pending = c.pending OPERATOR(pg_catalog.+) $4"
+			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=)"
+			" (SELECT f.slot FROM session_files.file_counts AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
+			" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)",
+	.arg_count = 4,
+	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID},
 };
 
 static CountQuery own_slot = {
-	"INSERT INTO session_files.file_counts AS c (session_id, failed, finished, pending, slot)"
-	" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (session_id, slot) DO UPDATE"
-	" SET failed = c.failed OPERATOR(pg_catalog.+) excluded.failed,"
-	" finished = c.finished OPERATOR(pg_catalog.+) excluded.finished,"
-	" pending = c.pending OPERATOR(pg_catalog.+) excluded.pending",
-	5, {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID}
+	.text = "INSERT INTO session_files.file_counts AS c (session_id, failed, finished, pending, slot)"
+			" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (session_id, slot) DO UPDATE"
+			" SET failed = c.failed OPERATOR(pg_catalog.+) excluded.failed,"
+			" finished = c.finished OPERATOR(pg_catalog.+) excluded.finished,"
+			" pending = c.pending OPERATOR(pg_catalog.+) excluded.pending",
+	.arg_count = 5,
+	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID},
 };
 
 /* Two statements, as the second must see the rows as they are once the first has locked them. */
 static CountQuery lock_free_slots = {
-	"SELECT pg_catalog.array_agg(l.slot) FROM (SELECT f.slot FROM session_files.file_counts AS f"
-	" WHERE f.session_id OPERATOR(pg_catalog.=) $1 FOR UPDATE SKIP LOCKED) AS l",
-	1, {UUIDOID}
+	.text = "SELECT pg_catalog.array_agg(l.slot) FROM (SELECT f.slot FROM session_files.file_counts AS f"
+			" WHERE f.session_id OPERATOR(pg_catalog.=) $1 FOR UPDATE SKIP LOCKED) AS l",
+	.arg_count = 1,
+	.arg_types = {UUIDOID},
 };
 
 static CountQuery merge_slots = {
-	"WITH gone AS (DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1"
-	" AND c.slot OPERATOR(pg_catalog.=) ANY ($2[2:]) RETURNING c.failed, c.finished, c.pending),"
-	" merged AS (SELECT COALESCE(pg_catalog.sum(failed), 0)::bigint AS failed,"
-	" COALESCE(pg_catalog.sum(finished), 0)::bigint AS finished,"
-	" COALESCE(pg_catalog.sum(pending), 0)::bigint AS pending FROM gone)"
-	" UPDATE session_files.file_counts AS c SET failed = c.failed OPERATOR(pg_catalog.+) m.failed,"
-	" finished = c.finished OPERATOR(pg_catalog.+) m.finished,"
-	" pending = c.pending OPERATOR(pg_catalog.+) m.pending FROM merged AS m"
-	" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=) $2[1]",
-	2, {UUIDOID, INT8ARRAYOID}
+	.text = "WITH gone AS (DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1"
+			" AND c.slot OPERATOR(pg_catalog.=) ANY ($2[2:]) RETURNING c.failed, c.finished, c.pending),"
+			" merged AS (SELECT COALESCE(pg_catalog.sum(failed), 0)::bigint AS failed,"
+			" COALESCE(pg_catalog.sum(finished), 0)::bigint AS finished,"
+			" COALESCE(pg_catalog.sum(pending), 0)::bigint AS pending FROM gone)"
+			" UPDATE session_files.file_counts AS c SET failed = c.failed OPERATOR(pg_catalog.+) m.failed,"
+			" finished = c.finished OPERATOR(pg_catalog.+) m.finished,"
+			" pending = c.pending OPERATOR(pg_catalog.+) m.pending FROM merged AS m"
+			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=) $2[1]",
+	.arg_count = 2,
+	.arg_types = {UUIDOID, INT8ARRAYOID},
 };
 
 static CountQuery find_session = {
-	"SELECT FROM session_files.upload_sessions AS s WHERE s.session_id OPERATOR(pg_catalog.=) $1",
-	1, {UUIDOID}
+	.text = "SELECT FROM session_files.upload_sessions AS s WHERE s.session_id OPERATOR(pg_catalog.=) $1",
+	.arg_count = 1,
+	.arg_types = {UUIDOID},
 };
 
 static CountQuery forget_session = {
-	"DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1",
-	1, {UUIDOID}
+	.text = "DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1",
+	.arg_count = 1,
+	.arg_types = {UUIDOID},
 };
 
-static CountQuery forget_all = {"TRUNCATE session_files.file_counts", 0, {InvalidOid}};
+static CountQuery forget_all = {
+	.text = "TRUNCATE session_files.file_counts",
+};
 
 void
 counts_read(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id, Counts *counts)
 {
-	KeyScan		scan;
+	KeyScan scan;
 
 	memset(counts, 0, sizeof(Counts));
 	scan_init(&scan, file_counts, catalog->file_counts_pkey);
@@ -134,7 +142,7 @@ run(CountQuery *query, Datum *values)
 {
 	if (query->plan == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare(query->text, query->arg_count, query->arg_types);
+		SPIPlanPtr plan = SPI_prepare(query->text, query->arg_count, query->arg_types);
 
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -150,9 +158,9 @@ run(CountQuery *query, Datum *values)
 static void
 merge_if_many(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id)
 {
-	Datum		values[2] = {UUIDPGetDatum(session_id), (Datum) 0};
-	Counts		counts;
-	bool		isnull;
+	Datum values[2] = {UUIDPGetDatum(session_id), (Datum) 0};
+	Counts counts;
+	bool isnull;
 
 	counts_read(catalog, file_counts, session_id, &counts);
 	if (counts.slots <= MAX_SLOTS)
@@ -167,13 +175,9 @@ merge_if_many(const Catalog *catalog, Relation file_counts, const pg_uuid_t *ses
 static void
 store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 {
-	Datum		values[STATUS_COUNT + 2] = {
-		UUIDPGetDatum(&delta->session_id),
-		Int64GetDatum(delta->by_status[STATUS_FAILED]),
-		Int64GetDatum(delta->by_status[STATUS_FINISHED]),
-		Int64GetDatum(delta->by_status[STATUS_PENDING]),
-		(Datum) 0
-	};
+	Datum values[STATUS_COUNT + 2] = {UUIDPGetDatum(&delta->session_id), Int64GetDatum(delta->by_status[STATUS_FAILED]),
+	                                  Int64GetDatum(delta->by_status[STATUS_FINISHED]),
+	                                  Int64GetDatum(delta->by_status[STATUS_PENDING]), (Datum) 0};
 
 	if (!IsolationUsesXactSnapshot() && run(&take_slot, values) > 0)
 	{
@@ -187,11 +191,7 @@ store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 static HTAB *
 create_deltas(void)
 {
-	HASHCTL		control = {
-		.keysize = sizeof(pg_uuid_t),
-		.entrysize = sizeof(Delta),
-		.hcxt = CurrentMemoryContext
-	};
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Delta), .hcxt = CurrentMemoryContext};
 
 	return hash_create("session_files deltas", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
@@ -199,8 +199,8 @@ create_deltas(void)
 static Delta *
 find_delta(HTAB *deltas, const pg_uuid_t *session_id)
 {
-	bool		found;
-	Delta	   *delta = hash_search(deltas, session_id, HASH_ENTER, &found);
+	bool found;
+	Delta *delta = hash_search(deltas, session_id, HASH_ENTER, &found);
 
 	if (!found)
 		memset(delta->by_status, 0, sizeof(delta->by_status));
@@ -212,7 +212,7 @@ static void
 collect(const Catalog *catalog, TupleDesc desc, Tuplestorestate *rows, int sign, HTAB *deltas)
 {
 	TupleTableSlot *slot;
-	Delta	   *delta = NULL;
+	Delta *delta = NULL;
 
 	if (rows == NULL)
 		return;
@@ -222,15 +222,16 @@ collect(const Catalog *catalog, TupleDesc desc, Tuplestorestate *rows, int sign,
 	tuplestore_rescan(rows);
 	while (tuplestore_gettupleslot(rows, true, false, slot))
 	{
-		pg_uuid_t  *session_id;
+		pg_uuid_t *session_id;
+		int status;
 
 		CHECK_FOR_INTERRUPTS();
 		slot_getsomeattrs(slot, Anum_files_ingestion_status);
 		session_id = DatumGetUUIDP(slot->tts_values[Anum_files_session_id - 1]);
+		status = catalog_status(catalog, DatumGetObjectId(slot->tts_values[Anum_files_ingestion_status - 1]));
 		if (delta == NULL || memcmp(&delta->session_id, session_id, sizeof(pg_uuid_t)) != 0)
 			delta = find_delta(deltas, session_id);
-		delta->by_status[catalog_status(catalog, DatumGetObjectId(
-			slot->tts_values[Anum_files_ingestion_status - 1]))] += sign;
+		delta->by_status[status] += sign;
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -242,7 +243,7 @@ collect(const Catalog *catalog, TupleDesc desc, Tuplestorestate *rows, int sign,
 static bool
 is_moot(const Delta *delta, TriggerEvent event)
 {
-	Datum		session_id = UUIDPGetDatum(&delta->session_id);
+	Datum session_id = UUIDPGetDatum(&delta->session_id);
 
 	if (TRIGGER_FIRED_BY_DELETE(event))
 		return run(&find_session, &session_id) == 0;
@@ -257,9 +258,9 @@ is_moot(const Delta *delta, TriggerEvent event)
 /* What to go back to. */
 typedef struct Caller
 {
-	Oid			user;
-	int			context;
-	int			guc_level;
+	Oid user;
+	int context;
+	int guc_level;
 } Caller;
 
 /*
@@ -270,13 +271,13 @@ typedef struct Caller
 static Caller
 begin_as_owner(Relation file_counts)
 {
-	Caller		caller;
+	Caller caller;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	GetUserIdAndSecContext(&caller.user, &caller.context);
 	SetUserIdAndSecContext(file_counts->rd_rel->relowner,
-						   caller.context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	                       caller.context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	caller.guc_level = NewGUCNestLevel();
 	set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return caller;
@@ -297,11 +298,10 @@ check_trigger(FunctionCallInfo fcinfo, Oid table, Oid other_table)
 	TriggerData *data = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
-		!TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) ||
-		(RelationGetRelid(data->tg_relation) != table && RelationGetRelid(data->tg_relation) != other_table))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function is only for the statement triggers of the extension session_files")));
+	    !TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) ||
+	    (RelationGetRelid(data->tg_relation) != table && RelationGetRelid(data->tg_relation) != other_table))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+		                errmsg("function is only for the statement triggers of the extension session_files")));
 	return data;
 }
 
@@ -311,12 +311,12 @@ session_files_count_changes(PG_FUNCTION_ARGS)
 {
 	const Catalog catalog = *catalog_get();
 	TriggerData *data = check_trigger(fcinfo, catalog.files, catalog.files);
-	TupleDesc	desc = RelationGetDescr(data->tg_relation);
-	HTAB	   *deltas = create_deltas();
-	Relation	file_counts = table_open(catalog.file_counts, RowExclusiveLock);
-	Caller		caller;
+	TupleDesc desc = RelationGetDescr(data->tg_relation);
+	HTAB *deltas = create_deltas();
+	Relation file_counts = table_open(catalog.file_counts, RowExclusiveLock);
+	Caller caller;
 	HASH_SEQ_STATUS each;
-	Delta	   *delta;
+	Delta *delta;
 
 	collect(&catalog, desc, data->tg_oldtable, -1, deltas);
 	collect(&catalog, desc, data->tg_newtable, 1, deltas);
@@ -332,7 +332,7 @@ session_files_count_changes(PG_FUNCTION_ARGS)
 
 	table_close(file_counts, NoLock);
 	hash_destroy(deltas);
-	return PointerGetDatum(NULL);		/* not SQL null: what statement triggers return is ignored */
+	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }
 
 /* Removes the counts of the sessions in a transition table. */
@@ -345,7 +345,7 @@ forget_sessions(TupleDesc desc, Tuplestorestate *sessions)
 	tuplestore_rescan(sessions);
 	while (tuplestore_gettupleslot(sessions, true, false, slot))
 	{
-		Datum		session_id;
+		Datum session_id;
 
 		slot_getsomeattrs(slot, Anum_upload_sessions_session_id);
 		session_id = slot->tts_values[Anum_upload_sessions_session_id - 1];
@@ -360,9 +360,9 @@ session_files_forget_counts(PG_FUNCTION_ARGS)
 {
 	const Catalog catalog = *catalog_get();
 	TriggerData *data = check_trigger(fcinfo, catalog.files, catalog.upload_sessions);
-	Relation	file_counts = table_open(catalog.file_counts, RowExclusiveLock);
-	Oid			owner_of = RelationGetRelid(data->tg_relation);
-	Caller		caller = begin_as_owner(file_counts);
+	Relation file_counts = table_open(catalog.file_counts, RowExclusiveLock);
+	Oid owner_of = RelationGetRelid(data->tg_relation);
+	Caller caller = begin_as_owner(file_counts);
 
 	table_close(file_counts, NoLock);
 	if (owner_of == catalog.files)
@@ -370,5 +370,5 @@ session_files_forget_counts(PG_FUNCTION_ARGS)
 	else if (data->tg_oldtable != NULL)
 		forget_sessions(RelationGetDescr(data->tg_relation), data->tg_oldtable);
 	end_as_owner(caller);
-	return PointerGetDatum(NULL);		/* not SQL null: what statement triggers return is ignored */
+	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }

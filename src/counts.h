@@ -13,8 +13,8 @@
 
 typedef struct Counts
 {
-	int64		by_status[STATUS_COUNT];
-	int			slots;			/* rows that were summed up */
+	int64 by_status[STATUS_COUNT];
+	int slots; /* rows that were summed up */
 } Counts;
 
 /* Sums up a session's counts as the active snapshot sees them; file_counts is open. */

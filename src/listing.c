@@ -26,10 +26,10 @@
 
 typedef struct Tables
 {
-	Catalog		catalog;
-	Relation	upload_sessions;
-	Relation	files;
-	Relation	file_counts;
+	Catalog catalog;
+	Relation upload_sessions;
+	Relation files;
+	Relation file_counts;
 } Tables;
 
 static void
@@ -60,13 +60,11 @@ open_tables(Tables *tables)
 		tables->files = try_relation_open(tables->catalog.files, AccessShareLock);
 		tables->file_counts = try_relation_open(tables->catalog.file_counts, AccessShareLock);
 		if (tables->upload_sessions && tables->files && tables->file_counts &&
-			(catalog_is_current() || attempt == CATALOG_ATTEMPTS - 1))
+		    (catalog_is_current() || attempt == CATALOG_ATTEMPTS - 1))
 			return;
 		close_tables(tables);
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_IN_USE),
-			 errmsg("the tables of the extension session_files keep changing")));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("the tables of the extension session_files keep changing")));
 }
 
 /*
@@ -76,18 +74,18 @@ open_tables(Tables *tables)
 static bool
 may_read(Relation table)
 {
-	Oid			oid = RelationGetRelid(table);
+	Oid oid = RelationGetRelid(table);
 
 	return pg_class_aclcheck(oid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
-		!(table->rd_rel->relrowsecurity && check_enable_rls(oid, InvalidOid, true) == RLS_ENABLED);
+	       !(table->rd_rel->relrowsecurity && check_enable_rls(oid, InvalidOid, true) == RLS_ENABLED);
 }
 
 /* Finds the session in the workspace and when it expires. */
 static bool
 find_session(Tables *tables, Span workspace_name, const pg_uuid_t *session_id, TimestampTz *expires_at)
 {
-	KeyScan		scan;
-	bool		found;
+	KeyScan scan;
+	bool found;
 
 	scan_init(&scan, tables->upload_sessions, tables->catalog.upload_sessions_pkey);
 	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
@@ -95,10 +93,10 @@ find_session(Tables *tables, Span workspace_name, const pg_uuid_t *session_id, T
 	found = scan_next(&scan, ForwardScanDirection, true);
 	if (found)
 	{
-		text	   *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
+		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
 
 		found = VARSIZE_ANY_EXHDR(name) == workspace_name.len &&
-			memcmp(VARDATA_ANY(name), workspace_name.bytes, workspace_name.len) == 0;
+		        memcmp(VARDATA_ANY(name), workspace_name.bytes, workspace_name.len) == 0;
 		*expires_at = DatumGetTimestampTz(scan_value(&scan, Anum_upload_sessions_expires_at));
 	}
 	scan_end(&scan);
@@ -109,8 +107,8 @@ find_session(Tables *tables, Span workspace_name, const pg_uuid_t *session_id, T
 static bool
 find_file(Tables *tables, const pg_uuid_t *session_id, const pg_uuid_t *id, FileEntry *entry)
 {
-	KeyScan		scan;
-	bool		found;
+	KeyScan scan;
+	bool found;
 
 	scan_init(&scan, tables->files, tables->catalog.files_pkey);
 	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
@@ -126,8 +124,8 @@ find_file(Tables *tables, const pg_uuid_t *session_id, const pg_uuid_t *id, File
 static int64
 read_total(Tables *tables, const ListRequest *request)
 {
-	Counts		counts;
-	int64		total = 0;
+	Counts counts;
+	int64 total = 0;
 
 	counts_read(&tables->catalog, tables->file_counts, &request->session_id, &counts);
 	for (int status = 0; status < STATUS_COUNT; status++)
@@ -143,7 +141,7 @@ reverse(FileEntry *entries, int count)
 {
 	for (int i = 0, j = count - 1; i < j; i++, j--)
 	{
-		FileEntry	swap = entries[i];
+		FileEntry swap = entries[i];
 
 		entries[i] = entries[j];
 		entries[j] = swap;
@@ -153,30 +151,28 @@ reverse(FileEntry *entries, int count)
 /* How to get to a page and what to take. */
 typedef struct Walk
 {
-	bool		backward;		/* against the requested order; the entries are turned round afterwards */
-	int64		skip;
-	int			take;
+	bool backward; /* against the requested order; the entries are turned round afterwards */
+	int64 skip;
+	int take;
 } Walk;
 
 /* Walks the order and fills the page; has_more is whether an entry follows on the way. */
 static void
-walk_page(Tables *tables, const ListRequest *request, const FileEntry *before, const FileEntry *after,
-		  const Walk *walk, ListPage *page)
+walk_page(Tables *tables, const ListRequest *request, const FileEntry *before, const FileEntry *after, const Walk *walk,
+          ListPage *page)
 {
-	OrderRequest order_request = {
-		.catalog = &tables->catalog,
-		.files = tables->files,
-		.session_id = &request->session_id,
-		.field = request->field,
-		.status = request->status,
-		.ascending = (request->descending == walk->backward),
-		.lower = request->descending ? before : after,
-		.upper = request->descending ? after : before,
-		.skips = walk->skip > 0
-	};
-	Order	   *order = order_open(&order_request);
-	FileEntry	beyond;
-	bool		more = true;
+	OrderRequest order_request = {.catalog = &tables->catalog,
+	                              .files = tables->files,
+	                              .session_id = &request->session_id,
+	                              .field = request->field,
+	                              .status = request->status,
+	                              .ascending = (request->descending == walk->backward),
+	                              .lower = request->descending ? before : after,
+	                              .upper = request->descending ? after : before,
+	                              .skips = walk->skip > 0};
+	Order *order = order_open(&order_request);
+	FileEntry beyond;
+	bool more = true;
 
 	for (int64 skipped = 0; more && skipped < walk->skip; skipped++)
 		more = order_skip(order);
@@ -193,10 +189,10 @@ walk_page(Tables *tables, const ListRequest *request, const FileEntry *before, c
 
 /* Reads the page that the cursors ask for. */
 static void
-read_page_at_cursor(Tables *tables, const ListRequest *request,
-					const FileEntry *before, const FileEntry *after, ListPage *page)
+read_page_at_cursor(Tables *tables, const ListRequest *request, const FileEntry *before, const FileEntry *after,
+                    ListPage *page)
 {
-	Walk		walk = {.backward = (after == NULL), .take = request->limit};
+	Walk walk = {.backward = (after == NULL), .take = request->limit};
 
 	walk_page(tables, request, before, after, &walk, page);
 }
@@ -205,8 +201,8 @@ read_page_at_cursor(Tables *tables, const ListRequest *request,
 static void
 read_numbered_page(Tables *tables, const ListRequest *request, ListPage *page)
 {
-	Walk		walk = {.take = request->limit};
-	int64		left;
+	Walk walk = {.take = request->limit};
+	int64 left;
 
 	if (request->limit > 0)
 	{
@@ -233,13 +229,11 @@ read_numbered_page(Tables *tables, const ListRequest *request, ListPage *page)
 static ListingOutcome
 read_session(Tables *tables, const ListRequest *request, ListPage *page)
 {
-	FileEntry	before;
-	FileEntry	after;
+	FileEntry before;
+	FileEntry after;
 
-	page->unknown_before = request->has_before &&
-		!find_file(tables, &request->session_id, &request->before, &before);
-	page->unknown_after = request->has_after &&
-		!find_file(tables, &request->session_id, &request->after, &after);
+	page->unknown_before = request->has_before && !find_file(tables, &request->session_id, &request->before, &before);
+	page->unknown_after = request->has_after && !find_file(tables, &request->session_id, &request->after, &after);
 	if (page->unknown_before || page->unknown_after)
 		return LISTING_NO_CURSOR;
 
@@ -247,8 +241,8 @@ read_session(Tables *tables, const ListRequest *request, ListPage *page)
 	page->has_more = false;
 	page->total = read_total(tables, request);
 	if (request->has_before || request->has_after)
-		read_page_at_cursor(tables, request, request->has_before ? &before : NULL,
-							request->has_after ? &after : NULL, page);
+		read_page_at_cursor(tables, request, request->has_before ? &before : NULL, request->has_after ? &after : NULL,
+		                    page);
 	else
 		read_numbered_page(tables, request, page);
 	return LISTING_DONE;
@@ -257,7 +251,7 @@ read_session(Tables *tables, const ListRequest *request, ListPage *page)
 ListingOutcome
 listing_read(Span workspace_name, const ListRequest *request, ListPage *page)
 {
-	Tables		tables;
+	Tables tables;
 	ListingOutcome outcome;
 
 	open_tables(&tables);

@@ -14,20 +14,20 @@
 typedef enum ListingOutcome
 {
 	LISTING_DONE,
-	LISTING_FORBIDDEN,			/* the caller may not read the tables */
-	LISTING_NO_SESSION,			/* no such session in the workspace */
-	LISTING_NO_CURSOR			/* a cursor is no file of the session */
+	LISTING_FORBIDDEN,  /* the caller may not read the tables */
+	LISTING_NO_SESSION, /* no such session in the workspace */
+	LISTING_NO_CURSOR   /* a cursor is no file of the session */
 } ListingOutcome;
 
 typedef struct ListPage
 {
 	TimestampTz expires_at;
-	bool		unknown_before; /* with LISTING_NO_CURSOR: which one */
-	bool		unknown_after;
-	int			count;
-	FileEntry	entries[LIMIT_MAX];
-	bool		has_more;
-	int64		total;
+	bool unknown_before; /* with LISTING_NO_CURSOR: which one */
+	bool unknown_after;
+	int count;
+	FileEntry entries[LIMIT_MAX];
+	bool has_more;
+	int64 total;
 } ListPage;
 
 /* Lists under the active snapshot. */

@@ -32,7 +32,7 @@ PG_FUNCTION_INFO_V1(session_files_name_key);
 int
 name_prefix_len(const char *name, int len, int max_chars)
 {
-	int			at = 0;
+	int at = 0;
 
 	if (len <= max_chars)
 		return len;
@@ -45,10 +45,10 @@ name_prefix_len(const char *name, int len, int max_chars)
 static int
 pack(const char *text, int len, unsigned char *out)
 {
-	uint64		bits = 0;
-	int			bit_count = 0;
-	int			written = 0;
-	int			at = 0;
+	uint64 bits = 0;
+	int bit_count = 0;
+	int written = 0;
+	int at = 0;
 
 	for (int chars = 0; chars < PACKED_CHARS && at < len; chars++)
 	{
@@ -71,14 +71,11 @@ digest(const char *name, int len, unsigned char *out)
 {
 	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
 
-	if (pg_cryptohash_init(ctx) < 0 ||
-		pg_cryptohash_update(ctx, (const uint8 *) name, len) < 0 ||
-		pg_cryptohash_final(ctx, out, PG_SHA256_DIGEST_LENGTH) < 0)
+	if (pg_cryptohash_init(ctx) < 0 || pg_cryptohash_update(ctx, (const uint8 *) name, len) < 0 ||
+	    pg_cryptohash_final(ctx, out, PG_SHA256_DIGEST_LENGTH) < 0)
 	{
 		pg_cryptohash_free(ctx);
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not compute the SHA-256 of a file name")));
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute the SHA-256 of a file name")));
 	}
 	pg_cryptohash_free(ctx);
 }
@@ -87,10 +84,10 @@ digest(const char *name, int len, unsigned char *out)
 static bytea *
 key_without_tail(const char *name, int len, int tail_len)
 {
-	int			plain_len = name_prefix_len(name, len, PLAIN_CHARS);
-	int			room = plain_len + (plain_len < len ? PACKED_MAX_LEN : 0) + tail_len;
-	bytea	   *key = palloc0(VARHDRSZ + room);
-	int			key_len = plain_len;
+	int plain_len = name_prefix_len(name, len, PLAIN_CHARS);
+	int room = plain_len + (plain_len < len ? PACKED_MAX_LEN : 0) + tail_len;
+	bytea *key = palloc0(VARHDRSZ + room);
+	int key_len = plain_len;
 
 	memcpy(VARDATA(key), name, plain_len);
 	if (plain_len < len)
@@ -102,7 +99,7 @@ key_without_tail(const char *name, int len, int tail_len)
 bytea *
 name_key(const char *name, int len)
 {
-	bytea	   *key = key_without_tail(name, len, PG_SHA256_DIGEST_LENGTH);
+	bytea *key = key_without_tail(name, len, PG_SHA256_DIGEST_LENGTH);
 
 	if (name_prefix_len(name, len, NAME_MAX_CHARS) < len)
 	{
@@ -115,7 +112,7 @@ name_key(const char *name, int len)
 bytea *
 name_key_group_bound(const char *name, int len, bool above)
 {
-	bytea	   *key = key_without_tail(name, len, ABOVE_LEN);
+	bytea *key = key_without_tail(name, len, ABOVE_LEN);
 
 	if (above)
 	{
@@ -129,8 +126,8 @@ bool
 name_key_is_long(const bytea *key)
 {
 	const char *bytes = VARDATA_ANY(key);
-	int			len = VARSIZE_ANY_EXHDR(key);
-	int			tail_len = PACKED_MAX_LEN + PG_SHA256_DIGEST_LENGTH;
+	int len = VARSIZE_ANY_EXHDR(key);
+	int tail_len = PACKED_MAX_LEN + PG_SHA256_DIGEST_LENGTH;
 
 	return len > tail_len && name_prefix_len(bytes, len, PLAIN_CHARS) == len - tail_len;
 }
@@ -139,7 +136,7 @@ name_key_is_long(const bytea *key)
 Datum
 session_files_name_key(PG_FUNCTION_ARGS)
 {
-	text	   *name = PG_GETARG_TEXT_PP(0);
+	text *name = PG_GETARG_TEXT_PP(0);
 
 	PG_RETURN_BYTEA_P(name_key(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)));
 }

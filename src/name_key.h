@@ -23,6 +23,6 @@ extern bytea *name_key_group_bound(const char *name, int len, bool above);
 extern bool name_key_is_long(const bytea *key);
 
 /* Returns how many bytes the first max_chars characters of a name take; len if it has no more. */
-extern int	name_prefix_len(const char *name, int len, int max_chars);
+extern int name_prefix_len(const char *name, int len, int max_chars);
 
 #endif

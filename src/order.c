@@ -46,41 +46,41 @@
 typedef enum PartKey
 {
 	KEY_ID,
-	KEY_LABEL_ID,				/* a status or reason, then the id */
+	KEY_LABEL_ID, /* a status or reason, then the id */
 	KEY_NAME
 } PartKey;
 
 typedef struct Part
 {
-	int			rank;
-	Oid			index;
-	int			status;			/* the part's only status, if the index has it first, or STATUS_ANY */
-	PartKey		key;
+	int rank;
+	Oid index;
+	int status; /* the part's only status, if the index has it first, or STATUS_ANY */
+	PartKey key;
 } Part;
 
 /* A part under way. */
 typedef struct Source
 {
-	KeyScan		scan;
-	bool		loaded;			/* the scan stands on an entry that was not yet passed on */
-	bool		done;
+	KeyScan scan;
+	bool loaded; /* the scan stands on an entry that was not yet passed on */
+	bool done;
 } Source;
 
 struct Order
 {
 	OrderRequest request;
 	ScanDirection direction;
-	Part		parts[MAX_PARTS];
-	int			part_count;
-	int			parts_done;
-	Source		sources[MAX_MERGED];
-	int			source_count;
-	Source	   *current;
+	Part parts[MAX_PARTS];
+	int part_count;
+	int parts_done;
+	Source sources[MAX_MERGED];
+	int source_count;
+	Source *current;
 	/* Files whose names share their first 800 characters, sorted; group_next is the next one. */
-	FileEntry  *group;
-	int			group_count;
-	int			group_next;
-	int			group_size;
+	FileEntry *group;
+	int group_count;
+	int group_next;
+	int group_size;
 };
 
 static bool
@@ -92,7 +92,7 @@ by_reason(const OrderRequest *request)
 static void
 add_part(Order *order, int rank, Oid index, int status, PartKey key)
 {
-	order->parts[order->part_count++] = (Part) {rank, index, status, key};
+	order->parts[order->part_count++] = (Part){rank, index, status, key};
 }
 
 /* Chooses the parts, in ascending order. */
@@ -100,8 +100,8 @@ static void
 choose_parts(Order *order)
 {
 	const Catalog *catalog = order->request.catalog;
-	int			status = order->request.status;
-	bool		any = (status == STATUS_ANY);
+	int status = order->request.status;
+	bool any = (status == STATUS_ANY);
 
 	switch (order->request.field)
 	{
@@ -160,8 +160,8 @@ add_bound(Order *order, const Part *part, KeyScan *scan, const FileEntry *bound,
 {
 	const Catalog *catalog = order->request.catalog;
 	StrategyNumber strategy = is_lower ? BTGreaterStrategyNumber : BTLessStrategyNumber;
-	int			column = part->status == STATUS_ANY ? SECOND_COLUMN : THIRD_COLUMN;
-	Oid			label;
+	int column = part->status == STATUS_ANY ? SECOND_COLUMN : THIRD_COLUMN;
+	Oid label;
 
 	switch (part->key)
 	{
@@ -174,7 +174,7 @@ add_bound(Order *order, const Part *part, KeyScan *scan, const FileEntry *bound,
 			break;
 		case KEY_NAME:
 			scan_key_beyond(scan, column, strategy, is_lower ? F_BYTEAGT : F_BYTEALT,
-							PointerGetDatum(name_bound(bound, is_lower)));
+			                PointerGetDatum(name_bound(bound, is_lower)));
 			break;
 	}
 }
@@ -186,15 +186,15 @@ is_ruled_out(const Order *order, const Part *part)
 	const OrderRequest *request = &order->request;
 
 	return (request->lower != NULL && bound_rank(request, request->lower) > part->rank) ||
-		(request->upper != NULL && bound_rank(request, request->upper) < part->rank);
+	       (request->upper != NULL && bound_rank(request, request->upper) < part->rank);
 }
 
 static void
 open_source(Order *order, const Part *part)
 {
 	const OrderRequest *request = &order->request;
-	Source	   *source = &order->sources[order->source_count++];
-	KeyScan	   *scan = &source->scan;
+	Source *source = &order->sources[order->source_count++];
+	KeyScan *scan = &source->scan;
 
 	source->loaded = false;
 	source->done = false;
@@ -221,7 +221,7 @@ close_sources(Order *order)
 static const Part *
 next_part(const Order *order)
 {
-	int			i = order->parts_done;
+	int i = order->parts_done;
 
 	return &order->parts[order->request.ascending ? i : order->part_count - 1 - i];
 }
@@ -230,7 +230,7 @@ next_part(const Order *order)
 static bool
 open_next_sources(Order *order)
 {
-	int			rank;
+	int rank;
 
 	close_sources(order);
 	if (order->parts_done == order->part_count)
@@ -257,7 +257,7 @@ source_id(Source *source)
 static bool
 comes_first(const Order *order, Source *a, Source *b)
 {
-	int			compared = uuid7_compare(source_id(a), source_id(b));
+	int compared = uuid7_compare(source_id(a), source_id(b));
 
 	return order->request.ascending ? compared < 0 : compared > 0;
 }
@@ -271,7 +271,7 @@ advance_sources(Order *order, bool need_row)
 	order->current = NULL;
 	for (int i = 0; i < order->source_count; i++)
 	{
-		Source	   *source = &order->sources[i];
+		Source *source = &order->sources[i];
 
 		if (!source->loaded && !source->done)
 		{
@@ -299,9 +299,9 @@ advance_parts(Order *order, bool need_row)
 void
 order_read_row(const Catalog *catalog, TupleTableSlot *slot, FileEntry *entry)
 {
-	bool		isnull;
-	Datum		value;
-	text	   *name;
+	bool isnull;
+	Datum value;
+	text *name;
 
 	slot_getsomeattrs(slot, Anum_files_name);
 	memcpy(&entry->id, DatumGetUUIDP(slot->tts_values[Anum_files_file_ingestion_id - 1]), sizeof(pg_uuid_t));
@@ -325,10 +325,10 @@ read_current(Order *order, FileEntry *entry)
 static bool
 stands_on_group(Order *order)
 {
-	KeyScan	   *scan = &order->current->scan;
-	Datum		value;
+	KeyScan *scan = &order->current->scan;
+	Datum value;
 	struct varlena *bytes;
-	bool		is_long;
+	bool is_long;
 
 	if (order->request.field != FIELD_NAME)
 		return false;
@@ -340,7 +340,7 @@ stands_on_group(Order *order)
 	}
 	else
 	{
-		int			len;
+		int len;
 
 		value = scan_value(scan, Anum_files_name);
 		bytes = PG_DETOAST_DATUM_PACKED(value);
@@ -355,7 +355,7 @@ stands_on_group(Order *order)
 static int
 compare_names(const FileEntry *a, const FileEntry *b)
 {
-	int			compared = memcmp(a->name.bytes, b->name.bytes, Min(a->name.len, b->name.len));
+	int compared = memcmp(a->name.bytes, b->name.bytes, Min(a->name.len, b->name.len));
 
 	return compared != 0 ? compared : a->name.len - b->name.len;
 }
@@ -378,7 +378,7 @@ add_to_group(Order *order, const FileEntry *entry)
 	const OrderRequest *request = &order->request;
 
 	if ((request->lower != NULL && compare_names(entry, request->lower) <= 0) ||
-		(request->upper != NULL && compare_names(entry, request->upper) >= 0))
+	    (request->upper != NULL && compare_names(entry, request->upper) >= 0))
 		return;
 	if (order->group_count == order->group_size)
 	{
@@ -395,9 +395,9 @@ add_to_group(Order *order, const FileEntry *entry)
 static void
 read_group(Order *order)
 {
-	Source	   *source = order->current;
-	FileEntry	entry;
-	Span		prefix;
+	Source *source = order->current;
+	FileEntry entry;
+	Span prefix;
 
 	read_current(order, &entry);
 	prefix = entry.name;
@@ -412,13 +412,12 @@ read_group(Order *order)
 		source->done = !source->loaded;
 		if (source->loaded)
 			read_current(order, &entry);
-	} while (source->loaded && entry.name.len > prefix.len &&
-			 memcmp(entry.name.bytes, prefix.bytes, prefix.len) == 0);
+	} while (source->loaded && entry.name.len > prefix.len && memcmp(entry.name.bytes, prefix.bytes, prefix.len) == 0);
 	/* The entry behind the group, if any, is still to come. */
 	order->current = NULL;
 	if (order->group_count > 1)
 		qsort(order->group, order->group_count, sizeof(FileEntry),
-			  order->request.ascending ? ascending_names : descending_names);
+		      order->request.ascending ? ascending_names : descending_names);
 }
 
 /* Goes to the next file: the current entry, or the one before group_next. False at the end. */
@@ -440,7 +439,7 @@ advance(Order *order, bool need_row)
 Order *
 order_open(const OrderRequest *request)
 {
-	Order	   *order = palloc0(sizeof(Order));
+	Order *order = palloc0(sizeof(Order));
 
 	order->request = *request;
 	order->direction = request->ascending ? ForwardScanDirection : BackwardScanDirection;

@@ -15,10 +15,10 @@
 
 typedef struct FileEntry
 {
-	pg_uuid_t	id;
-	int			status;			/* IngestionStatus */
-	int			reason;			/* index into reason_labels, or REASON_NONE */
-	Span		name;
+	pg_uuid_t id;
+	int status; /* IngestionStatus */
+	int reason; /* index into reason_labels, or REASON_NONE */
+	Span name;
 } FileEntry;
 
 typedef struct Order Order;
@@ -26,14 +26,14 @@ typedef struct Order Order;
 typedef struct OrderRequest
 {
 	const Catalog *catalog;
-	Relation	files;
+	Relation files;
 	const pg_uuid_t *session_id;
-	ListField	field;
-	int			status;			/* IngestionStatus, or STATUS_ANY */
-	bool		ascending;		/* the direction of travel */
-	const FileEntry *lower;		/* only what is above it, in ascending order; NULL: no bound */
-	const FileEntry *upper;		/* only what is below it */
-	bool		skips;			/* order_skip will be called */
+	ListField field;
+	int status;             /* IngestionStatus, or STATUS_ANY */
+	bool ascending;         /* the direction of travel */
+	const FileEntry *lower; /* only what is above it, in ascending order; NULL: no bound */
+	const FileEntry *upper; /* only what is below it */
+	bool skips;             /* order_skip will be called */
 } OrderRequest;
 
 extern Order *order_open(const OrderRequest *request);

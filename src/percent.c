@@ -23,7 +23,7 @@ hex_value(unsigned char c)
 static int
 decode_escapes(Span text, bool plus_is_space, unsigned char *out)
 {
-	int			written = 0;
+	int written = 0;
 
 	for (int i = 0; i < text.len; i++)
 	{
@@ -51,7 +51,7 @@ utf8_length(const unsigned char *bytes, int len)
 	unsigned char first = bytes[0];
 	unsigned char low = 0x80;
 	unsigned char high = 0xbf;
-	int			length;
+	int length;
 
 	if (first < 0x80)
 		return 1;
@@ -81,18 +81,18 @@ static Span
 repair_utf8(const unsigned char *bytes, int len)
 {
 	StringInfoData out;
-	int			at = 0;
-	int			good = 0;		/* from where on nothing was appended yet */
+	int at = 0;
+	int good = 0; /* from where on nothing was appended yet */
 
 	while (at < len && utf8_length(bytes + at, len - at) > 0)
 		at += utf8_length(bytes + at, len - at);
 	if (at == len)
-		return (Span) {(const char *) bytes, len};
+		return (Span){(const char *) bytes, len};
 
 	initStringInfo(&out);
 	while (at < len)
 	{
-		int			length = utf8_length(bytes + at, len - at);
+		int length = utf8_length(bytes + at, len - at);
 
 		if (length < 0)
 		{
@@ -103,14 +103,14 @@ repair_utf8(const unsigned char *bytes, int len)
 		at += Abs(length);
 	}
 	appendBinaryStringInfo(&out, (const char *) bytes + good, len - good);
-	return (Span) {out.data, out.len};
+	return (Span){out.data, out.len};
 }
 
 Span
 percent_decode(Span text, bool plus_is_space)
 {
 	unsigned char *decoded = palloc(text.len + 1);
-	int			len = decode_escapes(text, plus_is_space, decoded);
+	int len = decode_escapes(text, plus_is_space, decoded);
 
 	return repair_utf8(decoded, len);
 }

@@ -22,7 +22,7 @@
 #define CURSOR_UNKNOWN "no file with this ID in the session"
 
 const char *const parameter_names[PARAM_COUNT] = {
-	"session_id", "ingestion_status", "limit", "before", "after", "page_number", "field", "order"
+	"session_id", "ingestion_status", "limit", "before", "after", "page_number", "field", "order",
 };
 
 /* A parameter of fixed words, in the order in which the message lists them. */
@@ -30,52 +30,51 @@ typedef struct Words
 {
 	const char *error_type;
 	const char *expected;
-	int			count;
+	int count;
 	struct
 	{
 		const char *word;
-		int			value;
-	}			items[4];
+		int value;
+	} items[4];
 } Words;
 
 static const Words status_words = {
-	"enum", "'PENDING', 'FAILED' or 'FINISHED'", 3,
-	{{"PENDING", STATUS_PENDING}, {"FAILED", STATUS_FAILED}, {"FINISHED", STATUS_FINISHED}}
+	.error_type = "enum",
+	.expected = "'PENDING', 'FAILED' or 'FINISHED'",
+	.count = 3,
+	.items = {{"PENDING", STATUS_PENDING}, {"FAILED", STATUS_FAILED}, {"FINISHED", STATUS_FINISHED}},
 };
 
 static const Words field_words = {
-	"literal_error", "'created_at', 'ingestion_status', 'ingestion_status_reason' or 'name'", 4,
-	{{"created_at", FIELD_CREATED_AT},
-		{"ingestion_status", FIELD_INGESTION_STATUS},
-		{"ingestion_status_reason", FIELD_INGESTION_STATUS_REASON},
-		{"name", FIELD_NAME}}
+	.error_type = "literal_error",
+	.expected = "'created_at', 'ingestion_status', 'ingestion_status_reason' or 'name'",
+	.count = 4,
+	.items = {{"created_at", FIELD_CREATED_AT},
+              {"ingestion_status", FIELD_INGESTION_STATUS},
+              {"ingestion_status_reason", FIELD_INGESTION_STATUS_REASON},
+              {"name", FIELD_NAME}},
 };
 
 static const Words order_words = {
-	"literal_error", "'ASC' or 'DESC'", 2,
-	{{"ASC", false}, {"DESC", true}}
+	.error_type = "literal_error",
+	.expected = "'ASC' or 'DESC'",
+	.count = 2,
+	.items = {{"ASC", false}, {"DESC", true}},
 };
 
 static RequestError *
-add_error(RequestErrors *errors, Parameter parameter, Span input,
-		  const char *type, const char *prefix, Span message)
+add_error(RequestErrors *errors, Parameter parameter, Span input, const char *type, const char *prefix, Span message)
 {
 	RequestError *error = &errors->items[errors->count++];
 
-	*error = (RequestError) {
-		.parameter = parameter,
-		.input = input,
-		.type = type,
-		.prefix = prefix,
-		.message = message
-	};
+	*error = (RequestError){.parameter = parameter, .input = input, .type = type, .prefix = prefix, .message = message};
 	return error;
 }
 
 /* Adds an error whose ctx repeats the message. */
 static void
-add_explained_error(RequestErrors *errors, Parameter parameter, Span input,
-					const char *type, const char *prefix, const char *context_key, Span message)
+add_explained_error(RequestErrors *errors, Parameter parameter, Span input, const char *type, const char *prefix,
+                    const char *context_key, Span message)
 {
 	RequestError *error = add_error(errors, parameter, input, type, prefix, message);
 
@@ -84,11 +83,11 @@ add_explained_error(RequestErrors *errors, Parameter parameter, Span input,
 }
 
 static void
-add_bound_error(RequestErrors *errors, Parameter parameter, Span input,
-				const char *type, const char *wording, const char *context_key, int bound)
+add_bound_error(RequestErrors *errors, Parameter parameter, Span input, const char *type, const char *wording,
+                const char *context_key, int bound)
 {
 	RequestError *error = add_error(errors, parameter, input, type, "Input should be ",
-									span_of(psprintf("%s than or equal to %d", wording, bound)));
+	                                span_of(psprintf("%s than or equal to %d", wording, bound)));
 
 	error->context_key = context_key;
 	error->context_number = bound;
@@ -98,20 +97,19 @@ add_bound_error(RequestErrors *errors, Parameter parameter, Span input,
 static bool
 check_uuid(const RequestText *text, Parameter parameter, pg_uuid_t *id, RequestErrors *errors)
 {
-	Span		input = text->values[parameter];
-	Span		message;
+	Span input = text->values[parameter];
+	Span message;
 
 	if (uuid7_parse(input, id, &message))
 		return true;
-	add_explained_error(errors, parameter, input, "uuid_parsing",
-						"Input should be a valid UUID, ", "error", message);
+	add_explained_error(errors, parameter, input, "uuid_parsing", "Input should be a valid UUID, ", "error", message);
 	return false;
 }
 
 static void
 check_word(const RequestText *text, Parameter parameter, const Words *words, int *value, RequestErrors *errors)
 {
-	Span		input = text->values[parameter];
+	Span input = text->values[parameter];
 
 	for (int i = 0; i < words->count; i++)
 	{
@@ -121,8 +119,8 @@ check_word(const RequestText *text, Parameter parameter, const Words *words, int
 			return;
 		}
 	}
-	add_explained_error(errors, parameter, input, words->error_type,
-						"Input should be ", "expected", span_of(words->expected));
+	add_explained_error(errors, parameter, input, words->error_type, "Input should be ", "expected",
+	                    span_of(words->expected));
 }
 
 /* Code points of the Unicode property White_Space. */
@@ -130,7 +128,7 @@ static bool
 is_white_space(pg_wchar c)
 {
 	return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-		(c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+	       (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
 static bool
@@ -157,7 +155,7 @@ trim(Span text)
 			break;
 		end = last;
 	}
-	return (Span) {(const char *) start, (int) (end - start)};
+	return (Span){(const char *) start, (int) (end - start)};
 }
 
 /*
@@ -172,7 +170,7 @@ trim(Span text)
 static bool
 begins_too_long(Span text)
 {
-	int			at = (text.len > 0 && text.bytes[0] == '-') ? 1 : 0;
+	int at = (text.len > 0 && text.bytes[0] == '-') ? 1 : 0;
 
 	if (at < text.len && text.bytes[at] == '0')
 		return false;
@@ -196,7 +194,7 @@ strip_byte(Span *text, char byte)
 static bool
 strip_fraction(Span *text)
 {
-	int			point = 0;
+	int point = 0;
 
 	while (point < text->len && text->bytes[point] != '.')
 		point++;
@@ -230,8 +228,8 @@ strip_zeros(Span *text)
 static bool
 parse_digits(Span text, int max_digits, int64 *value)
 {
-	int			digits = 0;
-	bool		after_digit = false;
+	int digits = 0;
+	bool after_digit = false;
 
 	*value = 0;
 	for (int i = 0; i < text.len; i++)
@@ -256,7 +254,7 @@ parse_digits(Span text, int max_digits, int64 *value)
 static bool
 parse_integer(Span text, int64 *value)
 {
-	bool		negative;
+	bool negative;
 
 	text = trim(text);
 	if (strip_byte(&text, '+') && text.len > 0 && text.bytes[0] == '-')
@@ -284,15 +282,15 @@ parse_integer(Span text, int64 *value)
 static void
 check_integer(const RequestText *text, Parameter parameter, int min, int max, int64 *value, RequestErrors *errors)
 {
-	Span		input = text->values[parameter];
-	int64		parsed;
+	Span input = text->values[parameter];
+	int64 parsed;
 
 	if (begins_too_long(input))
 		add_error(errors, parameter, input, "int_parsing_size", "Unable to parse input string as an integer, ",
-				  span_of("exceeded maximum size"));
+		          span_of("exceeded maximum size"));
 	else if (!parse_integer(input, &parsed))
 		add_error(errors, parameter, input, "int_parsing", "Input should be a valid integer, ",
-				  span_of(NOT_AN_INTEGER));
+		          span_of(NOT_AN_INTEGER));
 	else if (max >= 0 && parsed > max)
 		add_bound_error(errors, parameter, input, "less_than_equal", "less", "le", max);
 	else if (parsed < min)
@@ -304,8 +302,8 @@ check_integer(const RequestText *text, Parameter parameter, int min, int max, in
 static void
 refuse_cursor(const RequestText *text, Parameter cursor, const char *message, RequestErrors *errors)
 {
-	add_explained_error(errors, cursor, text->values[cursor], "value_error",
-						"Value error, ", "error", span_of(message));
+	add_explained_error(errors, cursor, text->values[cursor], "value_error", "Value error, ", "error",
+	                    span_of(message));
 }
 
 void
@@ -335,9 +333,9 @@ check_combination(const RequestText *text, RequestErrors *errors)
 void
 request_check(const RequestText *text, ListRequest *request, RequestErrors *errors)
 {
-	int			field = FIELD_CREATED_AT;
-	int			descending = true;
-	int64		limit = LIMIT_DEFAULT;
+	int field = FIELD_CREATED_AT;
+	int descending = true;
+	int64 limit = LIMIT_DEFAULT;
 
 	memset(request, 0, sizeof(ListRequest));
 	request->status = STATUS_ANY;

@@ -33,7 +33,7 @@ extern const char *const parameter_names[PARAM_COUNT];
 /* What a caller sent; an empty value means "not given". */
 typedef struct RequestText
 {
-	Span		values[PARAM_COUNT];
+	Span values[PARAM_COUNT];
 } RequestText;
 
 typedef enum ListField
@@ -46,34 +46,34 @@ typedef enum ListField
 
 typedef struct ListRequest
 {
-	pg_uuid_t	session_id;
-	int			status;			/* IngestionStatus, or STATUS_ANY */
-	int			limit;
-	bool		has_before;
-	bool		has_after;
-	pg_uuid_t	before;
-	pg_uuid_t	after;
-	int64		page_number;	/* from 1; PG_INT64_MAX stands for all that is larger */
-	ListField	field;
-	bool		descending;
+	pg_uuid_t session_id;
+	int status; /* IngestionStatus, or STATUS_ANY */
+	int limit;
+	bool has_before;
+	bool has_after;
+	pg_uuid_t before;
+	pg_uuid_t after;
+	int64 page_number; /* from 1; PG_INT64_MAX stands for all that is larger */
+	ListField field;
+	bool descending;
 } ListRequest;
 
 /* An error of a parameter, in the terms of the 422 body. */
 typedef struct RequestError
 {
-	Parameter	parameter;
-	Span		input;
+	Parameter parameter;
+	Span input;
 	const char *type;
-	Span		message;		/* without the prefix that the type has */
+	Span message; /* without the prefix that the type has */
 	const char *prefix;
-	const char *context_key;	/* NULL: the error has no ctx */
-	Span		context_text;	/* for "error" and "expected" */
-	int			context_number; /* for "le" and "ge" */
+	const char *context_key; /* NULL: the error has no ctx */
+	Span context_text;       /* for "error" and "expected" */
+	int context_number;      /* for "le" and "ge" */
 } RequestError;
 
 typedef struct RequestErrors
 {
-	int			count;
+	int count;
 	RequestError items[PARAM_COUNT];
 } RequestErrors;
 

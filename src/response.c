@@ -40,7 +40,7 @@ short_escape(unsigned char c)
 static void
 append_escaped(StringInfo out, Span text)
 {
-	int			start = 0;
+	int start = 0;
 
 	for (int i = 0; i < text.len; i++)
 	{
@@ -71,7 +71,7 @@ response_string(StringInfo out, Span text)
 static void
 append_uuid(StringInfo out, const pg_uuid_t *id)
 {
-	char		text[UUID_TEXT_LEN];
+	char text[UUID_TEXT_LEN];
 
 	uuid7_format(id, text);
 	appendBinaryStringInfo(out, text, UUID_TEXT_LEN);
@@ -80,7 +80,7 @@ append_uuid(StringInfo out, const pg_uuid_t *id)
 static void
 append_integer(StringInfo out, int64 value)
 {
-	char		text[MAXINT8LEN + 1];
+	char text[MAXINT8LEN + 1];
 
 	pg_lltoa(value, text);
 	appendStringInfoString(out, text);
@@ -135,11 +135,9 @@ append_context(StringInfo out, const RequestError *error)
 static void
 append_error(StringInfo out, const RequestError *error)
 {
-	appendStringInfo(out, "{\"type\":\"%s\",\"loc\":[\"%s\",\"%s\"],\"msg\":\"%s",
-					 error->type,
-					 error->parameter == PARAM_SESSION_ID ? "path" : "query",
-					 parameter_names[error->parameter],
-					 error->prefix);
+	appendStringInfo(out, "{\"type\":\"%s\",\"loc\":[\"%s\",\"%s\"],\"msg\":\"%s", error->type,
+	                 error->parameter == PARAM_SESSION_ID ? "path" : "query", parameter_names[error->parameter],
+	                 error->prefix);
 	append_escaped(out, error->message);
 	appendStringInfoString(out, "\",\"input\":");
 	response_string(out, error->input);

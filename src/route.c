@@ -18,9 +18,7 @@
 #include "response.h"
 
 /* /api/v1/workspaces/{workspace_name}/upload_sessions/{session_id}/files */
-static const char *const path_template[] = {
-	"api", "v1", "workspaces", NULL, "upload_sessions", NULL, "files"
-};
+static const char *const path_template[] = {"api", "v1", "workspaces", NULL, "upload_sessions", NULL, "files"};
 
 #define SEGMENT_COUNT ((int) lengthof(path_template))
 #define WORKSPACE_SEGMENT 3
@@ -31,7 +29,7 @@ static Span
 cut(Span *rest, char separator, bool *found)
 {
 	const char *at = memchr(rest->bytes, separator, rest->len);
-	Span		piece = *rest;
+	Span piece = *rest;
 
 	*found = (at != NULL);
 	if (at != NULL)
@@ -49,7 +47,7 @@ strip_authority(Span target)
 
 	for (int i = 0; i < lengthof(schemes); i++)
 	{
-		int			len = strlen(schemes[i]);
+		int len = strlen(schemes[i]);
 
 		if (target.len >= len && pg_strncasecmp(target.bytes, schemes[i], len) == 0)
 		{
@@ -70,8 +68,8 @@ strip_authority(Span target)
 static bool
 match_path(Span path, Span *segments)
 {
-	bool		more = path.len > 0 && path.bytes[0] == '/';
-	int			count = 0;
+	bool more = path.len > 0 && path.bytes[0] == '/';
+	int count = 0;
 
 	if (!more)
 		return false;
@@ -79,10 +77,10 @@ match_path(Span path, Span *segments)
 	path.len--;
 	while (more)
 	{
-		Span		segment = percent_decode(cut(&path, '/', &more), false);
+		Span segment = percent_decode(cut(&path, '/', &more), false);
 
 		if (count == SEGMENT_COUNT || segment.len == 0 ||
-			(path_template[count] != NULL && !span_equals(segment, path_template[count])))
+		    (path_template[count] != NULL && !span_equals(segment, path_template[count])))
 			return false;
 		segments[count++] = segment;
 	}
@@ -93,13 +91,13 @@ match_path(Span path, Span *segments)
 static void
 read_query(Span query, RequestText *text)
 {
-	bool		more = query.len > 0;
+	bool more = query.len > 0;
 
 	while (more)
 	{
-		Span		value = cut(&query, '&', &more);
-		bool		has_value;
-		Span		name = percent_decode(cut(&value, '=', &has_value), true);
+		Span value = cut(&query, '&', &more);
+		bool has_value;
+		Span name = percent_decode(cut(&value, '=', &has_value), true);
 
 		if (value.len == 0)
 			continue;
@@ -116,7 +114,7 @@ static void
 add_header(HttpAnswer *answer, const char *name, const char *value)
 {
 	Assert(answer->header_count < ROUTE_MAX_HEADERS);
-	answer->headers[answer->header_count++] = (Header) {name, value};
+	answer->headers[answer->header_count++] = (Header){name, value};
 }
 
 static void
@@ -132,21 +130,19 @@ static const char *
 format_time(TimestampTz time)
 {
 	struct pg_tm tm;
-	fsec_t		microseconds;
+	fsec_t microseconds;
 
 	if (timestamp2tm(time, NULL, &tm, &microseconds, NULL, NULL) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range")));
-	return psprintf("%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
-					tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int) microseconds);
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+	return psprintf("%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min,
+	                tm.tm_sec, (int) microseconds);
 }
 
 static void
 answer_files(HttpAnswer *answer, const Span *segments, Span query)
 {
 	RequestText text = {0};
-	Answer		listing;
+	Answer listing;
 
 	text.values[PARAM_SESSION_ID] = segments[SESSION_SEGMENT];
 	read_query(query, &text);
@@ -160,10 +156,10 @@ answer_files(HttpAnswer *answer, const Span *segments, Span query)
 void
 route_request(Span method, Span target, HttpAnswer *answer)
 {
-	Span		query = strip_authority(target);
-	bool		has_query;
-	Span		path = cut(&query, '?', &has_query);
-	Span		segments[SEGMENT_COUNT];
+	Span query = strip_authority(target);
+	bool has_query;
+	Span path = cut(&query, '?', &has_query);
+	Span segments[SEGMENT_COUNT];
 
 	answer->header_count = 0;
 	add_header(answer, "Content-Type", "application/json");

@@ -20,10 +20,10 @@ typedef struct Header
 
 typedef struct HttpAnswer
 {
-	int			status;
-	int			header_count;
-	Header		headers[ROUTE_MAX_HEADERS];
-	StringInfoData body;		/* for HEAD that of GET, for the door to leave out */
+	int status;
+	int header_count;
+	Header headers[ROUTE_MAX_HEADERS];
+	StringInfoData body; /* for HEAD that of GET, for the door to leave out */
 } HttpAnswer;
 
 /* Answers a request under the active snapshot. target is the raw request target. */

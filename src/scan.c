@@ -53,14 +53,13 @@ scan_key_beyond(KeyScan *scan, int column, StrategyNumber strategy, RegProcedure
 void
 scan_key_row_beyond(KeyScan *scan, int column, StrategyNumber strategy, Datum label, Datum id)
 {
-	ScanKey		members = scan->row_members[scan->key_count];
-	ScanKey		header = next_key(scan);
+	ScanKey members = scan->row_members[scan->key_count];
+	ScanKey header = next_key(scan);
 
 	/* As ExecIndexBuildScanKeys does it: members compare by the three-way function. */
-	ScanKeyEntryInitialize(&members[0], SK_ROW_MEMBER, column, strategy,
-						   InvalidOid, InvalidOid, F_ENUM_CMP, label);
-	ScanKeyEntryInitialize(&members[1], SK_ROW_MEMBER | SK_ROW_END, column + 1, strategy,
-						   InvalidOid, InvalidOid, F_UUID_CMP, id);
+	ScanKeyEntryInitialize(&members[0], SK_ROW_MEMBER, column, strategy, InvalidOid, InvalidOid, F_ENUM_CMP, label);
+	ScanKeyEntryInitialize(&members[1], SK_ROW_MEMBER | SK_ROW_END, column + 1, strategy, InvalidOid, InvalidOid,
+	                       F_UUID_CMP, id);
 	MemSet(header, 0, sizeof(ScanKeyData));
 	header->sk_flags = SK_ROW_HEADER;
 	header->sk_attno = column;
@@ -119,8 +118,8 @@ scan_read_row(KeyScan *scan)
 Datum
 scan_value(KeyScan *scan, int column)
 {
-	bool		isnull;
-	Datum		value = slot_getattr(scan->slot, column, &isnull);
+	bool isnull;
+	Datum value = slot_getattr(scan->slot, column, &isnull);
 
 	if (isnull)
 		elog(ERROR, "unexpected null in column %d of \"%s\"", column, RelationGetRelationName(scan->heap));
@@ -130,8 +129,8 @@ scan_value(KeyScan *scan, int column)
 Datum
 scan_index_value(KeyScan *scan, int column)
 {
-	bool		isnull;
-	Datum		value = index_getattr(scan->desc->xs_itup, column, scan->desc->xs_itupdesc, &isnull);
+	bool isnull;
+	Datum value = index_getattr(scan->desc->xs_itup, column, scan->desc->xs_itupdesc, &isnull);
 
 	if (isnull)
 		elog(ERROR, "unexpected null in column %d of \"%s\"", column, RelationGetRelationName(scan->index));

@@ -18,15 +18,15 @@
 
 typedef struct KeyScan
 {
-	Relation	heap;
-	Relation	index;
+	Relation heap;
+	Relation index;
 	ScanKeyData keys[SCAN_MAX_KEYS];
-	int			key_count;
+	int key_count;
 	ScanKeyData row_members[SCAN_MAX_KEYS][2]; /* of keys that compare rows */
 	IndexScanDesc desc;
-	TupleTableSlot *slot;		/* the current row, when has_row */
-	bool		has_row;
-	Buffer		visibility_map;
+	TupleTableSlot *slot; /* the current row, when has_row */
+	bool has_row;
+	Buffer visibility_map;
 } KeyScan;
 
 /* Prepares a scan of an open table by one of its indexes, which is opened here. */

@@ -24,7 +24,7 @@ PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(session_files_get_session_files);
 PG_FUNCTION_INFO_V1(session_files_handle_request);
 
-void		_PG_init(void);
+void _PG_init(void);
 
 void
 _PG_init(void)
@@ -36,35 +36,35 @@ _PG_init(void)
 static Span
 text_argument(FunctionCallInfo fcinfo, int number)
 {
-	text	   *value;
+	text *value;
 
 	if (PG_ARGISNULL(number))
-		return (Span) {"", 0};
+		return (Span){"", 0};
 	value = PG_GETARG_TEXT_PP(number);
-	return (Span) {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+	return (Span){VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
 }
 
 static Span
 uuid_argument(FunctionCallInfo fcinfo, int number)
 {
-	char	   *text;
+	char *text;
 
 	if (PG_ARGISNULL(number))
-		return (Span) {"", 0};
+		return (Span){"", 0};
 	text = palloc(UUID_TEXT_LEN);
 	uuid7_format(PG_GETARG_UUID_P(number), text);
-	return (Span) {text, UUID_TEXT_LEN};
+	return (Span){text, UUID_TEXT_LEN};
 }
 
 static Span
 bigint_argument(FunctionCallInfo fcinfo, int number)
 {
-	char	   *text;
+	char *text;
 
 	if (PG_ARGISNULL(number))
-		return (Span) {"", 0};
+		return (Span){"", 0};
 	text = palloc(MAXINT8LEN + 1);
-	return (Span) {text, pg_lltoa(PG_GETARG_INT64(number), text)};
+	return (Span){text, pg_lltoa(PG_GETARG_INT64(number), text)};
 }
 
 /* Says what is wrong with the first of the wrong arguments. */
@@ -73,9 +73,8 @@ first_error(const RequestErrors *errors)
 {
 	const RequestError *error = &errors->items[0];
 
-	return psprintf("invalid value \"%.*s\" for argument \"%s\": %s%.*s",
-					error->input.len, error->input.bytes, parameter_names[error->parameter],
-					error->prefix, error->message.len, error->message.bytes);
+	return psprintf("invalid value \"%.*s\" for argument \"%s\": %s%.*s", error->input.len, error->input.bytes,
+	                parameter_names[error->parameter], error->prefix, error->message.len, error->message.bytes);
 }
 
 /* Raises what is not a page, with the body that HTTP callers get as the detail. */
@@ -88,22 +87,21 @@ raise_answer(const Answer *answer, Span workspace_name, Span session_id)
 			return;
 		case HTTP_UNPROCESSABLE:
 			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg_internal("%s", first_error(&answer->errors)),
-					 errdetail_internal("%s", answer->body.data)));
+			        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", first_error(&answer->errors)),
+			         errdetail_internal("%s", answer->body.data)));
 			break;
 		case HTTP_NOT_FOUND:
-			ereport(ERROR,
-					(errcode(ERRCODE_NO_DATA_FOUND),
-					 errmsg("there is no session \"%.*s\" in the workspace \"%.*s\"",
-							session_id.len, session_id.bytes, workspace_name.len, workspace_name.bytes),
-					 errdetail_internal("%s", answer->body.data)));
+			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+			                errmsg("there is no session \"%.*s\" in the workspace \"%.*s\"", session_id.len,
+			                       session_id.bytes, workspace_name.len, workspace_name.bytes),
+			                errdetail_internal("%s", answer->body.data)));
 			break;
 		case HTTP_FORBIDDEN:
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied for the tables upload_sessions and files of session_files"),
-					 errhint("Listing needs the privilege SELECT on both, and no policy of row level security on them.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			     errmsg("permission denied for the tables upload_sessions and files of session_files"),
+			     errhint("Listing needs the privilege SELECT on both, and no policy of row level security on them.")));
 			break;
 		default:
 			elog(ERROR, "unexpected status %d", answer->status);
@@ -117,14 +115,12 @@ raise_answer(const Answer *answer, Span workspace_name, Span session_id)
 Datum
 session_files_get_session_files(PG_FUNCTION_ARGS)
 {
-	Span		workspace_name = text_argument(fcinfo, 0);
+	Span workspace_name = text_argument(fcinfo, 0);
 	RequestText text = {0};
-	Answer		answer;
+	Answer answer;
 
 	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("session_id must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("session_id must not be null")));
 	text.values[PARAM_SESSION_ID] = uuid_argument(fcinfo, 1);
 	text.values[PARAM_INGESTION_STATUS] = text_argument(fcinfo, 2);
 	text.values[PARAM_LIMIT] = bigint_argument(fcinfo, 3);
@@ -161,15 +157,13 @@ headers_as_json(const HttpAnswer *answer)
 Datum
 session_files_handle_request(PG_FUNCTION_ARGS)
 {
-	HttpAnswer	answer;
-	TupleDesc	desc;
-	Datum		values[3];
-	bool		nulls[3] = {false, false, false};
+	HttpAnswer answer;
+	TupleDesc desc;
+	Datum values[3];
+	bool nulls[3] = {false, false, false};
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("method and target must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("method and target must not be null")));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	route_request(text_argument(fcinfo, 0), text_argument(fcinfo, 1), &answer);

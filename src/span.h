@@ -10,13 +10,13 @@
 typedef struct Span
 {
 	const char *bytes;
-	int			len;
+	int len;
 } Span;
 
 static inline Span
 span_of(const char *text)
 {
-	return (Span) {text, (int) strlen(text)};
+	return (Span){text, (int) strlen(text)};
 }
 
 static inline bool

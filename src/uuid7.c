@@ -54,14 +54,13 @@ is_hyphen_place(int i)
 static bool
 parse_digits(const char *text, int len, bool hyphenated, pg_uuid_t *id)
 {
-	int			byte = 0;
+	int byte = 0;
 
 	if (len != (hyphenated ? UUID_TEXT_LEN : SIMPLE_LEN))
 		return false;
 	for (int i = 0; i < len;)
 	{
-		int			high,
-					low;
+		int high, low;
 
 		if (hyphenated && is_hyphen_place(i))
 		{
@@ -97,9 +96,9 @@ static Span
 strip_wrapping(Span text)
 {
 	if (has_braces(text))
-		return (Span) {text.bytes + 1, text.len - 2};
+		return (Span){text.bytes + 1, text.len - 2};
 	if (has_urn_prefix(text))
-		return (Span) {text.bytes + URN_PREFIX_LEN, text.len - URN_PREFIX_LEN};
+		return (Span){text.bytes + URN_PREFIX_LEN, text.len - URN_PREFIX_LEN};
 	return text;
 }
 
@@ -113,7 +112,7 @@ describe_character(const char *character, int index)
 	appendStringInfoString(&message, "invalid character: found `");
 	appendBinaryStringInfo(&message, character, pg_utf_mblen((const unsigned char *) character));
 	appendStringInfo(&message, "` at %d", index);
-	return (Span) {message.data, message.len};
+	return (Span){message.data, message.len};
 }
 
 /* Says what is wrong with the groups of digits that hyphens make. */
@@ -127,12 +126,12 @@ describe_groups(const int *hyphens, int hyphen_count, int len)
 		return span_of(psprintf("invalid group count: expected 5, found %d", hyphen_count + 1));
 	for (int group = 0;; group++)
 	{
-		int			end = group < HYPHEN_COUNT ? hyphens[group] : len;
-		int			found = end - group_starts[group];
+		int end = group < HYPHEN_COUNT ? hyphens[group] : len;
+		int found = end - group_starts[group];
 
 		if (found != group_lengths[group] || group == HYPHEN_COUNT)
-			return span_of(psprintf("invalid group length in group %d: expected %d, found %d",
-									group, group_lengths[group], found));
+			return span_of(psprintf("invalid group length in group %d: expected %d, found %d", group,
+			                        group_lengths[group], found));
 	}
 }
 
@@ -140,11 +139,11 @@ describe_groups(const int *hyphens, int hyphen_count, int len)
 static Span
 describe_error(Span text)
 {
-	int			hyphens[HYPHEN_COUNT] = {0};
-	int			hyphen_count = 0;
-	Span		digits = strip_wrapping(text);
-	int			start = digits.bytes - text.bytes;
-	int			end = start + digits.len;
+	int hyphens[HYPHEN_COUNT] = {0};
+	int hyphen_count = 0;
+	Span digits = strip_wrapping(text);
+	int start = digits.bytes - text.bytes;
+	int end = start + digits.len;
 
 	for (int i = start; i < end; i++)
 	{
@@ -165,11 +164,11 @@ describe_error(Span text)
 bool
 uuid7_parse(Span text, pg_uuid_t *id, Span *error)
 {
-	Span		digits = strip_wrapping(text);
-	bool		wrapped = digits.len < text.len;
+	Span digits = strip_wrapping(text);
+	bool wrapped = digits.len < text.len;
 
 	if (parse_digits(digits.bytes, digits.len, true, id) ||
-		(!wrapped && parse_digits(digits.bytes, digits.len, false, id)))
+	    (!wrapped && parse_digits(digits.bytes, digits.len, false, id)))
 		return true;
 	/* The reference blames what is wrapped alone when it has the right length. */
 	*error = describe_error(digits.len == UUID_TEXT_LEN ? digits : text);
@@ -180,7 +179,7 @@ void
 uuid7_format(const pg_uuid_t *id, char *text)
 {
 	static const char digits[] = "0123456789abcdef";
-	char	   *p = text;
+	char *p = text;
 
 	for (int i = 0; i < UUID_LEN; i++)
 	{
@@ -197,7 +196,7 @@ next_nanoseconds(void)
 {
 	static int64 last = 0;
 	struct timespec now;
-	int64		nanoseconds;
+	int64 nanoseconds;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	nanoseconds = (int64) now.tv_sec * INT64CONST(1000000000) + now.tv_nsec;
@@ -211,19 +210,17 @@ next_nanoseconds(void)
 Datum
 session_files_uuid7(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
-	int64		nanoseconds = next_nanoseconds();
-	uint64		milliseconds = nanoseconds / NANOSECONDS_PER_MILLISECOND;
-	uint32		fraction = ((nanoseconds % NANOSECONDS_PER_MILLISECOND) << FRACTION_BITS) / NANOSECONDS_PER_MILLISECOND;
+	pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
+	int64 nanoseconds = next_nanoseconds();
+	uint64 milliseconds = nanoseconds / NANOSECONDS_PER_MILLISECOND;
+	uint32 fraction = ((nanoseconds % NANOSECONDS_PER_MILLISECOND) << FRACTION_BITS) / NANOSECONDS_PER_MILLISECOND;
 
 	for (int i = 0; i < 6; i++)
 		id->data[i] = (unsigned char) (milliseconds >> (8 * (5 - i)));
 	id->data[6] = 0x70 | (fraction >> 8);
 	id->data[7] = fraction & 0xff;
 	if (!pg_strong_random(&id->data[8], 8))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random bytes for a UUID")));
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random bytes for a UUID")));
 	id->data[8] = 0x80 | (id->data[8] & 0x3f);
 	PG_RETURN_UUID_P(id);
 }
@@ -232,13 +229,12 @@ session_files_uuid7(PG_FUNCTION_ARGS)
 Datum
 session_files_uuid7_time(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *id = PG_GETARG_UUID_P(0);
-	int64		milliseconds = 0;
+	pg_uuid_t *id = PG_GETARG_UUID_P(0);
+	int64 milliseconds = 0;
 
 	if (id->data[6] >> 4 != 7)
 		PG_RETURN_NULL();
 	for (int i = 0; i < 6; i++)
 		milliseconds = (milliseconds << 8) | id->data[i];
-	PG_RETURN_TIMESTAMPTZ(milliseconds * 1000 -
-						  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	PG_RETURN_TIMESTAMPTZ(milliseconds * 1000 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
 }
