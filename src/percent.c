@@ -100,7 +100,7 @@ repair_utf8(const unsigned char *bytes, int len)
 			appendStringInfoString(&out, REPLACEMENT);
 			good = at - length;
 		}
-		at += Abs(length);
+		at += abs(length);
 	}
 	appendBinaryStringInfo(&out, (const char *) bytes + good, len - good);
 	return (Span){out.data, out.len};

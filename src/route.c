@@ -24,18 +24,24 @@ static const char *const path_template[] = {"api", "v1", "workspaces", NULL, "up
 #define WORKSPACE_SEGMENT 3
 #define SESSION_SEGMENT 5
 
+/* Takes bytes away from the start. */
+static void
+advance(Span *text, int bytes)
+{
+	text->bytes += bytes;
+	text->len -= bytes;
+}
+
 /* Cuts off and returns what comes before a separator; all of it if there is none. */
 static Span
 cut(Span *rest, char separator, bool *found)
 {
-	const char *at = memchr(rest->bytes, separator, rest->len);
-	Span piece = *rest;
+	Span piece = {rest->bytes, 0};
 
-	*found = (at != NULL);
-	if (at != NULL)
-		piece.len = at - rest->bytes;
-	rest->bytes += piece.len + *found;
-	rest->len -= piece.len + *found;
+	while (piece.len < rest->len && piece.bytes[piece.len] != separator)
+		piece.len++;
+	*found = piece.len < rest->len;
+	advance(rest, *found ? piece.len + 1 : piece.len);
 	return piece;
 }
 
@@ -51,13 +57,9 @@ strip_authority(Span target)
 
 		if (target.len >= len && pg_strncasecmp(target.bytes, schemes[i], len) == 0)
 		{
-			target.bytes += len;
-			target.len -= len;
+			advance(&target, len);
 			while (target.len > 0 && *target.bytes != '/' && *target.bytes != '?')
-			{
-				target.bytes++;
-				target.len--;
-			}
+				advance(&target, 1);
 			break;
 		}
 	}
@@ -73,8 +75,7 @@ match_path(Span path, Span *segments)
 
 	if (!more)
 		return false;
-	path.bytes++;
-	path.len--;
+	advance(&path, 1);
 	while (more)
 	{
 		Span segment = percent_decode(cut(&path, '/', &more), false);

@@ -1,0 +1,60 @@
+-- The grants that the README gives for each kind of role are enough, and each is needed.
+\set VERBOSITY terse
+\set SHOW_CONTEXT never
+CREATE ROLE regress_lister;
+CREATE ROLE regress_uploader;
+CREATE ROLE regress_worker;
+INSERT INTO session_files.workspaces VALUES ('privileges');
+INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-000000000001', 'privileges');
+INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES
+	('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-0000000000a1', 'a'),
+	('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-0000000000a2', 'b');
+
+-- Without grants nobody gets anywhere.
+SET ROLE regress_lister;
+SELECT session_files.get_session_files('privileges', '00000000-0000-7000-8000-000000000001');
+RESET ROLE;
+
+-- As in the README.
+GRANT USAGE ON SCHEMA session_files TO regress_lister, regress_uploader, regress_worker;
+GRANT SELECT ON session_files.upload_sessions, session_files.files TO regress_lister;
+GRANT EXECUTE ON FUNCTION session_files.get_session_files, session_files.handle_request TO regress_lister;
+GRANT SELECT, INSERT ON session_files.workspaces, session_files.files TO regress_uploader;
+GRANT SELECT, INSERT, UPDATE ON session_files.upload_sessions TO regress_uploader;
+GRANT EXECUTE ON FUNCTION session_files.create_workspace, session_files.create_session, session_files.register_files,
+	session_files.close_session, session_files.uuid7, session_files.name_key TO regress_uploader;
+GRANT SELECT, UPDATE ON session_files.files TO regress_worker;
+GRANT EXECUTE ON FUNCTION session_files.finish_files, session_files.fail_files, session_files.settle_files,
+	session_files.name_key TO regress_worker;
+
+SET ROLE regress_lister;
+SELECT session_files.get_session_files('privileges', '00000000-0000-7000-8000-000000000001', "limit" => 0);
+SELECT (session_files.handle_request('GET', '/api/v1/workspaces/privileges/upload_sessions/00000000-0000-7000-8000-000000000001/files?limit=0')).body;
+SELECT * FROM session_files.finish_files('00000000-0000-7000-8000-000000000001', ARRAY['00000000-0000-7000-8000-0000000000a1']::uuid[]);
+UPDATE session_files.files SET ingestion_status = 'FINISHED';
+SELECT session_files.create_workspace('lister');
+SELECT * FROM session_files.file_counts;
+
+SET ROLE regress_worker;
+SELECT * FROM session_files.finish_files('00000000-0000-7000-8000-000000000001', ARRAY['00000000-0000-7000-8000-0000000000a1']::uuid[]);
+SELECT * FROM session_files.fail_files('00000000-0000-7000-8000-000000000001', ARRAY['00000000-0000-7000-8000-0000000000a2']::uuid[], 'EMPTY_FILE');
+SELECT * FROM session_files.register_files('00000000-0000-7000-8000-000000000001', ARRAY['c']);
+INSERT INTO session_files.files (session_id, name) VALUES ('00000000-0000-7000-8000-000000000001', 'c');
+UPDATE session_files.file_counts SET pending = 0;
+SELECT session_files.close_session('00000000-0000-7000-8000-000000000001');
+
+SET ROLE regress_uploader;
+SELECT session_files.create_workspace('uploader');
+SELECT session_files.create_session('uploader') AS session \gset
+SELECT name, ingestion_status FROM session_files.register_files(:'session', ARRAY['c', repeat('x', 801)]) WHERE length(name) = 1;
+SELECT session_files.close_session(:'session');
+UPDATE session_files.files SET ingestion_status = 'FINISHED';
+DELETE FROM session_files.files;
+TRUNCATE session_files.file_counts;
+
+RESET ROLE;
+SELECT failed, finished, pending FROM session_files.file_counts ORDER BY 1, 2, 3;
+DELETE FROM session_files.upload_sessions;
+DELETE FROM session_files.workspaces;
+DROP OWNED BY regress_lister, regress_uploader, regress_worker;
+DROP ROLE regress_lister, regress_uploader, regress_worker;
