@@ -53,8 +53,8 @@ COMMENT ON FUNCTION session_files.create_session(text, session_files.write_mode,
 	'Opens an upload session in a workspace and returns its id. Errors: 22004 (NULL), 22023 (expires_in not within 0 and 1000 years), P0002 (no such workspace).';
 
 -- Plans are cached for a whole connection, while a session grows from nothing to millions of files:
--- so the plans of the next functions are kept to the indexes. Going through the keys in one order also
--- keeps two workers with overlapping batches from deadlocks.
+-- so the plans of the next functions are kept to the indexes. Going through the files in the order of
+-- their ids also keeps two workers that finish overlapping batches from a deadlock.
 CREATE FUNCTION session_files.register_files(session_id uuid, names text[])
 	RETURNS TABLE (file_ingestion_id uuid, name text, ingestion_status session_files.ingestion_status)
 	LANGUAGE plpgsql
