@@ -136,9 +136,9 @@ counts_read(const Catalog *catalog, Relation file_counts, const pg_uuid_t *sessi
 	scan_end(&scan);
 }
 
-/* Runs a query; returns how many rows it processed. */
+/* Runs a query under a snapshot, InvalidSnapshot for the usual one; returns how many rows it processed. */
 static uint64
-run(CountQuery *query, Datum *values)
+run_under(CountQuery *query, Datum *values, Snapshot snapshot)
 {
 	if (query->plan == NULL)
 	{
@@ -149,9 +149,15 @@ run(CountQuery *query, Datum *values)
 		SPI_keepplan(plan);
 		query->plan = plan;
 	}
-	if (SPI_execute_plan(query->plan, values, NULL, false, 0) < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(SPI_result));
+	if (SPI_execute_snapshot(query->plan, values, NULL, snapshot, InvalidSnapshot, false, true, 0) < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(SPI_result));
 	return SPI_processed;
+}
+
+static uint64
+run(CountQuery *query, Datum *values)
+{
+	return run_under(query, values, InvalidSnapshot);
 }
 
 /* Merges the slots of a session that nobody has locked, if there are too many. */
@@ -335,7 +341,10 @@ session_files_count_changes(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }
 
-/* Removes the counts of the sessions in a transition table. */
+/*
+ * Removes the counts of the sessions in a transition table; like the cascade to the files, also those
+ * that are newer than the transaction's snapshot.
+ */
 static void
 forget_sessions(TupleDesc desc, Tuplestorestate *sessions)
 {
@@ -349,7 +358,7 @@ forget_sessions(TupleDesc desc, Tuplestorestate *sessions)
 
 		slot_getsomeattrs(slot, Anum_upload_sessions_session_id);
 		session_id = slot->tts_values[Anum_upload_sessions_session_id - 1];
-		run(&forget_session, &session_id);
+		run_under(&forget_session, &session_id, GetLatestSnapshot());
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
