@@ -6,7 +6,7 @@ INSERT INTO session_files.workspaces VALUES ('memory');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-00000000000a', 'memory');
 INSERT INTO session_files.files (session_id, name) SELECT '00000000-0000-7000-8000-00000000000a', repeat('n', 700) || n FROM generate_series(1, 300) n;
 
-CREATE FUNCTION pg_temp.memory() RETURNS bigint LANGUAGE sql AS 'SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts';
+CREATE FUNCTION pg_temp.memory() RETURNS bigint LANGUAGE sql AS 'SELECT sum(used_bytes)::bigint FROM pg_backend_memory_contexts';
 CREATE FUNCTION pg_temp.request(n int, kind text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	path constant text := '/api/v1/workspaces/memory/upload_sessions/00000000-0000-7000-8000-00000000000a/files?';
@@ -48,7 +48,8 @@ CREATE TEMP TABLE held (n int GENERATED ALWAYS AS IDENTITY, kind text, bytes big
 \o
 
 SELECT plan(5);
-SELECT is(b.bytes, a.bytes, format('2,000 more requests of the kind "%s" left nothing behind', kind))
+-- The caches may grow by a plan or so, a request not by the smallest chunk.
+SELECT cmp_ok(b.bytes - a.bytes, '<', 2000 * 8::bigint, format('2,000 more requests of the kind "%s" left nothing behind', kind))
 	FROM held a JOIN held b USING (kind) WHERE a.n % 3 = 2 AND b.n % 3 = 0;
 SELECT * FROM finish();
 DELETE FROM session_files.upload_sessions;
