@@ -1,0 +1,27 @@
+-- The roles of the PostgREST door. Run by psql as a superuser, in the database that has the extension; can be run again.
+
+\set ON_ERROR_STOP on
+BEGIN;
+SET LOCAL client_min_messages = warning;
+
+-- PostgREST logs in as the authenticator, which can do nothing but become one of the roles granted to it.
+SELECT 'CREATE ROLE session_files_authenticator LOGIN NOINHERIT'
+	WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'session_files_authenticator')
+\gexec
+
+-- What a request without a token runs as. For requests with a token (a JWT with the claim "role"), grant further roles to the authenticator.
+SELECT 'CREATE ROLE session_files_anonymous NOLOGIN'
+	WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'session_files_anonymous')
+\gexec
+GRANT session_files_anonymous TO session_files_authenticator;
+
+-- They hold for whatever role a request runs as. Who runs into one gets a 503.
+ALTER ROLE session_files_authenticator SET lock_timeout = '2s';
+ALTER ROLE session_files_authenticator SET statement_timeout = '5s';
+
+-- What the listing reads. The right to call it over HTTP is in api.sql.
+GRANT USAGE ON SCHEMA session_files TO session_files_anonymous;
+GRANT EXECUTE ON FUNCTION session_files.handle_request(text, text, json, bytea) TO session_files_anonymous;
+GRANT SELECT ON session_files.upload_sessions, session_files.files TO session_files_anonymous;
+
+COMMIT;
