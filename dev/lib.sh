@@ -182,12 +182,13 @@ install_extension() {
 }
 
 # Starts a cluster that only the server's user and root can reach, by its socket; psql and others find it by PGHOST.
+# Takes lines for postgresql.conf.
 start_cluster() {
 	say "Starting a throw-away cluster"
 	local data=$scratch/data
 	if ! {
 		run "$scratch/log/initdb" initdb --pgdata="$data" --auth=trust --username=postgres --encoding=UTF8 --locale=C.UTF-8 --no-sync &&
-			printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$scratch/socket'" 'fsync = off' |
+			printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$scratch/socket'" 'fsync = off' "$@" |
 			"${as_server[@]}" tee -a "$data/postgresql.conf" >/dev/null &&
 			run "$scratch/log/pg_ctl" pg_ctl start --wait --pgdata="$data" --log="$scratch/log/postgres"
 	}; then
