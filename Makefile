@@ -8,6 +8,7 @@ OBJS = \
 	src/answer.o \
 	src/catalog.o \
 	src/counts.o \
+	src/leaf.o \
 	src/listing.o \
 	src/name_key.o \
 	src/order.o \

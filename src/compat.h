@@ -25,4 +25,18 @@
 #define compat_index_beginscan(heap, index, snapshot, nkeys) index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+#if PG_VERSION_NUM >= 170000
+#define compat_bt_search(index, heap, key, buffer, snapshot) _bt_search(index, heap, key, buffer, BT_READ)
+#elif PG_VERSION_NUM >= 160000
+#define compat_bt_search(index, heap, key, buffer, snapshot) _bt_search(index, heap, key, buffer, BT_READ, snapshot)
+#else
+#define compat_bt_search(index, heap, key, buffer, snapshot) _bt_search(index, key, buffer, BT_READ, snapshot)
+#endif
+
+#if PG_VERSION_NUM >= 150000
+#define compat_page_opaque(page) BTPageGetOpaque(page)
+#else
+#define compat_page_opaque(page) ((BTPageOpaque) PageGetSpecialPointer(page))
+#endif
+
 #endif

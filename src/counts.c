@@ -126,8 +126,8 @@ counts_read(const Catalog *catalog, Relation file_counts, const pg_uuid_t *sessi
 	memset(counts, 0, sizeof(Counts));
 	scan_init(&scan, file_counts, catalog->file_counts_pkey);
 	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
-	scan_begin(&scan, false);
-	while (scan_next(&scan, ForwardScanDirection, true))
+	scan_begin(&scan, ForwardScanDirection, MAX_SLOTS);
+	while (scan_next(&scan))
 	{
 		for (int status = 0; status < STATUS_COUNT; status++)
 			counts->by_status[status] += DatumGetInt64(scan_value(&scan, Anum_file_counts_first_status + status));

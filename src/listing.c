@@ -89,8 +89,8 @@ find_session(Tables *tables, Span workspace_name, const pg_uuid_t *session_id, T
 
 	scan_init(&scan, tables->upload_sessions, tables->catalog.upload_sessions_pkey);
 	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
-	scan_begin(&scan, false);
-	found = scan_next(&scan, ForwardScanDirection, true);
+	scan_begin(&scan, ForwardScanDirection, 1);
+	found = scan_next(&scan);
 	if (found)
 	{
 		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
@@ -113,8 +113,8 @@ find_file(Tables *tables, const pg_uuid_t *session_id, const pg_uuid_t *id, File
 	scan_init(&scan, tables->files, tables->catalog.files_pkey);
 	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
 	scan_key_equal(&scan, 2, F_UUID_EQ, UUIDPGetDatum(id));
-	scan_begin(&scan, false);
-	found = scan_next(&scan, ForwardScanDirection, true);
+	scan_begin(&scan, ForwardScanDirection, 1);
+	found = scan_next(&scan);
 	if (found)
 		order_read_row(&tables->catalog, scan.slot, entry);
 	scan_end(&scan);
@@ -169,6 +169,7 @@ walk_page(Tables *tables, const ListRequest *request, const FileEntry *before, c
 	                              .ascending = (request->descending == walk->backward),
 	                              .lower = request->descending ? before : after,
 	                              .upper = request->descending ? after : before,
+	                              .wanted = walk->take + 1,
 	                              .skips = walk->skip > 0};
 	Order *order = order_open(&order_request);
 	FileEntry beyond;

@@ -206,7 +206,7 @@ open_source(Order *order, const Part *part)
 		add_bound(order, part, scan, request->lower, true);
 	if (request->upper != NULL && bound_rank(request, request->upper) == part->rank)
 		add_bound(order, part, scan, request->upper, false);
-	scan_begin(scan, request->skips);
+	scan_begin(scan, order->direction, request->skips ? 0 : request->wanted);
 }
 
 static void
@@ -275,7 +275,7 @@ advance_sources(Order *order, bool need_row)
 
 		if (!source->loaded && !source->done)
 		{
-			source->loaded = scan_next(&source->scan, order->direction, need_row);
+			source->loaded = need_row ? scan_next(&source->scan) : scan_skip(&source->scan);
 			source->done = !source->loaded;
 		}
 		if (source->loaded && (order->current == NULL || comes_first(order, source, order->current)))
@@ -408,7 +408,7 @@ read_group(Order *order)
 	{
 		CHECK_FOR_INTERRUPTS();
 		add_to_group(order, &entry);
-		source->loaded = scan_next(&source->scan, order->direction, true);
+		source->loaded = scan_next(&source->scan);
 		source->done = !source->loaded;
 		if (source->loaded)
 			read_current(order, &entry);
@@ -439,10 +439,18 @@ advance(Order *order, bool need_row)
 Order *
 order_open(const OrderRequest *request)
 {
-	Order *order = palloc0(sizeof(Order));
+	Order *order = palloc(sizeof(Order));
 
 	order->request = *request;
 	order->direction = request->ascending ? ForwardScanDirection : BackwardScanDirection;
+	order->part_count = 0;
+	order->parts_done = 0;
+	order->source_count = 0;
+	order->current = NULL;
+	order->group = NULL;
+	order->group_count = 0;
+	order->group_next = 0;
+	order->group_size = 0;
 	choose_parts(order);
 	return order;
 }

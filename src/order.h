@@ -33,6 +33,7 @@ typedef struct OrderRequest
 	bool ascending;         /* the direction of travel */
 	const FileEntry *lower; /* only what is above it, in ascending order; NULL: no bound */
 	const FileEntry *upper; /* only what is below it */
+	int wanted;             /* how many files, at most: order_next will be called no more often */
 	bool skips;             /* order_skip will be called */
 } OrderRequest;
 

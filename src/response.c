@@ -11,6 +11,9 @@
 
 #include "utils/builtins.h"
 
+/* Room for all of an entry but its name, with the longest of labels. */
+#define ENTRY_SIZE 256
+
 /* The short escapes of JSON, or NULL. */
 static const char *
 short_escape(unsigned char c)
@@ -36,28 +39,61 @@ short_escape(unsigned char c)
 	}
 }
 
+static bool
+is_plain(unsigned char c)
+{
+	return c >= 0x20 && c != '"' && c != '\\';
+}
+
+/* Returns a value with the high bit set in a byte, and perhaps in those above it, if that byte of x is zero. */
+static uint64
+zero_bytes(uint64 x)
+{
+	return (x - UINT64CONST(0x0101010101010101)) & ~x & UINT64CONST(0x8080808080808080);
+}
+
+/* Returns how many bytes from the start are the same in JSON; eight at a time. */
+static int
+plain_length(const char *bytes, int len)
+{
+	int i = 0;
+
+	for (; i + (int) sizeof(uint64) <= len; i += sizeof(uint64))
+	{
+		uint64 word;
+
+		memcpy(&word, bytes + i, sizeof(word));
+		if (zero_bytes(word & UINT64CONST(0xe0e0e0e0e0e0e0e0)) | zero_bytes(word ^ UINT64CONST(0x2222222222222222)) |
+		    zero_bytes(word ^ UINT64CONST(0x5c5c5c5c5c5c5c5c)))
+			break;
+	}
+	while (i < len && is_plain((unsigned char) bytes[i]))
+		i++;
+	return i;
+}
+
 /* Appends text with JSON's escapes, in pieces as long as can be. */
 static void
 append_escaped(StringInfo out, Span text)
 {
-	int start = 0;
-
-	for (int i = 0; i < text.len; i++)
+	for (;;)
 	{
-		unsigned char c = (unsigned char) text.bytes[i];
+		int plain = plain_length(text.bytes, text.len);
+		unsigned char c;
 		const char *escape;
 
-		if (likely(c >= 0x20 && c != '"' && c != '\\'))
-			continue;
-		appendBinaryStringInfo(out, text.bytes + start, i - start);
-		start = i + 1;
+		appendBinaryStringInfo(out, text.bytes, plain);
+		if (plain == text.len)
+			return;
+		c = (unsigned char) text.bytes[plain];
 		escape = short_escape(c);
 		if (escape != NULL)
 			appendStringInfoString(out, escape);
 		else
 			appendStringInfo(out, "\\u%04x", c);
+		text.bytes += plain + 1;
+		text.len -= plain + 1;
 	}
-	appendBinaryStringInfo(out, text.bytes + start, text.len - start);
 }
 
 void
@@ -86,24 +122,35 @@ append_integer(StringInfo out, int64 value)
 	appendStringInfoString(out, text);
 }
 
+/* Appends text for which there is room; a literal at the cost of a few stores. */
+static inline void
+put(StringInfo out, const char *text)
+{
+	size_t len = strlen(text);
+
+	memcpy(out->data + out->len, text, len);
+	out->len += (int) len;
+}
+
 static void
 append_entry(StringInfo out, const FileEntry *entry)
 {
-	appendStringInfoString(out, "{\"file_ingestion_id\":\"");
-	append_uuid(out, &entry->id);
-	appendStringInfoString(out, "\",\"ingestion_status\":\"");
-	appendStringInfoString(out, status_labels[entry->status]);
+	enlargeStringInfo(out, ENTRY_SIZE);
+	put(out, "{\"file_ingestion_id\":\"");
+	uuid7_format(&entry->id, out->data + out->len);
+	out->len += UUID_TEXT_LEN;
+	put(out, "\",\"ingestion_status\":\"");
+	put(out, status_labels[entry->status]);
 	if (entry->reason == REASON_NONE)
-		appendStringInfoString(out, "\",\"ingestion_status_reason\":null");
+		put(out, "\",\"ingestion_status_reason\":null,\"name\":\"");
 	else
 	{
-		appendStringInfoString(out, "\",\"ingestion_status_reason\":\"");
-		appendStringInfoString(out, reason_labels[entry->reason]);
-		appendStringInfoCharMacro(out, '"');
+		put(out, "\",\"ingestion_status_reason\":\"");
+		put(out, reason_labels[entry->reason]);
+		put(out, "\",\"name\":\"");
 	}
-	appendStringInfoString(out, ",\"name\":");
-	response_string(out, entry->name);
-	appendStringInfoCharMacro(out, '}');
+	append_escaped(out, entry->name);
+	appendStringInfoString(out, "\"}");
 }
 
 void

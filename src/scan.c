@@ -4,6 +4,10 @@
  *
  * This is what the executor's index scan does, less the executor. It knows nothing of what the
  * indexes are for. Locks are kept to the end of the transaction, as the executor keeps them.
+ *
+ * The first entries are read from the leaf pages (leaf.c). Where they are not enough, as with many
+ * dead versions of rows, an index scan starts anew and passes over the rows that were read: under
+ * one snapshot they are the same.
  */
 #include "compat.h"
 
@@ -13,6 +17,7 @@
 #include "access/nbtree.h"
 #include "access/tableam.h"
 #include "access/visibilitymap.h"
+#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
 #include "utils/fmgroids.h"
@@ -25,6 +30,7 @@ scan_init(KeyScan *scan, Relation heap, Oid index)
 	scan->heap = heap;
 	scan->index = index_open(index, AccessShareLock);
 	scan->key_count = 0;
+	scan->fetch = NULL;
 	scan->desc = NULL;
 	scan->slot = NULL;
 	scan->has_row = false;
@@ -67,13 +73,78 @@ scan_key_row_beyond(KeyScan *scan, int column, StrategyNumber strategy, Datum la
 	header->sk_argument = PointerGetDatum(members);
 }
 
-void
-scan_begin(KeyScan *scan, bool index_tuples)
+/* Starts an index scan of the whole range. */
+static void
+begin_index_scan(KeyScan *scan)
 {
-	scan->slot = table_slot_create(scan->heap, NULL);
 	scan->desc = compat_index_beginscan(scan->heap, scan->index, GetActiveSnapshot(), scan->key_count);
-	scan->desc->xs_want_itup = index_tuples;
+	scan->desc->xs_want_itup = scan->keeps_entries;
 	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
+}
+
+void
+scan_begin(KeyScan *scan, ScanDirection direction, int wanted)
+{
+	scan->direction = direction;
+	scan->keeps_entries = (wanted == 0);
+	scan->slot = table_slot_create(scan->heap, NULL);
+	if (scan->keeps_entries)
+	{
+		begin_index_scan(scan);
+		return;
+	}
+	leaf_read(scan->heap, scan->index, scan->keys, scan->key_count, GetActiveSnapshot(), direction, wanted,
+	          &scan->first);
+	scan->first_next = 0;
+	scan->rows_read = 0;
+	scan->fetch = table_index_fetch_begin(scan->heap);
+}
+
+/* Goes to the next row of the first entries; false at their end. */
+static bool
+next_of_first(KeyScan *scan)
+{
+	Snapshot snapshot = GetActiveSnapshot();
+	bool again = false;
+
+	while (scan->first_next < scan->first.count)
+	{
+		ItemPointerData tid = scan->first.tids[scan->first_next++];
+
+		if (table_index_fetch_tuple(scan->fetch, &tid, snapshot, scan->slot, &again, NULL))
+		{
+			pgstat_count_heap_fetch(scan->index);
+			scan->rows_read++;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Goes on by an index scan, behind the rows of the first entries. */
+static void
+pass_over_first(KeyScan *scan)
+{
+	begin_index_scan(scan);
+	for (int i = 0; i < scan->rows_read; i++)
+	{
+		if (!index_getnext_slot(scan->desc, scan->direction, scan->slot))
+			elog(ERROR, "row read before is not in index \"%s\"", RelationGetRelationName(scan->index));
+	}
+}
+
+bool
+scan_next(KeyScan *scan)
+{
+	if (scan->desc == NULL)
+	{
+		scan->has_row = next_of_first(scan);
+		if (scan->has_row || scan->first.complete)
+			return scan->has_row;
+		pass_over_first(scan);
+	}
+	scan->has_row = index_getnext_slot(scan->desc, scan->direction, scan->slot);
+	return scan->has_row;
 }
 
 /* Tells whether all rows on the page of the current entry are visible to everybody. */
@@ -89,14 +160,14 @@ all_visible(KeyScan *scan, ItemPointer tid)
 }
 
 bool
-scan_next(KeyScan *scan, ScanDirection direction, bool need_row)
+scan_skip(KeyScan *scan)
 {
 	ItemPointer tid;
 
-	while ((tid = index_getnext_tid(scan->desc, direction)) != NULL)
+	while ((tid = index_getnext_tid(scan->desc, scan->direction)) != NULL)
 	{
 		scan->has_row = false;
-		if (!need_row && all_visible(scan, tid))
+		if (all_visible(scan, tid))
 			return true;
 		if (index_fetch_heap(scan->desc, scan->slot))
 		{
@@ -140,11 +211,12 @@ scan_index_value(KeyScan *scan, int column)
 void
 scan_end(KeyScan *scan)
 {
+	if (scan->fetch != NULL)
+		table_index_fetch_end(scan->fetch);
 	if (scan->desc != NULL)
-	{
 		index_endscan(scan->desc);
+	if (scan->slot != NULL)
 		ExecDropSingleTupleTableSlot(scan->slot);
-	}
 	if (BufferIsValid(scan->visibility_map))
 		ReleaseBuffer(scan->visibility_map);
 	index_close(scan->index, NoLock);

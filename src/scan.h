@@ -14,6 +14,8 @@
 #include "storage/buf.h"
 #include "utils/relcache.h"
 
+#include "leaf.h"
+
 #define SCAN_MAX_KEYS 4
 
 typedef struct KeyScan
@@ -23,9 +25,17 @@ typedef struct KeyScan
 	ScanKeyData keys[SCAN_MAX_KEYS];
 	int key_count;
 	ScanKeyData row_members[SCAN_MAX_KEYS][2]; /* of keys that compare rows */
-	IndexScanDesc desc;
+	ScanDirection direction;
+	bool keeps_entries;
 	TupleTableSlot *slot; /* the current row, when has_row */
 	bool has_row;
+	/* The first entries, unless entries are kept, and their rows. */
+	LeafEntries first;
+	int first_next;
+	IndexFetchTableData *fetch;
+	int rows_read;
+	/* The rest. */
+	IndexScanDesc desc;
 	Buffer visibility_map;
 } KeyScan;
 
@@ -41,16 +51,19 @@ extern void scan_key_beyond(KeyScan *scan, int column, StrategyNumber strategy, 
 /* Adds "(column, column + 1) > (label, id)", or <, for an enum label and a UUID. */
 extern void scan_key_row_beyond(KeyScan *scan, int column, StrategyNumber strategy, Datum label, Datum id);
 
-/* Starts; with index_tuples, scan_index_value works and scan_next can do without rows. */
-extern void scan_begin(KeyScan *scan, bool index_tuples);
+/* Starts, for about so many rows; 0 for any number, with entries kept: scan_skip, scan_index_value. */
+extern void scan_begin(KeyScan *scan, ScanDirection direction, int wanted);
+
+/* Goes to the next row; false at the end. */
+extern bool scan_next(KeyScan *scan);
 
 /*
- * Goes to the next visible entry; false at the end. Unless a row is needed, it is read only where
- * the visibility map leaves the entry in doubt: has_row says.
+ * Goes to the next visible entry; false at the end. Its row is read only where the visibility map
+ * leaves the entry in doubt: has_row says.
  */
-extern bool scan_next(KeyScan *scan, ScanDirection direction, bool need_row);
+extern bool scan_skip(KeyScan *scan);
 
-/* Reads the current entry's row, which scan_next passed over. */
+/* Reads the current entry's row, which scan_skip passed over. */
 extern void scan_read_row(KeyScan *scan);
 
 /* Returns a column of the current row; it must not be null. */

@@ -175,18 +175,31 @@ uuid7_parse(Span text, pg_uuid_t *id, Span *error)
 	return false;
 }
 
+static char *
+put_hex(char *text, const unsigned char *bytes, int count)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (int i = 0; i < count; i++)
+	{
+		*text++ = digits[bytes[i] >> 4];
+		*text++ = digits[bytes[i] & 0x0f];
+	}
+	return text;
+}
+
 void
 uuid7_format(const pg_uuid_t *id, char *text)
 {
-	static const char digits[] = "0123456789abcdef";
-	char *p = text;
+	static const int group_bytes[] = {4, 2, 2, 2, 6};
+	const unsigned char *bytes = id->data;
 
-	for (int i = 0; i < UUID_LEN; i++)
+	for (int group = 0; group < lengthof(group_bytes); group++)
 	{
-		if (is_hyphen_place((int) (p - text)))
-			*p++ = '-';
-		*p++ = digits[id->data[i] >> 4];
-		*p++ = digits[id->data[i] & 0x0f];
+		if (group > 0)
+			*text++ = '-';
+		text = put_hex(text, bytes, group_bytes[group]);
+		bytes += group_bytes[group];
 	}
 }
 
