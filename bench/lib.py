@@ -19,6 +19,11 @@ RESULTS = ROOT / 'bench' / 'results'
 SETTINGS = {'jit': 'off', 'shared_buffers': '2GB', 'max_wal_size': '16GB', 'checkpoint_timeout': '1h', 'synchronous_commit': 'off'}
 
 
+def need_packages(*packages):
+    """Installs packages of Debian that this machine lacks."""
+    subprocess.run([ROOT / 'dev' / 'deps', *packages], check=True)
+
+
 def need_cluster(**settings):
     """Runs this script again under dev/cluster, unless it is already."""
     if 'SESSION_FILES_BENCH' in os.environ:
@@ -30,12 +35,13 @@ def need_cluster(**settings):
     os.execv(command, [str(command), *arguments, sys.executable, *sys.argv])
 
 
-def pgbench(script, seconds, clients=4, variables=(), rate_of='tps'):
-    """Runs a pgbench script prepared, and returns transactions per second."""
+def pgbench(script, transactions=None, clients=4, variables=(), seconds=None):
+    """Runs a pgbench script, prepared, so many times per client or seconds, and returns transactions per second, without the time to connect."""
+    length = f'--transactions={transactions}' if seconds is None else f'--time={seconds}'
     with tempfile.NamedTemporaryFile('w', suffix='.sql') as file:
         file.write(script)
         file.flush()
-        command = ['pgbench', '--no-vacuum', '--protocol=prepared', f'--client={clients}', '--jobs=2', f'--time={seconds}', f'--file={file.name}']
+        command = ['pgbench', '--no-vacuum', '--protocol=prepared', f'--client={clients}', '--jobs=2', length, f'--file={file.name}']
         for name, value in dict(variables).items():
             command.append(f'--define={name}={value}')
         done = subprocess.run(command, capture_output=True, text=True)
