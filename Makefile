@@ -10,6 +10,7 @@ OBJS = \
 	src/counts.o \
 	src/leaf.o \
 	src/listing.o \
+	src/locate.o \
 	src/name_key.o \
 	src/order.o \
 	src/percent.o \

@@ -10,6 +10,6 @@ GRANT SELECT, UPDATE (expires_at) ON session_files.upload_sessions TO :"worker";
 GRANT SELECT, INSERT, UPDATE ON session_files.files TO :"worker";
 GRANT EXECUTE ON FUNCTION
 	session_files.register_files, session_files.finish_files, session_files.fail_files,
-	session_files.settle_files, session_files.name_key, session_files.uuid7
+	session_files.settle_files, session_files.name_key, session_files.uuid7, session_files.locate_ids, session_files.locate_names
 	TO :"worker";
 COMMIT;

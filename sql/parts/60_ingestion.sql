@@ -52,9 +52,23 @@ $$;
 COMMENT ON FUNCTION session_files.create_session(text, session_files.write_mode, interval) IS
 	'Opens an upload session in a workspace and returns its id. Errors: 22004 (NULL), 22023 (expires_in not within 0 and 1000 years), P0002 (no such workspace).';
 
--- Plans are cached for a whole connection, while a session grows from nothing to millions of files:
--- so the plans of the next functions are kept to the indexes. Going through the files in the order of
--- their ids also keeps two workers that finish overlapping batches from a deadlock.
+CREATE FUNCTION session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS tid[]
+	LANGUAGE c STABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'session_files_locate_ids';
+COMMENT ON FUNCTION session_files.locate_ids(uuid, uuid[]) IS
+	'The places (ctid) of a session''s files with these ids, as far as there are any, in the order given: for the statement that calls '
+	'it, and under its snapshot. Errors: 42501 without SELECT on files.';
+
+CREATE FUNCTION session_files.locate_names(session_id uuid, names text[]) RETURNS tid[]
+	LANGUAGE c STABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'session_files_locate_names';
+COMMENT ON FUNCTION session_files.locate_names(uuid, text[]) IS
+	'The places (ctid) of a session''s files with these names, as far as there are any, in the order given: for the statement that calls '
+	'it, and under its snapshot. Errors: 42501 without SELECT on files.';
+
+-- The next functions find files by their places: left to the planner, which knows nothing of a session that is newer than its
+-- statistics, a batch can cost as much as all of the session, or its square. The settings keep the plans, which are cached while a
+-- table grows from nothing to millions of rows, to going by places.
 CREATE FUNCTION session_files.register_files(session_id uuid, names text[])
 	RETURNS TABLE (file_ingestion_id uuid, name text, ingestion_status session_files.ingestion_status)
 	LANGUAGE plpgsql
@@ -66,6 +80,9 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	session_status session_files.session_status;
+	added_ids uuid[];
+	added_names text[];
+	added_statuses session_files.ingestion_status[];
 BEGIN
 	IF array_ndims(names) > 1 THEN
 		RAISE EXCEPTION 'names has % dimensions, and one is allowed', array_ndims(names)
@@ -88,16 +105,24 @@ BEGIN
 		RAISE EXCEPTION 'session "%" is %, and only an OPEN one takes files', session_id, session_status
 			USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
-	INSERT INTO session_files.files (session_id, name)
-		SELECT register_files.session_id, n.name
-		FROM unnest(names) WITH ORDINALITY AS n (name, ordinal) ORDER BY n.ordinal
-		ON CONFLICT (session_id, session_files.name_key(name)) DO NOTHING;
-	RETURN QUERY
-		SELECT f.file_ingestion_id, f.name, f.ingestion_status
-		FROM unnest(names) WITH ORDINALITY AS n (name, ordinal)
-		JOIN session_files.files AS f
-			ON f.session_id = register_files.session_id AND session_files.name_key(f.name) = session_files.name_key(n.name)
-		ORDER BY n.ordinal;
+	WITH added AS (
+		INSERT INTO session_files.files (session_id, name)
+			SELECT register_files.session_id, n.name
+			FROM unnest(names) WITH ORDINALITY AS n (name, ordinal) ORDER BY n.ordinal
+			ON CONFLICT (session_id, session_files.name_key(name)) DO NOTHING
+			RETURNING file_ingestion_id, name, ingestion_status
+	)
+	SELECT array_agg(a.file_ingestion_id), array_agg(a.name), array_agg(a.ingestion_status)
+		INTO added_ids, added_names, added_statuses FROM added AS a;
+	IF cardinality(added_ids) = cardinality(names) THEN
+		RETURN QUERY SELECT * FROM unnest(added_ids, added_names, added_statuses);
+	ELSE
+		RETURN QUERY
+			SELECT f.file_ingestion_id, f.name, f.ingestion_status
+			FROM unnest(session_files.locate_names(register_files.session_id, names)) WITH ORDINALITY AS p (place, ordinal)
+			JOIN session_files.files AS f ON f.ctid = p.place
+			ORDER BY p.ordinal;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
@@ -120,13 +145,12 @@ CREATE FUNCTION session_files.settle_files(
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
-	SET enable_bitmapscan = off
-	SET enable_hashjoin = off
 AS $$
 #variable_conflict use_column
 DECLARE
 	given uuid[] := ARRAY(SELECT DISTINCT g.id FROM unnest(file_ingestion_ids) AS g (id) ORDER BY g.id);
-	changed_ids uuid[];
+	changed_ids uuid[] := '{}';
+	unchanged_ids uuid[] := given;
 	missing uuid;
 	found_files bigint;
 BEGIN
@@ -134,25 +158,34 @@ BEGIN
 		RAISE EXCEPTION 'session_id, file_ingestion_ids and each of them must not be null'
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	WITH settled AS (
-		UPDATE session_files.files AS f
-			SET ingestion_status = new_status, ingestion_status_reason = new_reason
-			WHERE f.session_id = settle_files.session_id AND f.file_ingestion_id = ANY (given) AND f.ingestion_status = 'PENDING'
-			RETURNING f.file_ingestion_id
-	)
-	SELECT array_agg(s.file_ingestion_id) INTO changed_ids FROM settled AS s;
-	-- A statement of its own, to see what others committed while the update waited for them.
+	FOR attempt IN 1..10 LOOP
+		WITH settled AS (
+			UPDATE session_files.files AS f
+				SET ingestion_status = new_status, ingestion_status_reason = new_reason
+				WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids)) AND f.ingestion_status = 'PENDING'
+				RETURNING f.file_ingestion_id
+		)
+		SELECT changed_ids || array_agg(s.file_ingestion_id) INTO changed_ids FROM settled AS s;
+		IF cardinality(changed_ids) = cardinality(given) THEN
+			RETURN QUERY SELECT g.id, new_status, new_reason, true FROM unnest(given) AS g (id);
+			RETURN;
+		END IF;
+		unchanged_ids := ARRAY(SELECT g.id FROM unnest(given) AS g (id) EXCEPT SELECT c.id FROM unnest(changed_ids) AS c (id) ORDER BY id);
+		-- A file that another changed while the update waited, and that is PENDING still, has another place now.
+		PERFORM FROM session_files.files AS f
+			WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids)) AND f.ingestion_status = 'PENDING';
+		EXIT WHEN NOT FOUND;
+	END LOOP;
 	RETURN QUERY
-		SELECT f.file_ingestion_id, f.ingestion_status, f.ingestion_status_reason, c.id IS NOT NULL
-		FROM session_files.files AS f
-		LEFT JOIN unnest(changed_ids) AS c (id) ON c.id = f.file_ingestion_id
-		WHERE f.session_id = settle_files.session_id AND f.file_ingestion_id = ANY (given)
-		ORDER BY f.file_ingestion_id;
+		SELECT c.id, new_status, new_reason, true FROM unnest(changed_ids) AS c (id)
+		UNION ALL
+		SELECT f.file_ingestion_id, f.ingestion_status, f.ingestion_status_reason, false FROM session_files.files AS f
+			WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids))
+		ORDER BY 1;
 	GET DIAGNOSTICS found_files = ROW_COUNT;
 	IF found_files < cardinality(given) THEN
-		SELECT g.id INTO missing FROM unnest(given) AS g (id)
-			WHERE NOT EXISTS (SELECT FROM session_files.files AS f
-				WHERE f.session_id = settle_files.session_id AND f.file_ingestion_id = g.id)
+		SELECT u.id INTO missing FROM unnest(unchanged_ids) AS u (id)
+			WHERE session_files.locate_ids(settle_files.session_id, ARRAY[u.id]) = '{}'
 			LIMIT 1;
 		RAISE EXCEPTION 'session "%" has no file "%"', session_id, missing USING ERRCODE = 'no_data_found';
 	END IF;

@@ -50,6 +50,33 @@ SELECT cmp_ok(large.buffers - small.buffers, '<=', 20, format('by %s %s, filter 
 	WHERE large.files = 10000 AND small.files = 100;
 SELECT cmp_ok(pg_temp.buffers(session_id, NULL, NULL, 'created_at', 'ASC', 1000), '<=', 32, 'the last page is read from the end')
 	FROM sizes WHERE files = 10000;
+
+-- Whoever changes files goes by place, too, although the statistics, of another time, know nothing of the sessions.
+CREATE FUNCTION pg_temp.buffers(query text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ' || query INTO plan;
+	RETURN (plan -> 0 -> 'Plan' ->> 'Shared Hit Blocks')::int + (plan -> 0 -> 'Plan' ->> 'Shared Read Blocks')::int;
+END $$;
+-- Ten of each kind, in one call that warms up and one that counts.
+CREATE TEMP TABLE written AS
+	SELECT files,
+		ARRAY(SELECT pg_temp.buffers(format($$SELECT * FROM session_files.finish_files(%L, ARRAY(SELECT file_ingestion_id FROM session_files.files
+			WHERE session_id = %1$L AND ingestion_status = 'PENDING' ORDER BY file_ingestion_id LIMIT 10))$$, session_id)) FROM generate_series(1, 2)) AS finished,
+		ARRAY(SELECT pg_temp.buffers(format($$SELECT * FROM session_files.finish_files(%L, ARRAY(SELECT file_ingestion_id FROM session_files.files
+			WHERE session_id = %1$L AND ingestion_status = 'FINISHED' ORDER BY file_ingestion_id LIMIT 10))$$, session_id)) FROM generate_series(1, 2)) AS finished_before,
+		ARRAY(SELECT pg_temp.buffers(format('SELECT * FROM session_files.register_files(%L, ARRAY(SELECT %L || i FROM generate_series(1, 10) i))',
+			session_id, 'new ' || n || ' ')) FROM generate_series(1, 2) n) AS registered,
+		ARRAY(SELECT pg_temp.buffers(format($$SELECT * FROM session_files.register_files(%L, ARRAY(SELECT 'file ' || i FROM generate_series(1, 10) i))$$,
+			session_id)) FROM generate_series(1, 2)) AS registered_before
+	FROM sizes;
+SELECT cmp_ok(finished[2], '<=', 400, 'ten files finished: at most 400 buffers, of ' || files) FROM written;
+SELECT cmp_ok(finished_before[2], '<=', 300, 'ten files that were finished before: at most 300 buffers, of ' || files) FROM written;
+SELECT cmp_ok(registered[2], '<=', 300, 'ten files registered: at most 300 buffers, of ' || files) FROM written;
+SELECT cmp_ok(registered_before[2], '<=', 250, 'ten files that were registered before: at most 250 buffers, of ' || files) FROM written;
+SELECT diag(written::text) FROM written;
+
 SELECT diag('buffers: ' || min(buffers) || ' to ' || max(buffers)) FROM measured;
 
 SELECT * FROM finish();

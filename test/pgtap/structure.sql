@@ -30,7 +30,7 @@ SELECT volatility_is('session_files', 'get_session_files', ARRAY['text', 'uuid',
 SELECT function_returns('session_files', 'handle_request', ARRAY['text', 'text', 'json', 'bytea'], 'session_files.http_response');
 SELECT volatility_is('session_files', 'handle_request', ARRAY['text', 'text', 'json', 'bytea'], 'stable');
 SELECT functions_are('session_files', ARRAY['uuid7', 'uuid7_time', 'name_key', 'get_session_files', 'handle_request', 'create_workspace',
-	'create_session', 'register_files', 'settle_files', 'finish_files', 'fail_files', 'close_session', 'fail_long_name', 'count_changes', 'forget_counts']);
+	'create_session', 'register_files', 'locate_ids', 'locate_names', 'settle_files', 'finish_files', 'fail_files', 'close_session', 'fail_long_name', 'count_changes', 'forget_counts']);
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'session_files'::regnamespace AND prosecdef $$,
 	'no function runs with the rights of its owner');
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang

@@ -22,10 +22,10 @@ GRANT EXECUTE ON FUNCTION session_files.get_session_files, session_files.handle_
 GRANT SELECT, INSERT ON session_files.workspaces, session_files.files TO regress_uploader;
 GRANT SELECT, INSERT, UPDATE ON session_files.upload_sessions TO regress_uploader;
 GRANT EXECUTE ON FUNCTION session_files.create_workspace, session_files.create_session, session_files.register_files,
-	session_files.close_session, session_files.uuid7, session_files.name_key TO regress_uploader;
+	session_files.close_session, session_files.uuid7, session_files.name_key, session_files.locate_names TO regress_uploader;
 GRANT SELECT, UPDATE ON session_files.files TO regress_worker;
 GRANT EXECUTE ON FUNCTION session_files.finish_files, session_files.fail_files, session_files.settle_files,
-	session_files.name_key TO regress_worker;
+	session_files.name_key, session_files.locate_ids TO regress_worker;
 
 SET ROLE regress_lister;
 SELECT session_files.get_session_files('privileges', '00000000-0000-7000-8000-000000000001', "limit" => 0);

@@ -1,0 +1,105 @@
+/*
+ * locate.c
+ *		Where the files of a session are in their table, by id or by name.
+ *
+ * For the statements that register and finish files. The planner knows nothing of a session that is
+ * newer than its statistics; it takes it for a row or two, and goes through a million files for each
+ * batch, or for each file. A place found here costs one descent of the right index.
+ */
+#include "compat.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
+
+#include "catalog.h"
+#include "name_key.h"
+#include "scan.h"
+
+PG_FUNCTION_INFO_V1(session_files_locate_ids);
+PG_FUNCTION_INFO_V1(session_files_locate_names);
+
+/* Opens the files for a caller who may read them. */
+static Relation
+open_files(const Catalog *catalog)
+{
+	Relation files = table_open(catalog->files, AccessShareLock);
+	AclResult acl = pg_class_aclcheck(catalog->files, GetUserId(), ACL_SELECT);
+
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(files));
+	return files;
+}
+
+/* Adds the place of the session's visible file with a key, if there is one. */
+static ArrayBuildState *
+add_place(ArrayBuildState *places, Relation files, Oid index, Datum session_id, RegProcedure equals, Datum key)
+{
+	KeyScan scan;
+
+	scan_init(&scan, files, index);
+	scan_key_equal(&scan, 1, F_UUID_EQ, session_id);
+	scan_key_equal(&scan, 2, equals, key);
+	scan_begin(&scan, ForwardScanDirection, 1);
+	if (scan_next(&scan))
+		places = accumArrayResult(places, PointerGetDatum(&scan.slot->tts_tid), false, TIDOID, CurrentMemoryContext);
+	scan_end(&scan);
+	return places;
+}
+
+/* SQL: session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) returns tid[]. */
+Datum
+session_files_locate_ids(PG_FUNCTION_ARGS)
+{
+	const Catalog catalog = *catalog_get();
+	Relation files = open_files(&catalog);
+	ArrayBuildState *places = initArrayResult(TIDOID, CurrentMemoryContext, false);
+	Datum *ids;
+	bool *nulls;
+	int count;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!nulls[i])
+			places = add_place(places, files, catalog.files_pkey, PG_GETARG_DATUM(0), F_UUID_EQ, ids[i]);
+	}
+	table_close(files, NoLock);
+	PG_RETURN_DATUM(makeArrayResult(places, CurrentMemoryContext));
+}
+
+/* SQL: session_files.locate_names(session_id uuid, names text[]) returns tid[]. */
+Datum
+session_files_locate_names(PG_FUNCTION_ARGS)
+{
+	const Catalog catalog = *catalog_get();
+	Relation files = open_files(&catalog);
+	ArrayBuildState *places = initArrayResult(TIDOID, CurrentMemoryContext, false);
+	Datum *names;
+	bool *nulls;
+	int count;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		text *name;
+		bytea *key;
+
+		CHECK_FOR_INTERRUPTS();
+		if (nulls[i])
+			continue;
+		name = DatumGetTextPP(names[i]);
+		key = name_key(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+		places = add_place(places, files, catalog.files_name_idx, PG_GETARG_DATUM(0), F_BYTEAEQ, PointerGetDatum(key));
+		pfree(key);
+	}
+	table_close(files, NoLock);
+	PG_RETURN_DATUM(makeArrayResult(places, CurrentMemoryContext));
+}
