@@ -35,19 +35,34 @@ def need_cluster(**settings):
     os.execv(command, [str(command), *arguments, sys.executable, *sys.argv])
 
 
-def pgbench(script, transactions=None, clients=4, variables=(), seconds=None):
-    """Runs a pgbench script, prepared, so many times per client or seconds, and returns transactions per second, without the time to connect."""
+def run_pgbench(scripts, clients, variables, seconds=None, transactions=None):
+    """Runs pgbench, prepared, with scripts that each client takes in random order, for some seconds or so many times per client."""
     length = f'--transactions={transactions}' if seconds is None else f'--time={seconds}'
-    with tempfile.NamedTemporaryFile('w', suffix='.sql') as file:
-        file.write(script)
-        file.flush()
-        command = ['pgbench', '--no-vacuum', '--protocol=prepared', f'--client={clients}', '--jobs=2', length, f'--file={file.name}']
-        for name, value in dict(variables).items():
-            command.append(f'--define={name}={value}')
+    command = ['pgbench', '--no-vacuum', '--protocol=prepared', f'--client={clients}', '--jobs=2', length]
+    command += [f'--define={name}={value}' for name, value in dict(variables).items()]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, script in enumerate(scripts):
+            path = pathlib.Path(folder) / f'{number}.sql'
+            path.write_text(script)
+            command.append(f'--file={path}')
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0 or 'number of failed transactions: 0' not in done.stdout:
         raise RuntimeError(f'pgbench: {done.stdout}{done.stderr}')
-    return float(re.search(r'^tps = ([0-9.]+)', done.stdout, re.MULTILINE).group(1))
+    return done.stdout
+
+
+def pgbench(script, transactions=None, clients=4, variables=(), seconds=None):
+    """Returns the transactions per second of a pgbench script, without the time to connect."""
+    return float(re.search(r'^tps = ([0-9.]+)', run_pgbench([script], clients, variables, seconds, transactions), re.MULTILINE).group(1))
+
+
+def pgbench_latencies(scripts, seconds, clients=4):
+    """Returns the mean latency of each of many pgbench scripts under the load of all of them, in microseconds."""
+    printed = run_pgbench(scripts, clients, (), seconds)
+    latencies = re.findall(r'^ - latency average = ([0-9.]+) ms', printed, re.MULTILINE)
+    if len(latencies) != len(scripts):
+        raise RuntimeError(f'pgbench: {printed}')
+    return [float(latency) * 1000 for latency in latencies]
 
 
 class Samples:
