@@ -7,18 +7,23 @@ MODULE_big = session_files
 OBJS = \
 	src/answer.o \
 	src/catalog.o \
+	src/claim.o \
 	src/counts.o \
 	src/leaf.o \
 	src/listing.o \
 	src/locate.o \
 	src/name_key.o \
+	src/notice.o \
 	src/order.o \
+	src/owner.o \
 	src/percent.o \
+	src/queue.o \
 	src/request.o \
 	src/response.o \
 	src/route.o \
 	src/scan.o \
 	src/session_files.o \
+	src/settings.o \
 	src/uuid7.o
 
 # The install script, part by part, in the order in which the parts need each other.
@@ -28,8 +33,12 @@ SQL_PARTS = \
 	sql/parts/20_keys.sql \
 	sql/parts/30_tables.sql \
 	sql/parts/40_counts.sql \
+	sql/parts/45_queue.sql \
 	sql/parts/50_listing.sql \
 	sql/parts/60_ingestion.sql \
+	sql/parts/70_claims.sql \
+	sql/parts/75_maintenance.sql \
+	sql/parts/80_views.sql \
 	sql/parts/90_privileges.sql
 SQL_SCRIPT = sql/$(EXTENSION)--$(EXTVERSION).sql
 

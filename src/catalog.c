@@ -47,6 +47,8 @@ static const struct
 	{"files_status_name_idx", offsetof(Catalog, files_status_name_idx)},
 	{"file_counts", offsetof(Catalog, file_counts)},
 	{"file_counts_pkey", offsetof(Catalog, file_counts_pkey)},
+	{"file_queue", offsetof(Catalog, file_queue)},
+	{"file_queue_due_idx", offsetof(Catalog, file_queue_due_idx)},
 };
 
 #define RELATION_OID(catalog, i) (*(Oid *) ((char *) (catalog) + relations[i].offset))
@@ -134,8 +136,17 @@ resolve(Catalog *catalog)
 			report_missing("relation", relations[i].name);
 		RELATION_OID(catalog, i) = oid;
 	}
+	resolve_labels(schema, "session_status", (const char *const[]){"OPEN"}, 1, &catalog->session_open);
 	resolve_labels(schema, "ingestion_status", status_labels, STATUS_COUNT, catalog->statuses);
 	resolve_labels(schema, "ingestion_status_reason", reason_labels, REASON_COUNT, catalog->reasons);
+}
+
+bool
+catalog_exists(void)
+{
+	Oid schema = get_namespace_oid(SCHEMA_NAME, true);
+
+	return OidIsValid(schema) && OidIsValid(get_relname_relid("files", schema));
 }
 
 const Catalog *

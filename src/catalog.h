@@ -25,12 +25,16 @@ typedef enum IngestionStatus
 #define STATUS_ANY (-1)
 #define REASON_NONE (-1)
 
+/* The one reason that the table files knows: that of a name over 800 characters. */
+#define REASON_NAME_TOO_LONG 2
+
 extern const char *const status_labels[STATUS_COUNT];
 extern const char *const reason_labels[REASON_COUNT];
 
 /* Columns by position, as sql/parts creates them. */
 #define Anum_upload_sessions_session_id 1
 #define Anum_upload_sessions_workspace_name 2
+#define Anum_upload_sessions_status 3
 #define Anum_upload_sessions_expires_at 6
 
 #define Anum_files_session_id 1
@@ -40,6 +44,13 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_files_name 5
 
 #define Anum_file_counts_first_status 3 /* failed, finished, pending */
+
+#define Anum_file_queue_session_id 1
+#define Anum_file_queue_due_at 2
+#define Anum_file_queue_file_ingestion_ids 3
+#define Anum_file_queue_attempt 4
+#define Anum_file_queue_claimed_at 5
+#define Anum_file_queue_last_reason 6
 
 typedef struct Catalog
 {
@@ -53,12 +64,18 @@ typedef struct Catalog
 	Oid files_status_name_idx;
 	Oid file_counts;
 	Oid file_counts_pkey;
+	Oid file_queue;
+	Oid file_queue_due_idx;
+	Oid session_open; /* the label of session_status */
 	Oid statuses[STATUS_COUNT];
 	Oid reasons[REASON_COUNT];
 } Catalog;
 
 /* Watches for changes of the catalogs; to be called once, when the library is loaded. */
 extern void catalog_init(void);
+
+/* Tells whether the extension is in this database, as far as its schema tells. */
+extern bool catalog_exists(void);
 
 /* Returns the OIDs; valid until the next lock is taken. Raises 42704 when the extension is not there. */
 extern const Catalog *catalog_get(void);

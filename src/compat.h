@@ -19,6 +19,22 @@
 #include "varatt.h"
 #endif
 
+#if PG_VERSION_NUM >= 160000
+#define compat_guc_malloc(size) guc_malloc(LOG, size)
+#else
+#define compat_guc_malloc(size) malloc(size)
+#endif
+
+/* A number from 0 to less than 1. */
+#if PG_VERSION_NUM >= 150000
+#include "common/pg_prng.h"
+#define compat_random() pg_prng_double(&pg_global_prng_state)
+#define compat_reserve_prefix(prefix) MarkGUCPrefixReserved(prefix)
+#else
+#define compat_random() ((double) random() / ((double) MAX_RANDOM_VALUE + 1))
+#define compat_reserve_prefix(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(heap, index, snapshot, nkeys) index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
 #else

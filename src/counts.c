@@ -12,6 +12,9 @@
  * Such slots pile up, one per transaction; READ COMMITTED writers merge them when there are too
  * many.
  *
+ * A slot also counts what was settled - not PENDING any more - in the current minute and in the one
+ * before, for the view session_progress.
+ *
  * The triggers act as the owner of file_counts, so that those who write files need no right on it.
  * No query depends on search_path.
  */
@@ -26,16 +29,17 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "notice.h"
+#include "owner.h"
 #include "scan.h"
 
 /* With more slots than this, a writer merges those that are free. */
@@ -51,71 +55,103 @@ typedef struct Delta
 	int64 by_status[STATUS_COUNT];
 } Delta;
 
-/* The queries; a plan is made when first used and kept for the backend's life. */
-typedef struct CountQuery
-{
-	const char *text;
-	int arg_count;
-	Oid arg_types[STATUS_COUNT + 2];
-	SPIPlanPtr plan;
-} CountQuery;
+/* The minute, since PostgreSQL's epoch, in which the backend counts; slots keep that one and the one before. */
+#define CURRENT_MINUTE() (GetCurrentTimestamp() / USECS_PER_MINUTE)
 
-static CountQuery take_slot = {
-	.text = "UPDATE session_files.file_counts AS c SET failed = c.failed OPERATOR(pg_catalog.+) $2,"
-			" finished = c.finished OPERATOR(pg_catalog.+) $3, pending = c.pending OPERATOR(pg_catalog.+) $4"
+/* What a row's slot has settled in the minute `now`, and in the one before. */
+#define SETTLED(row, now) "CASE WHEN " row ".minute OPERATOR(pg_catalog.=) " now " THEN " row ".settled ELSE 0 END"
+#define SETTLED_BEFORE(row, now)                                                                    \
+	"CASE WHEN " row ".minute OPERATOR(pg_catalog.=) " now " THEN " row ".settled_before WHEN " row \
+	".minute OPERATOR(pg_catalog.=) (" now " OPERATOR(pg_catalog.-) 1) THEN " row ".settled ELSE 0 END"
+
+/* $2 to $5: failed, finished, pending, settled; $6: the minute. */
+#define ADD_TO_SLOT                                                                                 \
+	"failed = c.failed OPERATOR(pg_catalog.+) $2, finished = c.finished OPERATOR(pg_catalog.+) $3," \
+	" pending = c.pending OPERATOR(pg_catalog.+) $4, settled = $5 OPERATOR(pg_catalog.+) " SETTLED( \
+		"c", "$6") ","                                                                              \
+				   " settled_before = " SETTLED_BEFORE("c", "$6") ", minute = $6"
+
+static OwnerQuery take_slot = {
+	.text = "UPDATE session_files.file_counts AS c SET " ADD_TO_SLOT
 			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=)"
 			" (SELECT f.slot FROM session_files.file_counts AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
 			" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)",
-	.arg_count = 4,
-	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID},
+	.arg_count = 6,
+	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
 };
 
-static CountQuery own_slot = {
-	.text = "INSERT INTO session_files.file_counts AS c (session_id, failed, finished, pending, slot)"
-			" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (session_id, slot) DO UPDATE"
-			" SET failed = c.failed OPERATOR(pg_catalog.+) excluded.failed,"
-			" finished = c.finished OPERATOR(pg_catalog.+) excluded.finished,"
-			" pending = c.pending OPERATOR(pg_catalog.+) excluded.pending",
-	.arg_count = 5,
-	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID},
+static OwnerQuery own_slot = {
+	.text = "INSERT INTO session_files.file_counts AS c"
+			" (session_id, failed, finished, pending, settled, minute, slot) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+			" ON CONFLICT (session_id, slot) DO UPDATE SET " ADD_TO_SLOT,
+	.arg_count = 7,
+	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
 };
 
 /* Two statements, as the second must see the rows as they are once the first has locked them. */
-static CountQuery lock_free_slots = {
+static OwnerQuery lock_free_slots = {
 	.text = "SELECT pg_catalog.array_agg(l.slot) FROM (SELECT f.slot FROM session_files.file_counts AS f"
 			" WHERE f.session_id OPERATOR(pg_catalog.=) $1 FOR UPDATE SKIP LOCKED) AS l",
 	.arg_count = 1,
 	.arg_types = {UUIDOID},
 };
 
-static CountQuery merge_slots = {
-	.text = "WITH gone AS (DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1"
-			" AND c.slot OPERATOR(pg_catalog.=) ANY ($2[2:]) RETURNING c.failed, c.finished, c.pending),"
-			" merged AS (SELECT COALESCE(pg_catalog.sum(failed), 0)::bigint AS failed,"
-			" COALESCE(pg_catalog.sum(finished), 0)::bigint AS finished,"
-			" COALESCE(pg_catalog.sum(pending), 0)::bigint AS pending FROM gone)"
-			" UPDATE session_files.file_counts AS c SET failed = c.failed OPERATOR(pg_catalog.+) m.failed,"
-			" finished = c.finished OPERATOR(pg_catalog.+) m.finished,"
-			" pending = c.pending OPERATOR(pg_catalog.+) m.pending FROM merged AS m"
-			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=) $2[1]",
-	.arg_count = 2,
-	.arg_types = {UUIDOID, INT8ARRAYOID},
+static OwnerQuery merge_slots = {
+	.text =
+		"WITH gone AS (DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1"
+		" AND c.slot OPERATOR(pg_catalog.=) ANY ($2[2:]) RETURNING c.*),"
+		" merged AS (SELECT COALESCE(pg_catalog.sum(failed), 0)::bigint AS failed,"
+		" COALESCE(pg_catalog.sum(finished), 0)::bigint AS finished,"
+		" COALESCE(pg_catalog.sum(pending), 0)::bigint AS pending,"
+		" COALESCE(pg_catalog.sum(" SETTLED(
+			"gone",
+			"$3") "), 0)::bigint AS settled,"
+				  " COALESCE(pg_catalog.sum(" SETTLED_BEFORE(
+					  "gone",
+					  "$3") "), 0)::bigint AS settled_before FROM gone)"
+							" UPDATE session_files.file_counts AS c SET failed = c.failed OPERATOR(pg_catalog.+) m.failed,"
+							" finished = c.finished OPERATOR(pg_catalog.+) m.finished,"
+							" pending = c.pending OPERATOR(pg_catalog.+) m.pending,"
+							" settled = m.settled OPERATOR(pg_catalog.+) " SETTLED(
+								"c",
+								"$3") ","
+									  " settled_before = m.settled_before OPERATOR(pg_catalog.+) " SETTLED_BEFORE(
+										  "c",
+										  "$3") ","
+												" minute = $3 FROM merged AS m"
+												" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=) $2[1]",
+	.arg_count = 3,
+	.arg_types = {UUIDOID, INT8ARRAYOID, INT8OID},
 };
 
-static CountQuery find_session = {
+static OwnerQuery find_session = {
 	.text = "SELECT FROM session_files.upload_sessions AS s WHERE s.session_id OPERATOR(pg_catalog.=) $1",
 	.arg_count = 1,
 	.arg_types = {UUIDOID},
 };
 
-static CountQuery forget_session = {
+static OwnerQuery forget_session = {
 	.text = "DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1",
 	.arg_count = 1,
 	.arg_types = {UUIDOID},
 };
 
-static CountQuery forget_all = {
-	.text = "TRUNCATE session_files.file_counts",
+static OwnerQuery forget_session_queue = {
+	.text = "DELETE FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1",
+	.arg_count = 1,
+	.arg_types = {UUIDOID},
+};
+
+static OwnerQuery forget_free_queue = {
+	.text = "DELETE FROM session_files.file_queue AS q WHERE q.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+			"SELECT f.ctid FROM session_files.file_queue AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
+			" FOR UPDATE SKIP LOCKED))",
+	.arg_count = 1,
+	.arg_types = {UUIDOID},
+};
+
+static OwnerQuery forget_all = {
+	.text = "TRUNCATE session_files.file_counts, session_files.file_queue",
 };
 
 void
@@ -136,62 +172,61 @@ counts_read(const Catalog *catalog, Relation file_counts, const pg_uuid_t *sessi
 	scan_end(&scan);
 }
 
-/* Runs a query under a snapshot, InvalidSnapshot for the usual one; returns how many rows it processed. */
-static uint64
-run_under(CountQuery *query, Datum *values, Snapshot snapshot)
-{
-	if (query->plan == NULL)
-	{
-		SPIPlanPtr plan = SPI_prepare(query->text, query->arg_count, query->arg_types);
-
-		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-		query->plan = plan;
-	}
-	if (SPI_execute_snapshot(query->plan, values, NULL, snapshot, InvalidSnapshot, false, true, 0) < 0)
-		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(SPI_result));
-	return SPI_processed;
-}
-
-static uint64
-run(CountQuery *query, Datum *values)
-{
-	return run_under(query, values, InvalidSnapshot);
-}
-
-/* Merges the slots of a session that nobody has locked, if there are too many. */
+/* Merges the slots of a session that nobody has locked. */
 static void
-merge_if_many(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id)
+merge(const pg_uuid_t *session_id)
 {
-	Datum values[2] = {UUIDPGetDatum(session_id), (Datum) 0};
-	Counts counts;
+	Datum values[3] = {UUIDPGetDatum(session_id), (Datum) 0, Int64GetDatum(CURRENT_MINUTE())};
 	bool isnull;
 
-	counts_read(catalog, file_counts, session_id, &counts);
-	if (counts.slots <= MAX_SLOTS)
-		return;
-	run(&lock_free_slots, values);
+	owner_run(&lock_free_slots, values);
 	values[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (!isnull)
-		run(&merge_slots, values);
+		owner_run(&merge_slots, values);
+}
+
+/*
+ * Looks at a session's counts as they are now. Merges its slots if there are many; and if no file is
+ * PENDING, removes what is left of its queue, which the same snapshot shows: files that were settled
+ * without a lease.
+ */
+static void
+tidy(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id)
+{
+	Datum value = UUIDPGetDatum(session_id);
+	Counts counts;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	counts_read(catalog, file_counts, session_id, &counts);
+	if (counts.by_status[STATUS_PENDING] == 0)
+		owner_run_under(&forget_free_queue, &value, GetActiveSnapshot());
+	PopActiveSnapshot();
+	if (counts.slots > MAX_SLOTS)
+		merge(session_id);
 }
 
 /* Adds a session's changes to one of its slots. */
 static void
 store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 {
-	Datum values[STATUS_COUNT + 2] = {UUIDPGetDatum(&delta->session_id), Int64GetDatum(delta->by_status[STATUS_FAILED]),
-	                                  Int64GetDatum(delta->by_status[STATUS_FINISHED]),
-	                                  Int64GetDatum(delta->by_status[STATUS_PENDING]), (Datum) 0};
+	int64 settled = Max(0, -delta->by_status[STATUS_PENDING]);
+	Datum values[7] = {UUIDPGetDatum(&delta->session_id),
+	                   Int64GetDatum(delta->by_status[STATUS_FAILED]),
+	                   Int64GetDatum(delta->by_status[STATUS_FINISHED]),
+	                   Int64GetDatum(delta->by_status[STATUS_PENDING]),
+	                   Int64GetDatum(settled),
+	                   Int64GetDatum(CURRENT_MINUTE()),
+	                   (Datum) 0};
 
-	if (!IsolationUsesXactSnapshot() && run(&take_slot, values) > 0)
+	if (settled > 0)
+		notice_settled(&delta->session_id);
+	if (!IsolationUsesXactSnapshot() && owner_run(&take_slot, values) > 0)
 	{
-		merge_if_many(catalog, file_counts, &delta->session_id);
+		tidy(catalog, file_counts, &delta->session_id);
 		return;
 	}
-	values[STATUS_COUNT + 1] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
-	run(&own_slot, values);
+	values[6] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
+	owner_run(&own_slot, values);
 }
 
 static HTAB *
@@ -252,49 +287,13 @@ is_moot(const Delta *delta, TriggerEvent event)
 	Datum session_id = UUIDPGetDatum(&delta->session_id);
 
 	if (TRIGGER_FIRED_BY_DELETE(event))
-		return run(&find_session, &session_id) == 0;
+		return owner_run(&find_session, &session_id) == 0;
 	for (int status = 0; status < STATUS_COUNT; status++)
 	{
 		if (delta->by_status[status] != 0)
 			return false;
 	}
 	return true;
-}
-
-/* What to go back to. */
-typedef struct Caller
-{
-	Oid user;
-	int context;
-	int guc_level;
-} Caller;
-
-/*
- * Connects to SPI as the owner of file_counts, with plans kept to the index: they are made when the
- * table is small and used when it is large. An error undoes all of it at the end of the
- * transaction.
- */
-static Caller
-begin_as_owner(Relation file_counts)
-{
-	Caller caller;
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	GetUserIdAndSecContext(&caller.user, &caller.context);
-	SetUserIdAndSecContext(file_counts->rd_rel->relowner,
-	                       caller.context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	caller.guc_level = NewGUCNestLevel();
-	set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	return caller;
-}
-
-static void
-end_as_owner(Caller caller)
-{
-	AtEOXact_GUC(true, caller.guc_level);
-	SetUserIdAndSecContext(caller.user, caller.context);
-	SPI_finish();
 }
 
 /* Returns the trigger's data, having checked that it is a statement trigger of one of the tables. */
@@ -327,14 +326,14 @@ session_files_count_changes(PG_FUNCTION_ARGS)
 	collect(&catalog, desc, data->tg_oldtable, -1, deltas);
 	collect(&catalog, desc, data->tg_newtable, 1, deltas);
 
-	caller = begin_as_owner(file_counts);
+	caller = owner_begin(file_counts);
 	hash_seq_init(&each, deltas);
 	while ((delta = hash_seq_search(&each)) != NULL)
 	{
 		if (!is_moot(delta, data->tg_event))
 			store(&catalog, file_counts, delta);
 	}
-	end_as_owner(caller);
+	owner_end(caller);
 
 	table_close(file_counts, NoLock);
 	hash_destroy(deltas);
@@ -342,7 +341,7 @@ session_files_count_changes(PG_FUNCTION_ARGS)
 }
 
 /*
- * Removes the counts of the sessions in a transition table; like the cascade to the files, also those
+ * Removes the counts and the queue of the sessions in a transition table; like the cascade to the files, also those
  * that are newer than the transaction's snapshot.
  */
 static void
@@ -358,7 +357,8 @@ forget_sessions(TupleDesc desc, Tuplestorestate *sessions)
 
 		slot_getsomeattrs(slot, Anum_upload_sessions_session_id);
 		session_id = slot->tts_values[Anum_upload_sessions_session_id - 1];
-		run_under(&forget_session, &session_id, GetLatestSnapshot());
+		owner_run_under(&forget_session, &session_id, GetLatestSnapshot());
+		owner_run_under(&forget_session_queue, &session_id, GetLatestSnapshot());
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -371,13 +371,13 @@ session_files_forget_counts(PG_FUNCTION_ARGS)
 	TriggerData *data = check_trigger(fcinfo, catalog.files, catalog.upload_sessions);
 	Relation file_counts = table_open(catalog.file_counts, RowExclusiveLock);
 	Oid owner_of = RelationGetRelid(data->tg_relation);
-	Caller caller = begin_as_owner(file_counts);
+	Caller caller = owner_begin(file_counts);
 
 	table_close(file_counts, NoLock);
 	if (owner_of == catalog.files)
-		run(&forget_all, NULL);
+		owner_run(&forget_all, NULL);
 	else if (data->tg_oldtable != NULL)
 		forget_sessions(RelationGetDescr(data->tg_relation), data->tg_oldtable);
-	end_as_owner(caller);
+	owner_end(caller);
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }

@@ -15,9 +15,11 @@
 
 #include "answer.h"
 #include "catalog.h"
+#include "notice.h"
 #include "request.h"
 #include "response.h"
 #include "route.h"
+#include "settings.h"
 
 PG_MODULE_MAGIC;
 
@@ -30,6 +32,8 @@ void
 _PG_init(void)
 {
 	catalog_init();
+	settings_init();
+	notice_init();
 }
 
 /* Returns an argument of type text; nothing for NULL. */

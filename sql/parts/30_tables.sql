@@ -11,7 +11,7 @@ CREATE TABLE session_files.upload_sessions (
 	status session_files.session_status NOT NULL DEFAULT 'OPEN',
 	write_mode session_files.write_mode NOT NULL DEFAULT 'KEEP',
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	expires_at timestamptz NOT NULL DEFAULT pg_catalog.now() + interval '24 hours',
+	expires_at timestamptz NOT NULL DEFAULT session_files.default_expiry(),
 	-- The header Session-Expires-At has four digits for the year.
 	CONSTRAINT upload_sessions_expires_at CHECK (expires_at > created_at AND expires_at < '9999-12-31 00:00:00+00')
 );
@@ -19,6 +19,8 @@ COMMENT ON TABLE session_files.upload_sessions IS 'Upload sessions: who may add 
 
 -- The foreign key asks for it when a workspace is renamed or deleted.
 CREATE INDEX upload_sessions_workspace_idx ON session_files.upload_sessions (workspace_name, session_id);
+-- Maintenance: sessions that have expired.
+CREATE INDEX upload_sessions_expiry_idx ON session_files.upload_sessions (status, expires_at);
 
 -- The first five columns are known to the C code by their position (src/catalog.h).
 CREATE TABLE session_files.files (

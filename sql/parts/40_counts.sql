@@ -7,6 +7,10 @@ CREATE TABLE session_files.file_counts (
 	failed bigint NOT NULL,
 	finished bigint NOT NULL,
 	pending bigint NOT NULL,
+	-- Not PENDING any more: how many in the minute (since 2000-01-01 UTC) of the last change, and in the one before.
+	minute bigint NOT NULL,
+	settled bigint NOT NULL DEFAULT 0,
+	settled_before bigint NOT NULL DEFAULT 0,
 	CONSTRAINT file_counts_pkey PRIMARY KEY (session_id, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE session_files.file_counts IS
@@ -21,7 +25,7 @@ CREATE FUNCTION session_files.forget_counts() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_forget_counts';
 COMMENT ON FUNCTION session_files.forget_counts() IS
-	'Trigger: removes the counts of the sessions that a statement deleted, or all of them when files is truncated.';
+	'Trigger: removes the counts and the queue of the sessions that a statement deleted, or all of them when files is truncated.';
 
 CREATE TRIGGER count_inserts AFTER INSERT ON session_files.files
 	REFERENCING NEW TABLE AS added

@@ -22,7 +22,7 @@ COMMENT ON FUNCTION session_files.create_workspace(text) IS
 CREATE FUNCTION session_files.create_session(
 	workspace_name text,
 	write_mode session_files.write_mode DEFAULT 'KEEP',
-	expires_in interval DEFAULT '24 hours'
+	expires_in interval DEFAULT NULL
 ) RETURNS uuid
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
@@ -31,8 +31,8 @@ AS $$
 DECLARE
 	new_id uuid;
 BEGIN
-	IF workspace_name IS NULL OR write_mode IS NULL OR expires_in IS NULL THEN
-		RAISE EXCEPTION 'workspace_name, write_mode and expires_in must not be null'
+	IF workspace_name IS NULL OR write_mode IS NULL THEN
+		RAISE EXCEPTION 'workspace_name and write_mode must not be null'
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	IF expires_in <= interval '0' OR expires_in > interval '1000 years' THEN
@@ -44,13 +44,14 @@ BEGIN
 		RAISE EXCEPTION 'there is no workspace "%"', workspace_name USING ERRCODE = 'no_data_found';
 	END IF;
 	INSERT INTO session_files.upload_sessions (workspace_name, write_mode, expires_at)
-		VALUES (create_session.workspace_name, create_session.write_mode, now() + expires_in)
+		VALUES (create_session.workspace_name, create_session.write_mode, coalesce(now() + expires_in, session_files.default_expiry()))
 		RETURNING session_id INTO new_id;
 	RETURN new_id;
 END
 $$;
 COMMENT ON FUNCTION session_files.create_session(text, session_files.write_mode, interval) IS
-	'Opens an upload session in a workspace and returns its id. Errors: 22004 (NULL), 22023 (expires_in not within 0 and 1000 years), P0002 (no such workspace).';
+	'Opens an upload session in a workspace and returns its id. It lasts as long as expires_in says, or, if that is NULL, the setting '
+	'session_files.session_lifetime. Errors: 22004 (NULL), 22023 (expires_in not within 0 and 1000 years), P0002 (no such workspace).';
 
 CREATE FUNCTION session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS tid[]
 	LANGUAGE c STABLE STRICT PARALLEL SAFE
@@ -79,7 +80,7 @@ CREATE FUNCTION session_files.register_files(session_id uuid, names text[])
 AS $$
 #variable_conflict use_column
 DECLARE
-	session_status session_files.session_status;
+	session record;
 	added_ids uuid[];
 	added_names text[];
 	added_statuses session_files.ingestion_status[];
@@ -96,13 +97,17 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	-- Locked in share mode: the session cannot be closed or deleted before these files are committed.
-	SELECT s.status INTO session_status
+	SELECT s.status, s.expires_at INTO session
 		FROM session_files.upload_sessions AS s WHERE s.session_id = register_files.session_id FOR SHARE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'there is no session "%"', session_id USING ERRCODE = 'no_data_found';
 	END IF;
-	IF session_status <> 'OPEN' THEN
-		RAISE EXCEPTION 'session "%" is %, and only an OPEN one takes files', session_id, session_status
+	IF session.status <> 'OPEN' THEN
+		RAISE EXCEPTION 'session "%" is %, and only an OPEN one takes files', session_id, session.status
+			USING ERRCODE = 'object_not_in_prerequisite_state';
+	END IF;
+	IF session.expires_at <= clock_timestamp() THEN
+		RAISE EXCEPTION 'session "%" expired at %, and takes no more files', session_id, session.expires_at
 			USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
 	WITH added AS (
@@ -128,12 +133,33 @@ $$;
 COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'Adds files to an OPEN session, in the order given. One row per name: its id, which is the one it had if the session has the name '
 	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (empty name, more than one '
-	'dimension), P0002 (no such session), 55000 (session not OPEN).';
+	'dimension), P0002 (no such session), 55000 (session not OPEN, or expired).';
 
--- What finish_files and fail_files have in common.
+-- The ids that a caller gives, sorted, each once; raises for NULLs.
+CREATE FUNCTION session_files.sort_ids(session_id uuid, file_ingestion_ids uuid[], lease_token uuid) RETURNS uuid[]
+	LANGUAGE plpgsql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	sorted constant uuid[] := ARRAY(SELECT DISTINCT g.id FROM unnest(file_ingestion_ids) AS g (id) ORDER BY g.id);
+BEGIN
+	IF session_id IS NULL OR file_ingestion_ids IS NULL OR array_position(sorted, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'session_id, file_ingestion_ids and each of them must not be null'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF lease_token IS NULL THEN
+		RAISE EXCEPTION 'lease_token must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	RETURN sorted;
+END
+$$;
+COMMENT ON FUNCTION session_files.sort_ids(uuid, uuid[], uuid) IS 'The ids sorted, each once. Errors: 22004 (a NULL among the arguments or ids).';
+
+-- What finish_files and fail_files have in common: changes the files given, and tells of them and of others, which it leaves as they are.
 CREATE FUNCTION session_files.settle_files(
 	session_id uuid,
 	file_ingestion_ids uuid[],
+	others uuid[],
 	new_status session_files.ingestion_status,
 	new_reason session_files.ingestion_status_reason
 ) RETURNS TABLE (
@@ -159,6 +185,7 @@ BEGIN
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	FOR attempt IN 1..10 LOOP
+		EXIT WHEN cardinality(unchanged_ids) = 0;
 		WITH settled AS (
 			UPDATE session_files.files AS f
 				SET ingestion_status = new_status, ingestion_status_reason = new_reason
@@ -166,7 +193,7 @@ BEGIN
 				RETURNING f.file_ingestion_id
 		)
 		SELECT changed_ids || array_agg(s.file_ingestion_id) INTO changed_ids FROM settled AS s;
-		IF cardinality(changed_ids) = cardinality(given) THEN
+		IF cardinality(changed_ids) = cardinality(given) AND cardinality(others) = 0 THEN
 			RETURN QUERY SELECT g.id, new_status, new_reason, true FROM unnest(given) AS g (id);
 			RETURN;
 		END IF;
@@ -176,6 +203,7 @@ BEGIN
 			WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids)) AND f.ingestion_status = 'PENDING';
 		EXIT WHEN NOT FOUND;
 	END LOOP;
+	unchanged_ids := unchanged_ids || others;
 	RETURN QUERY
 		SELECT c.id, new_status, new_reason, true FROM unnest(changed_ids) AS c (id)
 		UNION ALL
@@ -183,7 +211,7 @@ BEGIN
 			WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids))
 		ORDER BY 1;
 	GET DIAGNOSTICS found_files = ROW_COUNT;
-	IF found_files < cardinality(given) THEN
+	IF found_files < cardinality(given) + cardinality(others) THEN
 		SELECT u.id INTO missing FROM unnest(unchanged_ids) AS u (id)
 			WHERE session_files.locate_ids(settle_files.session_id, ARRAY[u.id]) = '{}'
 			LIMIT 1;
@@ -191,30 +219,10 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION session_files.settle_files(uuid, uuid[], session_files.ingestion_status, session_files.ingestion_status_reason) IS
+COMMENT ON FUNCTION session_files.settle_files(uuid, uuid[], uuid[], session_files.ingestion_status, session_files.ingestion_status_reason) IS
 	'What finish_files and fail_files have in common; call those.';
 
-CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids uuid[])
-	RETURNS TABLE (
-		file_ingestion_id uuid,
-		ingestion_status session_files.ingestion_status,
-		ingestion_status_reason session_files.ingestion_status_reason,
-		changed boolean
-	)
-	LANGUAGE sql
-	SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT * FROM session_files.settle_files(session_id, file_ingestion_ids, 'FINISHED', NULL)
-$$;
-COMMENT ON FUNCTION session_files.finish_files(uuid, uuid[]) IS
-	'Marks PENDING files FINISHED. One row per file, by id: the status that it has now, and whether this call changed it; a file that was '
-	'FINISHED or FAILED stays so. Errors, and then nothing changes: 22004 (NULL), P0002 (not a file of the session).';
-
-CREATE FUNCTION session_files.fail_files(
-	session_id uuid,
-	file_ingestion_ids uuid[],
-	reason session_files.ingestion_status_reason
-)
+CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid DEFAULT NULL)
 	RETURNS TABLE (
 		file_ingestion_id uuid,
 		ingestion_status session_files.ingestion_status,
@@ -224,15 +232,85 @@ CREATE FUNCTION session_files.fail_files(
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	given uuid[] := file_ingestion_ids;
+	batch record;
+	held uuid[] := '{}';
+BEGIN
+	IF lease_token IS NULL THEN
+		RETURN QUERY SELECT * FROM session_files.settle_files(session_id, given, '{}', 'FINISHED', NULL);
+		RETURN;
+	END IF;
+	given := session_files.sort_ids(session_id, given, lease_token);
+	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) LOOP
+		held := held || batch.held;
+	END LOOP;
+	RETURN QUERY
+		SELECT * FROM session_files.settle_files(session_id, held, session_files.pick_ids(given, held, false), 'FINISHED', NULL);
+END
+$$;
+COMMENT ON FUNCTION session_files.finish_files(uuid, uuid[], uuid) IS
+	'Marks PENDING files FINISHED: those that the lease holds, or, without a lease_token, all of them, whoever holds them. One row per file, '
+	'by id: the status that it has now, and whether this call changed it; a file that was FINISHED or FAILED stays so, and one that the lease '
+	'does not hold any more stays as it is. Errors, and then nothing changes: 22004 (NULL), P0002 (not a file of the session).';
+
+CREATE FUNCTION session_files.fail_files(
+	session_id uuid,
+	file_ingestion_ids uuid[],
+	reason session_files.ingestion_status_reason,
+	lease_token uuid DEFAULT NULL
+)
+	RETURNS TABLE (
+		file_ingestion_id uuid,
+		ingestion_status session_files.ingestion_status,
+		ingestion_status_reason session_files.ingestion_status_reason,
+		changed boolean,
+		retry_at timestamptz
+	)
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	given uuid[] := file_ingestion_ids;
+	batch record;
+	next_attempt timestamptz;
+	held uuid[] := '{}';
+	put_off uuid[] := '{}';
+	put_off_to timestamptz[] := '{}';
 BEGIN
 	IF reason IS NULL THEN
 		RAISE EXCEPTION 'reason must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	RETURN QUERY SELECT * FROM session_files.settle_files(session_id, file_ingestion_ids, 'FAILED', reason);
+	IF lease_token IS NULL THEN
+		RETURN QUERY SELECT *, NULL::timestamptz FROM session_files.settle_files(session_id, given, '{}', 'FAILED', reason);
+		RETURN;
+	END IF;
+	given := session_files.sort_ids(session_id, given, lease_token);
+	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) LOOP
+		next_attempt := session_files.retry_at(reason, batch.attempt);
+		IF next_attempt IS NULL THEN
+			held := held || batch.held;
+		ELSE
+			INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason)
+				VALUES (fail_files.session_id, next_attempt, batch.held, batch.attempt, batch.claimed_at, reason);
+			put_off := put_off || batch.held;
+			put_off_to := put_off_to || array_fill(next_attempt, ARRAY[cardinality(batch.held)]);
+		END IF;
+	END LOOP;
+	RETURN QUERY
+		SELECT s.file_ingestion_id, s.ingestion_status, s.ingestion_status_reason,
+			s.changed OR (p.until IS NOT NULL AND s.ingestion_status = 'PENDING'),
+			CASE WHEN s.ingestion_status = 'PENDING' THEN p.until END
+		FROM session_files.settle_files(session_id, held, session_files.pick_ids(given, held, false), 'FAILED', reason) AS s
+			LEFT JOIN unnest(put_off, put_off_to) AS p (id, until) ON p.id = s.file_ingestion_id
+		ORDER BY s.file_ingestion_id;
 END
 $$;
-COMMENT ON FUNCTION session_files.fail_files(uuid, uuid[], session_files.ingestion_status_reason) IS
-	'Marks PENDING files FAILED with a reason. Rows and errors are those of finish_files; also 22004 (no reason) and 22P02 (unknown reason).';
+COMMENT ON FUNCTION session_files.fail_files(uuid, uuid[], session_files.ingestion_status_reason, uuid) IS
+	'Marks PENDING files FAILED with a reason. With a lease_token, only those that the lease holds; and where the setting '
+	'session_files.retry_reasons has the reason and the file has attempts left, it stays PENDING, changed, and cannot be claimed before '
+	'retry_at. Rows and errors are else those of finish_files; also 22004 (no reason) and 22P02 (unknown reason).';
 
 CREATE FUNCTION session_files.close_session(session_id uuid) RETURNS void
 	LANGUAGE plpgsql

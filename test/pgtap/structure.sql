@@ -15,22 +15,26 @@ SELECT is_empty($$
 			AND e.oid <> f.oid
 	WHERE t.typnamespace = 'session_files'::regnamespace $$, 'enum order is the order of the labels by bytes');
 
-SELECT tables_are('session_files', ARRAY['workspaces', 'upload_sessions', 'files', 'file_counts']);
+SELECT tables_are('session_files', ARRAY['workspaces', 'upload_sessions', 'files', 'file_counts', 'file_queue']);
 SELECT columns_are('session_files', 'workspaces', ARRAY['name', 'created_at']);
 SELECT columns_are('session_files', 'upload_sessions', ARRAY['session_id', 'workspace_name', 'status', 'write_mode', 'created_at', 'expires_at']);
 SELECT columns_are('session_files', 'files', ARRAY['session_id', 'file_ingestion_id', 'ingestion_status', 'ingestion_status_reason', 'name']);
+SELECT views_are('session_files', ARRAY['session_progress', 'leases', 'workers']);
 SELECT col_is_pk('session_files', 'files', ARRAY['session_id', 'file_ingestion_id'], 'files has its primary key');
 SELECT fk_ok('session_files', 'files', 'session_id', 'session_files', 'upload_sessions', 'session_id');
 SELECT fk_ok('session_files', 'upload_sessions', 'workspace_name', 'session_files', 'workspaces', 'name');
 SELECT indexes_are('session_files', 'files', ARRAY['files_pkey', 'files_status_idx', 'files_reason_idx', 'files_name_idx', 'files_status_name_idx']);
 SELECT index_is_unique('session_files', 'files', 'files_name_idx');
+SELECT indexes_are('session_files', 'file_queue', ARRAY['file_queue_due_idx', 'file_queue_lease_idx']);
 
 SELECT function_returns('session_files', 'get_session_files', ARRAY['text', 'uuid', 'text', 'bigint', 'uuid', 'uuid', 'bigint', 'text', 'text'], 'json');
 SELECT volatility_is('session_files', 'get_session_files', ARRAY['text', 'uuid', 'text', 'bigint', 'uuid', 'uuid', 'bigint', 'text', 'text'], 'stable');
 SELECT function_returns('session_files', 'handle_request', ARRAY['text', 'text', 'json', 'bytea'], 'session_files.http_response');
 SELECT volatility_is('session_files', 'handle_request', ARRAY['text', 'text', 'json', 'bytea'], 'stable');
 SELECT functions_are('session_files', ARRAY['uuid7', 'uuid7_time', 'name_key', 'get_session_files', 'handle_request', 'create_workspace',
-	'create_session', 'register_files', 'locate_ids', 'locate_names', 'settle_files', 'finish_files', 'fail_files', 'close_session', 'fail_long_name', 'count_changes', 'forget_counts']);
+	'create_session', 'register_files', 'locate_ids', 'locate_names', 'settle_files', 'finish_files', 'fail_files', 'close_session', 'fail_long_name', 'count_changes', 'forget_counts',
+	'default_expiry', 'retained_since', 'retry_at', 'queue_files', 'pick_ids', 'notify_work', 'note_end', 'sort_ids', 'lock_batches', 'check_lease',
+	'claim_files', 'leave_lease', 'extend_lease', 'release_files', 'retry_failed', 'expire_files', 'maintain']);
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'session_files'::regnamespace AND prosecdef $$,
 	'no function runs with the rights of its owner');
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang

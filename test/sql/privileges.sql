@@ -4,6 +4,7 @@
 CREATE ROLE regress_lister;
 CREATE ROLE regress_uploader;
 CREATE ROLE regress_worker;
+CREATE ROLE regress_watcher;
 INSERT INTO session_files.workspaces VALUES ('privileges');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-000000000001', 'privileges');
 INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES
@@ -16,13 +17,14 @@ SELECT session_files.get_session_files('privileges', '00000000-0000-7000-8000-00
 RESET ROLE;
 
 -- As in the README.
-GRANT USAGE ON SCHEMA session_files TO regress_lister, regress_uploader, regress_worker;
+GRANT USAGE ON SCHEMA session_files TO regress_lister, regress_uploader, regress_worker, regress_watcher;
 GRANT SELECT ON session_files.upload_sessions, session_files.files TO regress_lister;
 GRANT EXECUTE ON FUNCTION session_files.get_session_files, session_files.handle_request TO regress_lister;
 GRANT SELECT, INSERT ON session_files.workspaces, session_files.files TO regress_uploader;
 GRANT SELECT, INSERT, UPDATE ON session_files.upload_sessions TO regress_uploader;
-GRANT EXECUTE ON FUNCTION session_files.create_workspace, session_files.create_session, session_files.register_files,
-	session_files.close_session, session_files.uuid7, session_files.name_key, session_files.locate_names TO regress_uploader;
+GRANT EXECUTE ON FUNCTION session_files.create_workspace, session_files.create_session, session_files.default_expiry,
+	session_files.register_files, session_files.close_session, session_files.uuid7, session_files.name_key,
+	session_files.locate_names TO regress_uploader;
 GRANT SELECT, UPDATE ON session_files.files TO regress_worker;
 GRANT EXECUTE ON FUNCTION session_files.finish_files, session_files.fail_files, session_files.settle_files,
 	session_files.name_key, session_files.locate_ids TO regress_worker;
@@ -42,6 +44,45 @@ SELECT * FROM session_files.register_files('00000000-0000-7000-8000-000000000001
 INSERT INTO session_files.files (session_id, name) VALUES ('00000000-0000-7000-8000-000000000001', 'c');
 UPDATE session_files.file_counts SET pending = 0;
 SELECT session_files.close_session('00000000-0000-7000-8000-000000000001');
+SELECT * FROM session_files.claim_files('w');
+RESET ROLE;
+GRANT SELECT ON session_files.upload_sessions, session_files.workspaces TO regress_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON session_files.file_queue TO regress_worker;
+GRANT EXECUTE ON FUNCTION session_files.claim_files, session_files.extend_lease, session_files.release_files,
+	session_files.lock_batches, session_files.leave_lease, session_files.check_lease, session_files.sort_ids,
+	session_files.pick_ids, session_files.retry_at, session_files.notify_work, session_files.uuid7_time TO regress_worker;
+GRANT SELECT ON session_files.session_progress, session_files.leases, session_files.workers TO regress_watcher;
+INSERT INTO session_files.files (session_id, file_ingestion_id, name)
+	SELECT '00000000-0000-7000-8000-000000000001', ('00000000-0000-7000-8000-0000000000b' || n)::uuid, 'b' || n FROM generate_series(1, 4) n;
+SET ROLE regress_worker;
+SELECT file_ingestion_id, name, lease_token AS t FROM session_files.claim_files('w', 1) \gset
+SELECT name, attempt FROM session_files.claim_files('w', 1, workspace => 'privileges');
+SELECT lease_expires_at > now() AS extended FROM session_files.extend_lease('00000000-0000-7000-8000-000000000001', ARRAY[:'file_ingestion_id']::uuid[], :'t');
+SELECT * FROM session_files.release_files('00000000-0000-7000-8000-000000000001', ARRAY[:'file_ingestion_id']::uuid[], :'t');
+SELECT file_ingestion_id, name, lease_token AS t FROM session_files.claim_files('w', 1) \gset
+SELECT ingestion_status, changed, retry_at > now() AS later
+	FROM session_files.fail_files('00000000-0000-7000-8000-000000000001', ARRAY[:'file_ingestion_id']::uuid[], 'SLOWDOWN', :'t');
+SELECT file_ingestion_id, name, lease_token AS t FROM session_files.claim_files('w', 1) \gset
+SELECT * FROM session_files.finish_files('00000000-0000-7000-8000-000000000001', ARRAY[:'file_ingestion_id']::uuid[], :'t');
+SELECT session_files.retry_failed('00000000-0000-7000-8000-000000000001');
+SELECT * FROM session_files.maintain();
+SELECT * FROM session_files.session_progress;
+-- Claiming reads past the planner, so it checks rights itself.
+RESET ROLE;
+REVOKE SELECT ON session_files.upload_sessions FROM regress_worker;
+SET ROLE regress_worker;
+SELECT * FROM session_files.claim_files('w');
+RESET ROLE;
+GRANT SELECT ON session_files.upload_sessions TO regress_worker;
+ALTER TABLE session_files.file_queue ENABLE ROW LEVEL SECURITY;
+SET ROLE regress_worker;
+SELECT * FROM session_files.claim_files('w');
+RESET ROLE;
+ALTER TABLE session_files.file_queue DISABLE ROW LEVEL SECURITY;
+SET ROLE regress_watcher;
+SELECT total, pending, claimed, put_off FROM session_files.session_progress;
+SELECT worker, files FROM session_files.workers;
+SELECT * FROM session_files.file_queue;
 
 SET ROLE regress_uploader;
 SELECT session_files.create_workspace('uploader');
@@ -56,5 +97,5 @@ RESET ROLE;
 SELECT failed, finished, pending FROM session_files.file_counts ORDER BY 1, 2, 3;
 DELETE FROM session_files.upload_sessions;
 DELETE FROM session_files.workspaces;
-DROP OWNED BY regress_lister, regress_uploader, regress_worker;
-DROP ROLE regress_lister, regress_uploader, regress_worker;
+DROP OWNED BY regress_lister, regress_uploader, regress_worker, regress_watcher;
+DROP ROLE regress_lister, regress_uploader, regress_worker, regress_watcher;

@@ -1,0 +1,63 @@
+-- What workers claim: batches of PENDING files, each in one row, so that a hundred files are claimed and finished at the price of a
+-- row; a row with fewer where there are few, so that many workers can have some. Filled by a trigger on files, whoever writes them.
+-- A row is a hint where to look: what counts is the status in files, and a file that is not PENDING any more is left out by whoever
+-- finds it. Not dumped: restoring the files fills it anew. The first columns are known to the C code by their position (src/catalog.h).
+CREATE TABLE session_files.file_queue (
+	session_id uuid NOT NULL,
+	due_at timestamptz NOT NULL,
+	file_ingestion_ids uuid[] NOT NULL,
+	attempt integer NOT NULL DEFAULT 0,
+	claimed_at timestamptz,
+	last_reason session_files.ingestion_status_reason,
+	lease_token uuid,
+	worker text,
+	CONSTRAINT file_queue_has_files CHECK (cardinality(file_ingestion_ids) > 0),
+	CONSTRAINT file_queue_lease CHECK ((lease_token IS NULL) = (worker IS NULL) AND (lease_token IS NULL OR claimed_at IS NOT NULL))
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE session_files.file_queue IS 'Batches of PENDING files: waiting to be claimed, under a lease, or put off for another attempt.';
+COMMENT ON COLUMN session_files.file_queue.due_at IS
+	'When the batch can be claimed: its first file''s creation if it never was, the end of its lease, or the end of the wait for another attempt.';
+COMMENT ON COLUMN session_files.file_queue.file_ingestion_ids IS 'Its files, in the order of creation.';
+COMMENT ON COLUMN session_files.file_queue.attempt IS 'How often the files were claimed, without what was released.';
+COMMENT ON COLUMN session_files.file_queue.claimed_at IS 'When they were claimed last; NULL if never.';
+COMMENT ON COLUMN session_files.file_queue.last_reason IS 'Why their last attempt failed.';
+COMMENT ON COLUMN session_files.file_queue.lease_token IS 'What the worker shows that has claimed them.';
+
+-- Claims: files that came back, then those never claimed, the oldest first; the next session that has some (src/claim.c).
+CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claimed_at IS NOT NULL), due_at, (file_ingestion_ids[1]));
+-- Finishing, and the like, by lease.
+CREATE INDEX file_queue_lease_idx ON session_files.file_queue (session_id, lease_token) WHERE lease_token IS NOT NULL;
+
+CREATE FUNCTION session_files.queue_files() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_queue_files';
+COMMENT ON FUNCTION session_files.queue_files() IS
+	'Trigger on files: queues what a statement made PENDING, and has the transaction notify session_files_work with the session''s id.';
+
+CREATE TRIGGER queue_inserts AFTER INSERT ON session_files.files
+	REFERENCING NEW TABLE AS added
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
+CREATE TRIGGER queue_updates AFTER UPDATE ON session_files.files
+	REFERENCING OLD TABLE AS removed NEW TABLE AS added
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
+
+CREATE FUNCTION session_files.pick_ids(ids uuid[], given uuid[], present boolean) RETURNS uuid[]
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'session_files_pick_ids';
+COMMENT ON FUNCTION session_files.pick_ids(uuid[], uuid[], boolean) IS
+	'Those of ids that are in given (present), or those that are not. Both arrays are sorted and have no nulls.';
+
+CREATE FUNCTION session_files.notify_work(session_id uuid) RETURNS void
+	LANGUAGE c VOLATILE STRICT
+	AS 'MODULE_PATHNAME', 'session_files_notify_work';
+COMMENT ON FUNCTION session_files.notify_work(uuid) IS
+	'Has the transaction, when it commits, notify session_files_work with the session''s id, once: that it has files to be claimed.';
+
+CREATE FUNCTION session_files.note_end() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_note_end';
+COMMENT ON FUNCTION session_files.note_end() IS
+	'Trigger on upload_sessions: has the transaction that closes a session in which no file is PENDING notify session_files_done with its id.';
+
+CREATE TRIGGER note_end AFTER UPDATE OF status ON session_files.upload_sessions
+	FOR EACH ROW WHEN (OLD.status = 'OPEN' AND NEW.status <> 'OPEN') EXECUTE FUNCTION session_files.note_end();

@@ -1,0 +1,257 @@
+-- What workers in the database do: claim PENDING files for a time (a lease), and finish, fail, extend or release them by the lease's
+-- token. A worker whose lease ran out goes on as long as nobody else has claimed the file; after that its token holds it no more.
+
+CREATE FUNCTION session_files.lock_batches(
+	session uuid,
+	workspace text,
+	files integer,
+	OUT places tid[],
+	OUT session_id uuid,
+	OUT attempt integer,
+	OUT last_reason session_files.ingestion_status_reason,
+	OUT exhausted boolean,
+	OUT file_ingestion_ids uuid[],
+	OUT names text[],
+	OUT rest uuid[],
+	OUT due_at timestamptz,
+	OUT claimed_at timestamptz
+) RETURNS SETOF record
+	LANGUAGE c VOLATILE
+	AS 'MODULE_PATHNAME', 'session_files_lock_batches';
+COMMENT ON FUNCTION session_files.lock_batches(uuid, text, integer) IS
+	'What claim_files is made of: locks rows of file_queue that hold so many files, as far as there are, passing over those that are '
+	'locked. One row per lease to be: the rows'' places, their history, the files in them that are PENDING, and what is left of the last '
+	'of the rows. Errors: 42501 without SELECT on files and upload_sessions, and UPDATE on file_queue; P0002 (no such session).';
+
+-- Whether a lease can last so long; raises if not.
+CREATE FUNCTION session_files.check_lease(lease interval) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF lease IS NULL THEN
+		RAISE EXCEPTION 'lease must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF lease <= interval '0' OR lease > interval '1 year' THEN
+		RAISE EXCEPTION 'lease is "%", and it must be more than 0 and at most 1 year', lease
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION session_files.check_lease(interval) IS 'Raises 22004 or 22023 for what is no duration of a lease: more than 0, at most 1 year.';
+
+CREATE FUNCTION session_files.claim_files(
+	worker text,
+	max integer DEFAULT 100,
+	lease interval DEFAULT '5 minutes',
+	workspace text DEFAULT NULL,
+	session uuid DEFAULT NULL
+) RETURNS TABLE (
+	session_id uuid,
+	file_ingestion_id uuid,
+	name text,
+	attempt integer,
+	lease_token uuid,
+	lease_expires_at timestamptz
+)
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	batch record;
+	token constant uuid := gen_random_uuid();
+	expires_at constant timestamptz := clock_timestamp() + lease;
+BEGIN
+	IF worker IS NULL OR max IS NULL THEN
+		RAISE EXCEPTION 'worker and max must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF char_length(worker) NOT BETWEEN 1 AND 200 THEN
+		RAISE EXCEPTION 'worker has % characters, and 1 to 200 are allowed', char_length(worker)
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF max NOT BETWEEN 1 AND 100000 THEN
+		RAISE EXCEPTION 'max is %, and it must be 1 to 100000', max USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	PERFORM session_files.check_lease(lease);
+	IF workspace IS NOT NULL THEN
+		PERFORM FROM session_files.workspaces AS w WHERE w.name = workspace;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'there is no workspace "%"', workspace USING ERRCODE = 'no_data_found';
+		END IF;
+	END IF;
+	FOR batch IN SELECT * FROM session_files.lock_batches(session, workspace, max) LOOP
+		DELETE FROM session_files.file_queue AS q WHERE q.ctid = ANY (batch.places);
+		IF batch.rest IS NOT NULL THEN
+			-- In rows of the size of this claim: the next worker may want as many.
+			INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason)
+				SELECT batch.session_id, CASE WHEN batch.claimed_at IS NULL THEN session_files.uuid7_time(batch.rest[i]) ELSE batch.due_at END,
+					batch.rest[i : i + max - 1], batch.attempt, batch.claimed_at, batch.last_reason
+				FROM generate_series(1, cardinality(batch.rest), max) AS i;
+		END IF;
+		IF batch.exhausted THEN
+			UPDATE session_files.files AS f
+				SET ingestion_status = 'FAILED',
+					ingestion_status_reason = coalesce(batch.last_reason, 'INGESTING_FILE_FAILED')
+				WHERE f.ctid = ANY (session_files.locate_ids(batch.session_id, batch.file_ingestion_ids)) AND f.ingestion_status = 'PENDING';
+		ELSIF cardinality(batch.file_ingestion_ids) > 0 THEN
+			INSERT INTO session_files.file_queue
+					(session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason, lease_token, worker)
+				VALUES (batch.session_id, expires_at, batch.file_ingestion_ids, batch.attempt + 1, clock_timestamp(), batch.last_reason,
+					token, claim_files.worker);
+			RETURN QUERY
+				SELECT batch.session_id, f.id, f.name, batch.attempt + 1, token, expires_at
+				FROM unnest(batch.file_ingestion_ids, batch.names) AS f (id, name);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION session_files.claim_files(text, integer, interval, text, uuid) IS
+	'Gives a worker up to max PENDING files (default 100, 1 to 100000) that nobody holds, for as long as the lease says (default 5 minutes, '
+	'at most 1 year): of a session if it is given, or of any session of a workspace, or of any at all, in turn. First those that came back, '
+	'then the oldest. Files that somebody else is claiming are passed over, and so are expired sessions. attempt counts from 1; a file whose '
+	'last allowed attempt was not ended by its worker becomes FAILED instead. Errors: 22004 (NULL), 22023 (out of range), P0002 (no such workspace or session).';
+
+-- What the functions below have in common.
+CREATE FUNCTION session_files.leave_lease(session_id uuid, file_ingestion_ids uuid[], lease_token uuid)
+	RETURNS TABLE (attempt integer, held uuid[], claimed_at timestamptz, last_reason session_files.ingestion_status_reason, worker text)
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	lease record;
+	rest uuid[];
+BEGIN
+	FOR lease IN
+		SELECT q.ctid AS place, q.attempt, q.file_ingestion_ids AS ids, q.claimed_at, q.last_reason, q.worker FROM session_files.file_queue AS q
+			WHERE q.session_id = leave_lease.session_id AND q.lease_token = leave_lease.lease_token
+			FOR UPDATE
+	LOOP
+		attempt := lease.attempt;
+		held := session_files.pick_ids(lease.ids, file_ingestion_ids, true);
+		claimed_at := lease.claimed_at;
+		last_reason := lease.last_reason;
+		worker := lease.worker;
+		CONTINUE WHEN cardinality(held) = 0;
+		IF cardinality(held) = cardinality(lease.ids) THEN
+			DELETE FROM session_files.file_queue AS q WHERE q.ctid = lease.place;
+		ELSE
+			rest := session_files.pick_ids(lease.ids, file_ingestion_ids, false);
+			UPDATE session_files.file_queue AS q SET file_ingestion_ids = rest WHERE q.ctid = lease.place;
+		END IF;
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION session_files.leave_lease(uuid, uuid[], uuid) IS
+	'Takes files, sorted by id, out of a lease, as far as it holds them; one row for those with the same history. For finish_files and '
+	'the like; call those.';
+
+CREATE FUNCTION session_files.extend_lease(
+	session_id uuid,
+	file_ingestion_ids uuid[],
+	lease_token uuid,
+	lease interval DEFAULT '5 minutes'
+) RETURNS TABLE (file_ingestion_id uuid, lease_expires_at timestamptz)
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids, lease_token);
+	expires_at constant timestamptz := clock_timestamp() + lease;
+	batch record;
+	kept uuid[] := '{}';
+BEGIN
+	PERFORM session_files.check_lease(lease);
+	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) LOOP
+		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason, lease_token, worker)
+			VALUES (extend_lease.session_id, expires_at, batch.held, batch.attempt, batch.claimed_at, batch.last_reason,
+				extend_lease.lease_token, batch.worker);
+		kept := kept || batch.held;
+	END LOOP;
+	RETURN QUERY
+		SELECT g.id, CASE WHEN k.id IS NOT NULL THEN expires_at END
+		FROM unnest(given) AS g (id) LEFT JOIN unnest(kept) AS k (id) ON k.id = g.id
+		ORDER BY g.id;
+END
+$$;
+COMMENT ON FUNCTION session_files.extend_lease(uuid, uuid[], uuid, interval) IS
+	'Lets a lease last longer for these files: from now, for as long as is said (default 5 minutes, more than 0 and at most 1 year). One row '
+	'per file, by id: until when, or NULL when the lease does not hold it any more, or never did. Errors: 22004 (NULL), 22023 (duration).';
+
+CREATE FUNCTION session_files.release_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid)
+	RETURNS TABLE (file_ingestion_id uuid, changed boolean)
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids, lease_token);
+	batch record;
+	released uuid[] := '{}';
+BEGIN
+	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) LOOP
+		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason)
+			VALUES (release_files.session_id, clock_timestamp(), batch.held, batch.attempt - 1, batch.claimed_at, batch.last_reason);
+		released := released || batch.held;
+	END LOOP;
+	IF released <> '{}' THEN
+		PERFORM session_files.notify_work(session_id);
+	END IF;
+	RETURN QUERY
+		SELECT g.id, r.id IS NOT NULL
+		FROM unnest(given) AS g (id) LEFT JOIN unnest(released) AS r (id) ON r.id = g.id
+		ORDER BY g.id;
+END
+$$;
+COMMENT ON FUNCTION session_files.release_files(uuid, uuid[], uuid) IS
+	'Gives files back that a lease holds: others can claim them at once, and the attempt does not count. One row per file, by id: whether it '
+	'was given back, or is not the lease''s any more, or never was. Errors: 22004 (NULL).';
+
+CREATE FUNCTION session_files.retry_failed(
+	session_id uuid,
+	reasons session_files.ingestion_status_reason[] DEFAULT NULL
+) RETURNS bigint
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	session record;
+	changed bigint;
+BEGIN
+	IF session_id IS NULL OR array_position(reasons, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'session_id and each of reasons must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF 'FILE NAME TOO LONG. MAX LENGTH IS 800' = ANY (reasons) THEN
+		RAISE EXCEPTION 'reason "FILE NAME TOO LONG. MAX LENGTH IS 800" is final, and cannot be retried'
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	-- Locked in share mode, so that it does not expire meanwhile.
+	SELECT s.status, s.expires_at INTO session
+		FROM session_files.upload_sessions AS s WHERE s.session_id = retry_failed.session_id FOR SHARE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no session "%"', session_id USING ERRCODE = 'no_data_found';
+	END IF;
+	IF session.status = 'EXPIRED' OR session.expires_at <= clock_timestamp() THEN
+		RAISE EXCEPTION 'session "%" expired at %, and its files cannot be retried', session_id, session.expires_at
+			USING ERRCODE = 'object_not_in_prerequisite_state';
+	END IF;
+	UPDATE session_files.files AS f
+		SET ingestion_status = 'PENDING', ingestion_status_reason = NULL
+		WHERE f.session_id = retry_failed.session_id
+			AND f.ingestion_status_reason = ANY (coalesce(reasons, enum_range(NULL::session_files.ingestion_status_reason)))
+			AND f.ingestion_status_reason <> 'FILE NAME TOO LONG. MAX LENGTH IS 800';
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION session_files.retry_failed(uuid, session_files.ingestion_status_reason[]) IS
+	'Makes FAILED files PENDING again, with all their attempts before them: those that failed for one of the reasons, or all (NULL, the '
+	'default) but those whose name is too long. Returns how many. Errors: 22004 (NULL), 22023 (the reason of a name too long), 22P02 '
+	'(unknown reason), P0002 (no such session), 55000 (session expired).';

@@ -1,0 +1,55 @@
+-- What is going on. Views with the rights of their owner: who may read them, may read them in full.
+
+CREATE VIEW session_files.session_progress AS
+	SELECT s.session_id, s.workspace_name, s.status, s.created_at, s.expires_at,
+		c.failed + c.finished + c.pending AS total, c.pending, q.claimed, q.put_off, c.finished, c.failed,
+		(SELECT coalesce(jsonb_object_agg(r.reason, r.files), '{}')
+			FROM (SELECT f.ingestion_status_reason AS reason, count(*) AS files FROM session_files.files AS f
+				WHERE f.session_id = s.session_id AND f.ingestion_status_reason IS NOT NULL GROUP BY 1) AS r) AS failed_by_reason,
+		(SELECT session_files.uuid7_time(f.file_ingestion_id) FROM session_files.files AS f
+			WHERE f.session_id = s.session_id AND f.ingestion_status = 'PENDING'
+			ORDER BY f.file_ingestion_id LIMIT 1) AS oldest_pending,
+		round(c.settled_per_second, 1) AS files_per_second,
+		CASE WHEN c.pending > 0 AND c.settled_per_second > 0
+			-- Slower than that, nobody can say.
+			THEN now() + least(c.pending / c.settled_per_second, 1e9) * interval '1 second' END AS estimated_end
+	FROM session_files.upload_sessions AS s,
+		LATERAL (
+			SELECT coalesce(sum(c.failed), 0) AS failed, coalesce(sum(c.finished), 0) AS finished, coalesce(sum(c.pending), 0) AS pending,
+				-- This minute's, and the last one's as far as it lies within the last 60 seconds.
+				coalesce(sum(CASE this_minute - c.minute
+					WHEN 0 THEN c.settled + c.settled_before * (1 - past)
+					WHEN 1 THEN c.settled * (1 - past)
+					ELSE 0 END), 0)
+				/ greatest(least(extract(epoch FROM clock_timestamp() - s.created_at), 60), 1) AS settled_per_second
+			FROM session_files.file_counts AS c,
+				LATERAL (SELECT extract(epoch FROM clock_timestamp() - '2000-01-01 00:00:00+00') / 60 AS minutes) AS t,
+				LATERAL (SELECT floor(t.minutes) AS this_minute, t.minutes - floor(t.minutes) AS past) AS m
+			WHERE c.session_id = s.session_id
+		) AS c,
+		LATERAL (
+			SELECT coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS claimed,
+				coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NULL AND q.claimed_at IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS put_off
+			FROM session_files.file_queue AS q WHERE q.session_id = s.session_id
+		) AS q;
+COMMENT ON VIEW session_files.session_progress IS
+	'How far each session is: files by status, and of the PENDING ones those that a worker holds and those put off for another attempt; '
+	'failed files by reason (counted each time: leave the column out where millions failed); when the oldest PENDING file was created; '
+	'files finished or failed per second over the last minute, and when, at that rate, the last one will be.';
+
+CREATE VIEW session_files.leases AS
+	SELECT q.worker, q.lease_token, q.session_id, sum(cardinality(q.file_ingestion_ids)) AS files, max(q.attempt) AS attempt,
+		min(q.claimed_at) AS claimed_at, min(q.due_at) AS expires_at, min(q.due_at) - clock_timestamp() AS remaining
+	FROM session_files.file_queue AS q
+	WHERE q.lease_token IS NOT NULL
+	GROUP BY q.worker, q.lease_token, q.session_id;
+COMMENT ON VIEW session_files.leases IS
+	'What workers hold: a row per claim and session. A negative remaining: the lease has run out, and nobody has claimed the files since.';
+
+CREATE VIEW session_files.workers AS
+	SELECT l.worker, count(DISTINCT l.session_id) AS sessions, count(DISTINCT l.lease_token) AS leases, sum(l.files) AS files,
+		coalesce(sum(l.files) FILTER (WHERE l.remaining <= interval '0'), 0) AS overdue_files,
+		min(l.claimed_at) AS oldest_claim, max(l.claimed_at) AS newest_claim, min(l.expires_at) AS next_expiry
+	FROM session_files.leases AS l
+	GROUP BY l.worker;
+COMMENT ON VIEW session_files.workers IS 'What each worker that holds files holds; overdue_files are those whose lease has run out.';

@@ -1,0 +1,610 @@
+/*
+ * claim.c
+ *		Takes batches from file_queue for a worker: finds them, locks them, and tells what is in them.
+ *
+ * In a session, what came back (its lease or its wait is over) goes before what was never claimed,
+ * both by due_at: two ranges of one index. Rows that somebody else has locked are passed over.
+ *
+ * Rows that were taken leave dead entries in the index, which stay as long as any transaction's
+ * snapshot is older. So a backend remembers per range of a session up to where all entries are dead,
+ * and starts there. That is a hint: whatever is added before it (a file with an old id, a row whose
+ * insertion was under way) is found by a walk from the start. One takes place every second, and when
+ * nothing else is found; but not so often that walking over dead entries takes more than a twentieth
+ * of the time.
+ *
+ * Over all sessions, each call goes on with the session behind the one that was served last, so that
+ * a session of a million files does not keep one of ten waiting. The first call of a backend starts
+ * at random.
+ */
+#include "compat.h"
+
+#include "access/genam.h"
+#include "access/itup.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "queue.h"
+#include "scan.h"
+#include "settings.h"
+#include "uuid7.h"
+
+PG_FUNCTION_INFO_V1(session_files_lock_batches);
+
+/* Among so many sessions a backend chooses where to start. */
+#define MAX_START_SESSIONS 10000
+
+/* So many sessions have hints. */
+#define MAX_HINTS 1000
+
+/* How long a hint is used, in microseconds; and how long at least, per dead entry, which takes some 0.1 us to walk over. */
+#define HINT_TIME USECS_PER_SEC
+#define HINT_TIME_PER_ENTRY 2
+
+/* The two ranges of a session, in the order in which they are looked at. */
+typedef enum Range
+{
+	RANGE_RETURNED,
+	RANGE_NEW
+} Range;
+
+#define RANGE_COUNT 2
+
+/* Up to where a session's entries are dead; when they were walked over from the start, and how many there were. */
+typedef struct Hint
+{
+	pg_uuid_t session_id; /* the hash key */
+	TimestampTz from[RANGE_COUNT];
+	TimestampTz walked_at;
+	int64 dead_entries;
+} Hint;
+
+typedef struct Entry
+{
+	pg_uuid_t id;
+	text *name;
+} Entry;
+
+/* What a row says of its files. */
+typedef struct History
+{
+	pg_uuid_t session_id;
+	int attempt;
+	bool has_reason;
+	Oid last_reason;
+	TimestampTz due_at;
+	bool was_claimed;
+	TimestampTz claimed_at;
+} History;
+
+/* What is taken together: files of a session with the same past attempts, and the rows they were in. */
+typedef struct Bundle
+{
+	History history; /* of the last row */
+	Datum *places;
+	int place_count;
+	int place_room;
+	Entry *entries;
+	int entry_count;
+	ArrayType *rest; /* what is left of the last row, or NULL */
+} Bundle;
+
+typedef struct Claim
+{
+	Catalog catalog;
+	Relation upload_sessions;
+	Relation files;
+	Relation file_queue;
+	Relation due_idx;
+	TupleTableSlot *seen;
+	TupleTableSlot *locked;
+	SnapshotData dirty;
+	TimestampTz now;
+	text *workspace; /* NULL for any */
+	int wanted;
+	int taken;
+	int64 rows;
+	int64 dead_entries;
+	Bundle bundle;
+	ReturnSetInfo *result;
+} Claim;
+
+static HTAB *hints = NULL;
+
+/* The session that was served last; all zeros at first. */
+static pg_uuid_t last_session;
+static bool has_last_session = false;
+
+/* Returns a session's hint. */
+static Hint *
+find_hint(const pg_uuid_t *session_id)
+{
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Hint)};
+	Hint *hint;
+	bool found;
+
+	if (hints != NULL && hash_get_num_entries(hints) >= MAX_HINTS)
+	{
+		hash_destroy(hints);
+		hints = NULL;
+	}
+	if (hints == NULL)
+		hints = hash_create("session_files claim hints", 16, &control, HASH_ELEM | HASH_BLOBS);
+	hint = hash_search(hints, session_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		hint->walked_at = DT_NOBEGIN;
+		hint->dead_entries = 0;
+	}
+	return hint;
+}
+
+/* Tells whether files with this history were tried so often that they are not tried again. */
+static bool
+is_exhausted(const History *history)
+{
+	return history->attempt >= settings_max_attempts;
+}
+
+static int
+compare_entries(const void *a, const void *b)
+{
+	return uuid7_compare(&((const Entry *) a)->id, &((const Entry *) b)->id);
+}
+
+/* Makes arrays of a bundle's files, in the order of creation. */
+static void
+make_file_arrays(Bundle *bundle, Datum *ids, Datum *names)
+{
+	int count = bundle->entry_count;
+	pg_uuid_t *id_values = palloc(Max(count, 1) * sizeof(pg_uuid_t));
+	Datum *name_values = palloc(Max(count, 1) * sizeof(Datum));
+
+	if (count > 1)
+		qsort(bundle->entries, count, sizeof(Entry), compare_entries);
+	for (int i = 0; i < count; i++)
+	{
+		id_values[i] = bundle->entries[i].id;
+		name_values[i] = PointerGetDatum(bundle->entries[i].name);
+	}
+	*ids = PointerGetDatum(queue_make_array(id_values, count));
+	*names = PointerGetDatum(construct_array(name_values, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* Returns the bundle as a row, if there is anything in it, and starts a new one. */
+static void
+put_bundle(Claim *claim)
+{
+	Bundle *bundle = &claim->bundle;
+	History *history = &bundle->history;
+	Datum values[10];
+	bool nulls[10] = {false};
+
+	if (bundle->place_count == 0)
+		return;
+	values[0] = PointerGetDatum(
+		construct_array(bundle->places, bundle->place_count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
+	values[1] = UUIDPGetDatum(&history->session_id);
+	values[2] = Int32GetDatum(history->attempt);
+	values[3] = ObjectIdGetDatum(history->last_reason);
+	nulls[3] = !history->has_reason;
+	values[4] = BoolGetDatum(is_exhausted(history));
+	make_file_arrays(bundle, &values[5], &values[6]);
+	values[7] = PointerGetDatum(bundle->rest);
+	nulls[7] = (bundle->rest == NULL);
+	values[8] = TimestampTzGetDatum(history->due_at);
+	values[9] = TimestampTzGetDatum(history->claimed_at);
+	nulls[9] = !history->was_claimed;
+	tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, values, nulls);
+	bundle->place_count = 0;
+	bundle->entry_count = 0;
+	bundle->rest = NULL;
+}
+
+static void
+read_history(TupleTableSlot *row, History *history)
+{
+	bool isnull;
+
+	slot_getallattrs(row);
+	history->session_id = *DatumGetUUIDP(slot_getattr(row, Anum_file_queue_session_id, &isnull));
+	history->attempt = DatumGetInt32(slot_getattr(row, Anum_file_queue_attempt, &isnull));
+	history->due_at = DatumGetTimestampTz(slot_getattr(row, Anum_file_queue_due_at, &isnull));
+	history->last_reason = DatumGetObjectId(slot_getattr(row, Anum_file_queue_last_reason, &isnull));
+	history->has_reason = !isnull;
+	history->claimed_at = DatumGetTimestampTz(slot_getattr(row, Anum_file_queue_claimed_at, &isnull));
+	history->was_claimed = !isnull;
+}
+
+/* Tells whether files with these histories can go on under one lease row. */
+static bool
+may_share_row(const History *a, const History *b)
+{
+	return uuid7_compare(&a->session_id, &b->session_id) == 0 && a->attempt == b->attempt &&
+	       a->has_reason == b->has_reason && (!a->has_reason || a->last_reason == b->last_reason);
+}
+
+/* Makes the bundle one that has room for a row with this history and so many files. */
+static void
+make_room(Claim *claim, const History *history, int files)
+{
+	Bundle *bundle = &claim->bundle;
+
+	if (bundle->place_count > 0 &&
+	    (bundle->entry_count + files > QUEUE_MAX_FILES || !may_share_row(&bundle->history, history)))
+		put_bundle(claim);
+	bundle->history = *history;
+	bundle->entries = bundle->entries ? repalloc(bundle->entries, (bundle->entry_count + files) * sizeof(Entry))
+	                                  : palloc(files * sizeof(Entry));
+	if (bundle->place_count == bundle->place_room)
+	{
+		bundle->place_room = bundle->place_room * 2 + 16;
+		bundle->places = bundle->places ? repalloc(bundle->places, bundle->place_room * sizeof(Datum))
+		                                : palloc(bundle->place_room * sizeof(Datum));
+	}
+}
+
+/* Adds a file to the bundle if it is PENDING. */
+static bool
+take_file(Claim *claim, Datum session_id, Datum id)
+{
+	Entry *entry = &claim->bundle.entries[claim->bundle.entry_count];
+	bool isnull;
+	KeyScan scan;
+	bool pending;
+
+	scan_init(&scan, claim->files, claim->catalog.files_pkey);
+	scan_key_equal(&scan, 1, F_UUID_EQ, session_id);
+	scan_key_equal(&scan, 2, F_UUID_EQ, id);
+	scan_begin(&scan, ForwardScanDirection, 1);
+	pending = scan_next(&scan) && DatumGetObjectId(scan_value(&scan, Anum_files_ingestion_status)) ==
+	                                  claim->catalog.statuses[STATUS_PENDING];
+	if (pending)
+	{
+		entry->id = *DatumGetUUIDP(id);
+		entry->name = DatumGetTextPCopy(slot_getattr(scan.slot, Anum_files_name, &isnull));
+		claim->bundle.entry_count++;
+	}
+	scan_end(&scan);
+	return pending;
+}
+
+/* Takes the locked row: its files, as far as they are PENDING and wanted. Those that are exhausted do not count. */
+static void
+take_row(Claim *claim)
+{
+	Bundle *bundle = &claim->bundle;
+	ItemPointer place = palloc(sizeof(ItemPointerData));
+	History history;
+	bool exhausted;
+	bool isnull;
+	Datum *ids;
+	int count;
+	int i = 0;
+
+	read_history(claim->locked, &history);
+	exhausted = is_exhausted(&history);
+	deconstruct_array(DatumGetArrayTypeP(slot_getattr(claim->locked, Anum_file_queue_file_ingestion_ids, &isnull)),
+	                  UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, &count);
+	make_room(claim, &history, count);
+	claim->rows++;
+	*place = claim->locked->tts_tid;
+	bundle->places[bundle->place_count++] = PointerGetDatum(place);
+	while (i < count && (exhausted || claim->taken < claim->wanted))
+		claim->taken += (take_file(claim, UUIDPGetDatum(&history.session_id), ids[i++]) && !exhausted);
+	if (i < count)
+	{
+		bundle->rest = construct_array(&ids[i], count - i, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+		put_bundle(claim);
+	}
+}
+
+/* Locks the row that was seen, as SKIP LOCKED does; false if it is not to be had. */
+static bool
+lock_row(Claim *claim)
+{
+	TM_FailureData failure;
+
+	if (!table_tuple_satisfies_snapshot(claim->file_queue, claim->seen, GetActiveSnapshot()))
+		return false;
+	return table_tuple_lock(claim->file_queue, &claim->seen->tts_tid, GetActiveSnapshot(), claim->locked,
+	                        GetCurrentCommandId(true), LockTupleExclusive, LockWaitSkip, 0, &failure) == TM_Ok;
+}
+
+/* Starts a scan of a range of a session from a time on. */
+static IndexScanDesc
+begin_range(Claim *claim, const pg_uuid_t *session_id, Range range, TimestampTz from)
+{
+	ScanKeyData keys[4];
+	int key_count = 3;
+	IndexScanDesc scan;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_BOOLEQ, BoolGetDatum(range == RANGE_RETURNED));
+	ScanKeyInit(&keys[2], 3, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(from));
+	if (range == RANGE_RETURNED)
+		ScanKeyInit(&keys[key_count++], 3, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+		            TimestampTzGetDatum(claim->now));
+	scan = compat_index_beginscan(claim->file_queue, claim->due_idx, &claim->dirty, key_count);
+	scan->xs_want_itup = true;
+	index_rescan(scan, keys, key_count, NULL, 0);
+	return scan;
+}
+
+/* Walks a range of a session and takes rows until there is enough. Returns up to where all entries are dead. */
+static TimestampTz
+walk_range(Claim *claim, const pg_uuid_t *session_id, Range range, TimestampTz from)
+{
+	IndexScanDesc scan = begin_range(claim, session_id, range, from);
+	bool found_living = false;
+
+	while (claim->taken < claim->wanted && index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	{
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!found_living)
+			from = DatumGetTimestampTz(index_getattr(scan->xs_itup, 3, scan->xs_itupdesc, &isnull));
+		/* Not to be seen by the dirty snapshot: deleted for good, or never committed. */
+		if (!index_fetch_heap(scan, claim->seen))
+		{
+			claim->dead_entries++;
+			continue;
+		}
+		found_living = true;
+		if (lock_row(claim))
+			take_row(claim);
+	}
+	index_endscan(scan);
+	return from;
+}
+
+/* Takes what a session has, from where the hint says. */
+static void
+walk_session(Claim *claim, Hint *hint)
+{
+	for (Range range = RANGE_RETURNED; range < RANGE_COUNT; range++)
+	{
+		if (claim->taken < claim->wanted)
+			hint->from[range] = walk_range(claim, &hint->session_id, range, hint->from[range]);
+	}
+}
+
+/* Takes what a session has, from its start. */
+static void
+walk_session_from_start(Claim *claim, Hint *hint)
+{
+	int64 dead_entries = claim->dead_entries;
+
+	hint->from[RANGE_RETURNED] = hint->from[RANGE_NEW] = DT_NOBEGIN;
+	walk_session(claim, hint);
+	hint->walked_at = claim->now;
+	hint->dead_entries = claim->dead_entries - dead_entries;
+}
+
+static void
+serve_session(Claim *claim, const pg_uuid_t *session_id)
+{
+	Hint *hint = find_hint(session_id);
+	int64 least_time = hint->dead_entries * HINT_TIME_PER_ENTRY;
+	int64 age = claim->now - hint->walked_at;
+	int64 rows = claim->rows;
+	int taken = claim->taken;
+
+	if (hint->walked_at == DT_NOBEGIN || age >= Max(HINT_TIME, least_time))
+		walk_session_from_start(claim, hint);
+	else
+	{
+		walk_session(claim, hint);
+		if (claim->rows == rows && age >= least_time)
+			walk_session_from_start(claim, hint);
+	}
+	if (claim->taken > taken)
+	{
+		last_session = *session_id;
+		has_last_session = true;
+	}
+}
+
+/* Tells whether a session is one to claim from: of the workspace, and not expired. */
+static bool
+may_claim_from(Claim *claim, const pg_uuid_t *session_id, bool *exists)
+{
+	KeyScan scan;
+	bool found = false;
+
+	scan_init(&scan, claim->upload_sessions, claim->catalog.upload_sessions_pkey);
+	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
+	scan_begin(&scan, ForwardScanDirection, 1);
+	*exists = scan_next(&scan);
+	if (*exists)
+	{
+		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
+
+		*exists = claim->workspace == NULL ||
+		          (VARSIZE_ANY_EXHDR(name) == VARSIZE_ANY_EXHDR(claim->workspace) &&
+		           memcmp(VARDATA_ANY(name), VARDATA_ANY(claim->workspace), VARSIZE_ANY_EXHDR(name)) == 0);
+		found = *exists && DatumGetTimestampTz(scan_value(&scan, Anum_upload_sessions_expires_at)) > claim->now;
+	}
+	scan_end(&scan);
+	return found;
+}
+
+/* Finds the first session in the queue's index behind an id, NULL for the first of all; dead entries count. */
+static bool
+find_session_behind(Claim *claim, const pg_uuid_t *behind, pg_uuid_t *session_id)
+{
+	IndexScanDesc scan = compat_index_beginscan(claim->file_queue, claim->due_idx, &claim->dirty, behind ? 1 : 0);
+	ScanKeyData key;
+	bool isnull;
+	bool found;
+
+	if (behind)
+		ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_UUID_GT, UUIDPGetDatum(behind));
+	scan->xs_want_itup = true;
+	index_rescan(scan, &key, behind ? 1 : 0, NULL, 0);
+	found = index_getnext_tid(scan, ForwardScanDirection) != NULL;
+	if (found)
+		*session_id = *DatumGetUUIDP(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull));
+	index_endscan(scan);
+	return found;
+}
+
+/* Makes any of the sessions, each as likely, the one that was served last. */
+static void
+choose_start(Claim *claim)
+{
+	pg_uuid_t session_id;
+	bool found = find_session_behind(claim, NULL, &session_id);
+
+	for (int seen = 1; found && seen <= MAX_START_SESSIONS; seen++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (compat_random() * seen < 1)
+			last_session = session_id;
+		found = find_session_behind(claim, &session_id, &session_id);
+	}
+	has_last_session = true;
+}
+
+/* Serves all sessions, beginning behind the one that was served last, until there is enough. */
+static void
+serve_sessions(Claim *claim)
+{
+	pg_uuid_t start;
+	pg_uuid_t session_id;
+	bool wrapped = false;
+	bool found;
+
+	if (!has_last_session)
+		choose_start(claim);
+	start = session_id = last_session;
+	found = find_session_behind(claim, &session_id, &session_id);
+	while (claim->taken < claim->wanted)
+	{
+		bool exists;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!found && wrapped)
+			return;
+		if (!found)
+		{
+			wrapped = true;
+			found = find_session_behind(claim, NULL, &session_id);
+			continue;
+		}
+		if (wrapped && uuid7_compare(&session_id, &start) > 0)
+			return;
+		if (may_claim_from(claim, &session_id, &exists))
+			serve_session(claim, &session_id);
+		found = find_session_behind(claim, &session_id, &session_id);
+	}
+}
+
+/* Refuses a caller who may not read, or, with `mode` for it, change a table; or to whom policies apply, which are not applied here. */
+static Relation
+open_table(Oid oid, AclMode mode)
+{
+	Relation table = table_open(oid, mode == ACL_SELECT ? AccessShareLock : RowExclusiveLock);
+	AclResult acl = pg_class_aclmask(oid, GetUserId(), mode, ACLMASK_ALL) == mode ? ACLCHECK_OK : ACLCHECK_NO_PRIV;
+
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(table));
+	if (table->rd_rel->relrowsecurity && check_enable_rls(oid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		                errmsg("claiming does not apply the policies of row level security on table \"%s\"",
+		                       RelationGetRelationName(table))));
+	return table;
+}
+
+static void
+open_claim(Claim *claim)
+{
+	claim->catalog = *catalog_get();
+	claim->upload_sessions = open_table(claim->catalog.upload_sessions, ACL_SELECT);
+	claim->files = open_table(claim->catalog.files, ACL_SELECT);
+	claim->file_queue = open_table(claim->catalog.file_queue, ACL_SELECT | ACL_UPDATE);
+	claim->due_idx = index_open(claim->catalog.file_queue_due_idx, RowExclusiveLock);
+	claim->seen = table_slot_create(claim->file_queue, NULL);
+	claim->locked = table_slot_create(claim->file_queue, NULL);
+	InitDirtySnapshot(claim->dirty);
+	claim->now = GetCurrentTimestamp();
+}
+
+static void
+close_claim(Claim *claim)
+{
+	ExecDropSingleTupleTableSlot(claim->locked);
+	ExecDropSingleTupleTableSlot(claim->seen);
+	index_close(claim->due_idx, NoLock);
+	table_close(claim->file_queue, NoLock);
+	table_close(claim->files, NoLock);
+	table_close(claim->upload_sessions, NoLock);
+}
+
+/* Prepares the result of a function that returns a set, all at once. */
+static ReturnSetInfo *
+begin_result(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext caller;
+
+	if (result == NULL || !IsA(result, ReturnSetInfo) || (result->allowedModes & SFRM_Materialize) == 0)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("the set cannot be returned here")));
+	caller = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
+	if (get_call_result_type(fcinfo, NULL, &result->setDesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	result->setDesc = CreateTupleDescCopy(result->setDesc);
+	result->returnMode = SFRM_Materialize;
+	result->setResult = tuplestore_begin_heap(false, false, work_mem);
+	MemoryContextSwitchTo(caller);
+	return result;
+}
+
+/*
+ * SQL: session_files.lock_batches(session uuid, workspace text, files integer) returns setof record.
+ * NULL stands for any session, or any workspace.
+ */
+Datum
+session_files_lock_batches(PG_FUNCTION_ARGS)
+{
+	Claim claim = {.workspace = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
+	               .wanted = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2)};
+
+	claim.result = begin_result(fcinfo);
+	open_claim(&claim);
+	if (PG_ARGISNULL(0))
+		serve_sessions(&claim);
+	else
+	{
+		bool exists;
+
+		if (may_claim_from(&claim, PG_GETARG_UUID_P(0), &exists))
+			serve_session(&claim, PG_GETARG_UUID_P(0));
+		if (!exists)
+			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+			                errmsg(claim.workspace ? "there is no session \"%s\" in the workspace \"%s\""
+			                                       : "there is no session \"%s\"",
+			                       DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0))),
+			                       claim.workspace ? text_to_cstring(claim.workspace) : NULL)));
+	}
+	put_bundle(&claim);
+	close_claim(&claim);
+	return (Datum) 0;
+}

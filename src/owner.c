@@ -1,0 +1,60 @@
+/*
+ * owner.c
+ *		Statements that triggers run as the owner of the extension's tables.
+ *
+ * The triggers that keep counts and queue write tables on which those who write files need no right.
+ * No query may depend on search_path. What the statements are for is the business of their rooms.
+ */
+#include "compat.h"
+
+#include "owner.h"
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/rel.h"
+
+uint64
+owner_run_under(OwnerQuery *query, Datum *values, Snapshot snapshot)
+{
+	if (query->plan == NULL)
+	{
+		SPIPlanPtr plan = SPI_prepare(query->text, query->arg_count, query->arg_types);
+
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+		query->plan = plan;
+	}
+	if (SPI_execute_snapshot(query->plan, values, NULL, snapshot, InvalidSnapshot, false, true, 0) < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(SPI_result));
+	return SPI_processed;
+}
+
+uint64
+owner_run(OwnerQuery *query, Datum *values)
+{
+	return owner_run_under(query, values, InvalidSnapshot);
+}
+
+Caller
+owner_begin(Relation table)
+{
+	Caller caller;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	GetUserIdAndSecContext(&caller.user, &caller.context);
+	SetUserIdAndSecContext(table->rd_rel->relowner,
+	                       caller.context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	caller.guc_level = NewGUCNestLevel();
+	set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return caller;
+}
+
+void
+owner_end(Caller caller)
+{
+	AtEOXact_GUC(true, caller.guc_level);
+	SetUserIdAndSecContext(caller.user, caller.context);
+	SPI_finish();
+}

@@ -1,0 +1,248 @@
+/*
+ * queue.c
+ *		Fills file_queue: the trigger that queues the files that a statement made PENDING.
+ *
+ * A row holds up to QUEUE_MAX_FILES files of a session. A statement that adds few files spreads them
+ * over some QUEUE_MIN_ROWS rows, for a row is what a worker locks: of five files, five workers can
+ * have one each. Rows are taken by claim.c.
+ */
+#include "compat.h"
+
+#include "queue.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/hsearch.h"
+#include "utils/rel.h"
+#include "utils/tuplestore.h"
+
+#include "catalog.h"
+#include "notice.h"
+#include "owner.h"
+#include "uuid7.h"
+
+#define QUEUE_MIN_ROWS 16
+#define BUFFER_FILES (QUEUE_MIN_ROWS * QUEUE_MAX_FILES)
+
+PG_FUNCTION_INFO_V1(session_files_queue_files);
+PG_FUNCTION_INFO_V1(session_files_pick_ids);
+
+/* The files of a session that are to be queued. */
+typedef struct Waiting
+{
+	pg_uuid_t session_id; /* the hash key */
+	pg_uuid_t *ids;
+	int count;
+	int room;
+} Waiting;
+
+/* What a statement made PENDING. */
+typedef struct Collection
+{
+	Relation file_queue;
+	HTAB *sessions; /* of Waiting; NULL as long as there is none */
+	Caller caller;
+} Collection;
+
+static OwnerQuery insert_batch = {
+	.text = "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids)"
+			" VALUES ($1, session_files.uuid7_time($3), $2)",
+	.arg_count = 3,
+	.arg_types = {UUIDOID, UUIDARRAYOID, UUIDOID},
+};
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	return uuid7_compare(a, b);
+}
+
+ArrayType *
+queue_make_array(const pg_uuid_t *ids, int count)
+{
+	Datum *values = palloc(Max(count, 1) * sizeof(Datum));
+	ArrayType *array;
+
+	for (int i = 0; i < count; i++)
+		values[i] = UUIDPGetDatum(&ids[i]);
+	array = construct_array(values, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+	pfree(values);
+	return array;
+}
+
+/* Writes a session's files to the queue, in rows. */
+static void
+write_rows(Waiting *waiting)
+{
+	int per_row = Min((waiting->count + QUEUE_MIN_ROWS - 1) / QUEUE_MIN_ROWS, QUEUE_MAX_FILES);
+
+	qsort(waiting->ids, waiting->count, sizeof(pg_uuid_t), compare_ids);
+	for (int i = 0; i < waiting->count; i += per_row)
+	{
+		ArrayType *ids = queue_make_array(&waiting->ids[i], Min(per_row, waiting->count - i));
+		Datum values[3] = {UUIDPGetDatum(&waiting->session_id), PointerGetDatum(ids), UUIDPGetDatum(&waiting->ids[i])};
+
+		owner_run(&insert_batch, values);
+		pfree(ids);
+	}
+	waiting->count = 0;
+}
+
+/* Starts a collection: a table of sessions, in memory that ends with it. */
+static void
+begin_collection(Collection *collection)
+{
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Waiting)};
+
+	collection->caller = owner_begin(collection->file_queue);
+	control.hcxt = CurrentMemoryContext;
+	collection->sessions = hash_create("session_files queue", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static void
+add_file(Collection *collection, const pg_uuid_t *session_id, const pg_uuid_t *id)
+{
+	Waiting *waiting;
+	bool found;
+
+	if (collection->sessions == NULL)
+		begin_collection(collection);
+	waiting = hash_search(collection->sessions, session_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		waiting->count = 0;
+		waiting->room = QUEUE_MIN_ROWS;
+		waiting->ids = palloc(waiting->room * sizeof(pg_uuid_t));
+	}
+	else if (waiting->count == BUFFER_FILES)
+		write_rows(waiting);
+	else if (waiting->count == waiting->room)
+	{
+		waiting->room = Min(waiting->room * 10, BUFFER_FILES);
+		waiting->ids = repalloc(waiting->ids, waiting->room * sizeof(pg_uuid_t));
+	}
+	waiting->ids[waiting->count++] = *id;
+}
+
+/* Writes what is left, and has the sessions' workers woken. */
+static void
+end_collection(Collection *collection)
+{
+	HASH_SEQ_STATUS each;
+	Waiting *waiting;
+
+	if (collection->sessions == NULL)
+		return;
+	hash_seq_init(&each, collection->sessions);
+	while ((waiting = hash_seq_search(&each)) != NULL)
+	{
+		write_rows(waiting);
+		notice_work(&waiting->session_id);
+	}
+	owner_end(collection->caller);
+}
+
+/* Positions a read pointer of our own at the first row of a transition table. */
+static TupleTableSlot *
+begin_rows(TupleDesc desc, Tuplestorestate *rows)
+{
+	tuplestore_select_read_pointer(rows, tuplestore_alloc_read_pointer(rows, EXEC_FLAG_REWIND));
+	tuplestore_rescan(rows);
+	return MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+}
+
+/* Tells whether a row is a PENDING file. */
+static bool
+is_pending(const Catalog *catalog, TupleTableSlot *row)
+{
+	slot_getsomeattrs(row, Anum_files_ingestion_status);
+	return DatumGetObjectId(row->tts_values[Anum_files_ingestion_status - 1]) == catalog->statuses[STATUS_PENDING];
+}
+
+static pg_uuid_t *
+id_of(TupleTableSlot *row, int column)
+{
+	return DatumGetUUIDP(row->tts_values[column - 1]);
+}
+
+/* Tells whether two rows have the same key; both were read by is_pending. */
+static bool
+same_file(TupleTableSlot *a, TupleTableSlot *b)
+{
+	return uuid7_compare(id_of(a, Anum_files_session_id), id_of(b, Anum_files_session_id)) == 0 &&
+	       uuid7_compare(id_of(a, Anum_files_file_ingestion_id), id_of(b, Anum_files_file_ingestion_id)) == 0;
+}
+
+/* Collects the files that are PENDING after a statement and were not, by this id, before. An UPDATE has the rows in pairs. */
+static void
+collect(const Catalog *catalog, TriggerData *data, Collection *collection)
+{
+	TupleDesc desc = RelationGetDescr(data->tg_relation);
+	TupleTableSlot *added = begin_rows(desc, data->tg_newtable);
+	TupleTableSlot *removed = data->tg_oldtable ? begin_rows(desc, data->tg_oldtable) : NULL;
+
+	while (tuplestore_gettupleslot(data->tg_newtable, true, false, added))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (removed && !tuplestore_gettupleslot(data->tg_oldtable, true, false, removed))
+			elog(ERROR, "transition tables differ in length");
+		if (!is_pending(catalog, added))
+			continue;
+		if (removed && is_pending(catalog, removed) && same_file(removed, added))
+			continue;
+		add_file(collection, id_of(added, Anum_files_session_id), id_of(added, Anum_files_file_ingestion_id));
+	}
+	ExecDropSingleTupleTableSlot(added);
+	if (removed)
+		ExecDropSingleTupleTableSlot(removed);
+}
+
+/* SQL: session_files.queue_files(), trigger. */
+Datum
+session_files_queue_files(PG_FUNCTION_ARGS)
+{
+	const Catalog catalog = *catalog_get();
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	Collection collection = {NULL};
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
+	    !TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) || RelationGetRelid(data->tg_relation) != catalog.files)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+		                errmsg("function is only for the statement triggers of the extension session_files")));
+	if (data->tg_newtable == NULL)
+		return PointerGetDatum(NULL);
+	collection.file_queue = table_open(catalog.file_queue, RowExclusiveLock);
+	collect(&catalog, data, &collection);
+	end_collection(&collection);
+	table_close(collection.file_queue, NoLock);
+	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
+}
+
+/* SQL: session_files.pick_ids(ids uuid[], given uuid[], present boolean) returns uuid[]. Both arrays are sorted. */
+Datum
+session_files_pick_ids(PG_FUNCTION_ARGS)
+{
+	bool present = PG_GETARG_BOOL(2);
+	ArrayBuildState *picked = initArrayResult(UUIDOID, CurrentMemoryContext, false);
+	Datum *ids;
+	Datum *given;
+	int id_count;
+	int given_count;
+	int j = 0;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, &id_count);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &given, NULL, &given_count);
+	for (int i = 0; i < id_count; i++)
+	{
+		while (j < given_count && uuid7_compare(DatumGetUUIDP(given[j]), DatumGetUUIDP(ids[i])) < 0)
+			j++;
+		if ((j < given_count && uuid7_compare(DatumGetUUIDP(given[j]), DatumGetUUIDP(ids[i])) == 0) == present)
+			picked = accumArrayResult(picked, ids[i], false, UUIDOID, CurrentMemoryContext);
+	}
+	PG_RETURN_DATUM(makeArrayResult(picked, CurrentMemoryContext));
+}

@@ -1,0 +1,162 @@
+/*
+ * settings.c
+ *		The settings session_files.*, and what follows from them.
+ *
+ * SQL asks by functions instead of current_setting(): calling one loads the library, and only then
+ * are the settings checked and have their defaults.
+ */
+#include "compat.h"
+
+#include "settings.h"
+
+#include <limits.h>
+#include <math.h>
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "catalog.h"
+
+#define SECONDS_PER_DAY (24 * 60 * 60)
+
+PG_FUNCTION_INFO_V1(session_files_default_expiry);
+PG_FUNCTION_INFO_V1(session_files_retained_since);
+PG_FUNCTION_INFO_V1(session_files_retry_at);
+
+int settings_max_attempts = 5;
+bool settings_notify = true;
+char *settings_maintenance_database = NULL;
+int settings_maintenance_interval = 10;
+
+static int session_lifetime = SECONDS_PER_DAY;
+static int session_retention = -1;
+static int retry_delay = 1000;
+static int retry_delay_limit = 5 * 60 * 1000;
+static char *retry_reasons = NULL;
+
+/* The reasons of retry_reasons, a bit each: the extra of the setting. */
+static const uint32 *retry_reason_bits = NULL;
+
+/* Returns the number of a reason's label, or REASON_NONE. */
+static int
+find_reason(const char *label)
+{
+	for (int i = 0; i < REASON_COUNT; i++)
+	{
+		if (strcmp(reason_labels[i], label) == 0)
+			return i;
+	}
+	return REASON_NONE;
+}
+
+/* Checks the list of reasons and makes bits of it. */
+static bool
+check_retry_reasons(char **value, void **extra, GucSource source)
+{
+	char *text = pstrdup(*value);
+	uint32 bits = 0;
+	List *labels;
+	ListCell *cell;
+
+	if (!SplitGUCList(text, ',', &labels))
+	{
+		GUC_check_errdetail("The list has a syntax error.");
+		return false;
+	}
+	foreach (cell, labels)
+	{
+		int reason = find_reason(lfirst(cell));
+
+		if (reason == REASON_NONE || reason == REASON_NAME_TOO_LONG)
+		{
+			GUC_check_errdetail("\"%s\" is not a reason for which a file can be tried again.", (char *) lfirst(cell));
+			return false;
+		}
+		bits |= (uint32) 1 << reason;
+	}
+	*extra = compat_guc_malloc(sizeof(uint32));
+	if (*extra == NULL)
+		return false;
+	*(uint32 *) *extra = bits;
+	return true;
+}
+
+static void
+assign_retry_reasons(const char *value, void *extra)
+{
+	retry_reason_bits = extra;
+}
+
+static void
+define_int(const char *name, const char *description, const char *details, int *variable, int min, int max, int unit,
+           GucContext context)
+{
+	DefineCustomIntVariable(name, description, details, variable, *variable, min, max, context, unit, NULL, NULL, NULL);
+}
+
+void
+settings_init(void)
+{
+	define_int("session_files.session_lifetime", "How long a session lasts whose creator does not say.", NULL,
+	           &session_lifetime, 1, INT_MAX, GUC_UNIT_S, PGC_USERSET);
+	define_int("session_files.session_retention", "How long after its end an expired session is kept with its files.",
+	           "-1 keeps it for ever.", &session_retention, -1, INT_MAX, GUC_UNIT_S, PGC_USERSET);
+	define_int("session_files.max_attempts", "How often a file is tried.", NULL, &settings_max_attempts, 1, 1000, 0,
+	           PGC_USERSET);
+	define_int("session_files.retry_delay",
+	           "How long a file waits for its second attempt; each further wait is doubled.",
+	           "Each wait is cut by up to half of it at random.", &retry_delay, 1, SECONDS_PER_DAY * 1000, GUC_UNIT_MS,
+	           PGC_USERSET);
+	define_int("session_files.retry_delay_limit", "The longest that a file waits for its next attempt.", NULL,
+	           &retry_delay_limit, 1, SECONDS_PER_DAY * 1000, GUC_UNIT_MS, PGC_USERSET);
+	DefineCustomStringVariable("session_files.retry_reasons", "The reasons for which a file is tried again.",
+	                           "Labels of the type ingestion_status_reason, separated by commas.", &retry_reasons,
+	                           "SLOWDOWN", PGC_USERSET, GUC_LIST_INPUT, check_retry_reasons, assign_retry_reasons,
+	                           NULL);
+	DefineCustomBoolVariable("session_files.notify", "Whether transactions notify those who listen.",
+	                         "PostgreSQL lets transactions that notify commit one at a time.", &settings_notify, true,
+	                         PGC_USERSET, 0, NULL, NULL, NULL);
+	define_int("session_files.maintenance_interval", "How often the maintenance worker looks.", NULL,
+	           &settings_maintenance_interval, 1, SECONDS_PER_DAY, GUC_UNIT_S, PGC_SIGHUP);
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomStringVariable("session_files.maintenance_database",
+		                           "The database that the maintenance worker looks after; empty for none.", NULL,
+		                           &settings_maintenance_database, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	compat_reserve_prefix("session_files");
+}
+
+/* SQL: session_files.default_expiry() returns timestamptz. */
+Datum
+session_files_default_expiry(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(
+		TimestampTzPlusMilliseconds(GetCurrentTransactionStartTimestamp(), (int64) session_lifetime * 1000));
+}
+
+/* SQL: session_files.retained_since() returns timestamptz. */
+Datum
+session_files_retained_since(PG_FUNCTION_ARGS)
+{
+	if (session_retention < 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) session_retention * -1000));
+}
+
+/* SQL: session_files.retry_at(reason, attempt integer) returns timestamptz. */
+Datum
+session_files_retry_at(PG_FUNCTION_ARGS)
+{
+	int reason = catalog_reason(catalog_get(), PG_GETARG_OID(0));
+	int attempt = PG_GETARG_INT32(1);
+	double wait;
+
+	if (attempt >= settings_max_attempts || (*retry_reason_bits & ((uint32) 1 << reason)) == 0)
+		PG_RETURN_NULL();
+	wait = Min(ldexp(retry_delay, Max(attempt, 1) - 1), retry_delay_limit);
+	wait *= 1 - compat_random() / 2;
+	PG_RETURN_TIMESTAMPTZ(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) wait));
+}

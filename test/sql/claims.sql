@@ -1,0 +1,212 @@
+-- Claims and leases: who gets what, in which order, and who may end it; good and bad arguments.
+\set VERBOSITY terse
+\set SHOW_CONTEXT never
+SELECT session_files.create_workspace('claims');
+SELECT session_files.create_workspace('claims elsewhere');
+SELECT session_files.create_session('claims') AS s \gset
+SELECT session_files.create_session('claims elsewhere') AS other \gset
+CREATE FUNCTION pg_temp.ids(VARIADIC names text[]) RETURNS uuid[] RETURN
+	(SELECT array_agg(f.file_ingestion_id) FROM session_files.files f WHERE f.name = ANY (names));
+CREATE FUNCTION pg_temp.name_of(id uuid) RETURNS text RETURN (SELECT f.name FROM session_files.files f WHERE f.file_ingestion_id = id);
+-- Lets the leases of a worker, and the waits of files, end now.
+CREATE FUNCTION pg_temp.run_out() RETURNS void LANGUAGE sql AS $$
+	UPDATE session_files.file_queue SET due_at = now() - interval '1 second' WHERE claimed_at IS NOT NULL $$;
+SELECT count(*) FROM session_files.register_files(:'s', ARRAY['a', 'b', 'c', 'd', 'e', 'f']);
+
+-- The oldest first, none twice, and what the worker needs to know.
+SELECT name, attempt, session_id = :'s' AS right_session, lease_expires_at BETWEEN now() + interval '9 minutes' AND now() + interval '11 minutes' AS for_so_long
+	FROM session_files.claim_files('w1', 2, '10 minutes');
+SELECT lease_token AS w1 FROM session_files.leases WHERE worker = 'w1' \gset
+SELECT name, attempt FROM session_files.claim_files('w2', 3, session => :'s');
+SELECT lease_token AS w2 FROM session_files.leases WHERE worker = 'w2' \gset
+SELECT name FROM session_files.claim_files('w3', 10, workspace => 'claims elsewhere');
+SELECT name FROM session_files.claim_files('w3', 10, workspace => 'claims', session => :'s');
+SELECT name FROM session_files.claim_files('w4');
+SELECT worker, session_id = :'s' AS right_session, files, attempt, remaining > '4 minutes' AS holds FROM session_files.leases ORDER BY worker;
+SELECT worker, sessions, leases, files, overdue_files FROM session_files.workers ORDER BY worker;
+SELECT total, pending, claimed, put_off, finished, failed, failed_by_reason FROM session_files.session_progress WHERE session_id = :'s';
+
+-- Each ends its own only.
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'s', pg_temp.ids('a', 'c'), :'w1');
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, ingestion_status_reason, changed, retry_at
+	FROM session_files.fail_files(:'s', pg_temp.ids('c', 'd', 'a', 'c'), 'EMPTY_FILE', :'w2');
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'s', pg_temp.ids('a', 'b', 'c'), gen_random_uuid());
+SELECT pg_temp.name_of(file_ingestion_id), changed FROM session_files.release_files(:'s', pg_temp.ids('a', 'b', 'c', 'e'), :'w2');
+SELECT pg_temp.name_of(file_ingestion_id), lease_expires_at > now() + interval '50 minutes' AS for_so_long
+	FROM session_files.extend_lease(:'s', pg_temp.ids('a', 'b', 'c'), :'w1', '1 hour');
+-- What was released comes back first, and the attempt did not count.
+SELECT name, attempt FROM session_files.claim_files('w4', 1);
+SELECT lease_token AS w4 FROM session_files.leases WHERE worker = 'w4' \gset
+
+-- A lease that ran out: its worker goes on as long as nobody else has the file, and then has lost it.
+SELECT pg_temp.run_out();
+SELECT worker, overdue_files FROM session_files.workers ORDER BY worker;
+SELECT pg_temp.name_of(file_ingestion_id), lease_expires_at > now() AS extended FROM session_files.extend_lease(:'s', pg_temp.ids('b'), :'w1');
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'s', pg_temp.ids('f'), (SELECT lease_token FROM session_files.leases WHERE worker = 'w3'));
+SELECT name, attempt FROM session_files.claim_files('w5', 10);
+SELECT lease_token AS w5 FROM session_files.leases WHERE worker = 'w5' \gset
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'s', pg_temp.ids('e'), :'w4');
+SELECT pg_temp.name_of(file_ingestion_id), lease_expires_at FROM session_files.extend_lease(:'s', pg_temp.ids('e'), :'w4');
+SELECT pg_temp.name_of(file_ingestion_id), changed FROM session_files.release_files(:'s', pg_temp.ids('e'), :'w4');
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed, retry_at FROM session_files.fail_files(:'s', pg_temp.ids('e'), 'SLOWDOWN', :'w4');
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'s', pg_temp.ids('e'), :'w5');
+-- Without a token whoever holds the file; the worker learns it.
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, ingestion_status_reason, changed FROM session_files.fail_files(:'s', pg_temp.ids('b'), 'SLOWDOWN');
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, ingestion_status_reason, changed FROM session_files.finish_files(:'s', pg_temp.ids('b'), :'w1');
+SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
+
+-- Retry: a growing wait, cut by up to half; then FAILED with the last reason.
+SET session_files.max_attempts = 4;
+SET session_files.retry_delay = '10s';
+SET session_files.retry_delay_limit = '30s';
+SELECT attempt, min(wait) >= low / 2 AND max(wait) <= high AND max(wait) > min(wait) AS within, count(wait) AS waits
+	FROM (SELECT attempt, extract(epoch FROM session_files.retry_at('SLOWDOWN', attempt) - clock_timestamp()) + 0.05 AS wait,
+			least(30, 10 * 2 ^ (attempt - 1)) AS low, least(30, 10 * 2 ^ (attempt - 1)) + 0.05 AS high
+		FROM generate_series(1, 4) attempt, generate_series(1, 100)) waits
+	GROUP BY attempt, low, high ORDER BY attempt;
+SELECT count(*) FROM session_files.register_files(:'s', ARRAY['g', 'h']);
+DO $$
+DECLARE
+	claimed record;
+	failed record;
+BEGIN
+	FOR round IN 1..5 LOOP
+		FOR claimed IN SELECT * FROM session_files.claim_files('w', 10) ORDER BY name LOOP
+			SELECT * INTO failed FROM session_files.fail_files(claimed.session_id, ARRAY[claimed.file_ingestion_id],
+				CASE claimed.name WHEN 'g' THEN 'SLOWDOWN' ELSE 'UNKNOWN_ERROR' END::session_files.ingestion_status_reason, claimed.lease_token);
+			RAISE NOTICE 'round %: %, attempt %: %, %, changed %, again %', round, claimed.name, claimed.attempt, failed.ingestion_status,
+				failed.ingestion_status_reason, failed.changed, failed.retry_at > now();
+		END LOOP;
+		IF EXISTS (SELECT FROM session_files.claim_files('w', 10)) THEN
+			RAISE 'claimed before its time';
+		END IF;
+		PERFORM pg_temp.run_out();
+	END LOOP;
+END $$;
+-- Which reasons: a setting.
+SET session_files.retry_reasons = 'SLOWDOWN, UNKNOWN_ERROR';
+SELECT session_files.retry_at('UNKNOWN_ERROR', 1) IS NOT NULL AS retried, session_files.retry_at('EMPTY_FILE', 1) IS NOT NULL AS not_retried;
+SET session_files.retry_reasons = '';
+SELECT session_files.retry_at('SLOWDOWN', 1) IS NOT NULL AS not_retried;
+SET session_files.retry_reasons = 'SLOWDOWN, NO_REASON';
+SET session_files.retry_reasons = '"FILE NAME TOO LONG. MAX LENGTH IS 800"';
+SET session_files.retry_reasons = 'SLOWDOWN,,';
+SET session_files.max_attempts = 0;
+SET session_files.retry_delay = '2 days';
+SET session_files.session_lifetime = 0;
+SET session_files.no_such_setting = 1;
+RESET session_files.retry_reasons;
+
+-- Whose worker dies each time is not tried for ever.
+SELECT count(*) FROM session_files.register_files(:'s', ARRAY['deadly']);
+SET session_files.max_attempts = 2;
+SELECT name, attempt FROM session_files.claim_files('w', 10);
+SELECT pg_temp.run_out();
+SELECT name, attempt FROM session_files.claim_files('w', 10);
+SELECT pg_temp.run_out();
+SELECT name, attempt FROM session_files.claim_files('w', 10);
+SELECT ingestion_status, ingestion_status_reason FROM session_files.files WHERE name = 'deadly';
+RESET session_files.max_attempts;
+
+-- By hand: FAILED files are tried again, FINISHED ones are final.
+SELECT name, ingestion_status_reason FROM session_files.files WHERE session_id = :'s' AND ingestion_status = 'FAILED' ORDER BY name;
+SELECT count(*) FROM session_files.register_files(:'s', ARRAY[repeat('x', 801)]);
+SELECT session_files.retry_failed(:'s', ARRAY['SLOWDOWN', 'EMPTY_FILE']::session_files.ingestion_status_reason[]);
+SELECT name, attempt FROM session_files.claim_files('w', 10);
+SELECT session_files.retry_failed(:'s', '{}');
+SELECT session_files.retry_failed(:'s');
+SELECT name, attempt FROM session_files.claim_files('w', 10);
+SELECT session_files.retry_failed(:'s');
+SELECT total, pending, claimed, finished, failed, failed_by_reason FROM session_files.session_progress WHERE session_id = :'s';
+SELECT session_files.retry_failed(NULL);
+SELECT session_files.retry_failed(:'s', ARRAY[NULL]::session_files.ingestion_status_reason[]);
+SELECT session_files.retry_failed(:'s', '{NO_REASON}');
+SELECT session_files.retry_failed(:'s', ARRAY['FILE NAME TOO LONG. MAX LENGTH IS 800']::session_files.ingestion_status_reason[]);
+SELECT session_files.retry_failed('00000000-0000-7000-8000-00000000000f');
+
+-- A name that is too long is never claimed; a file that is deleted, or settled by plain SQL, neither.
+SELECT count(*) FROM session_files.register_files(:'s', ARRAY['gone', 'done', 'renamed', 'stays']);
+DELETE FROM session_files.files WHERE name = 'gone';
+UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name = 'done';
+UPDATE session_files.files SET name = 'new name' WHERE name = 'renamed';
+SELECT name, attempt FROM session_files.claim_files('w', 10);
+SELECT count(*) FROM session_files.file_queue WHERE worker IS NULL;
+-- One that plain SQL makes PENDING, moves or gives another id, is claimed.
+UPDATE session_files.files SET ingestion_status = 'PENDING' WHERE name = 'done';
+UPDATE session_files.files SET session_id = :'other' WHERE name = 'stays';
+UPDATE session_files.files SET file_ingestion_id = '00000000-0000-7000-8000-0000000000aa' WHERE name = 'new name';
+INSERT INTO session_files.files (session_id, name, ingestion_status) VALUES (:'other', 'inserted', 'PENDING'), (:'other', 'finished', 'FINISHED');
+SELECT name, attempt, session_id = :'other' AS other FROM session_files.claim_files('w', 10) ORDER BY name;
+
+-- Many in a call: more than a row of the queue holds, and all kinds of rows.
+SELECT count(*) FROM session_files.register_files(:'other', ARRAY(SELECT 'n' || to_char(n, 'FM0000') FROM generate_series(1, 2500) n));
+SELECT count(*) AS rows, max(cardinality(file_ingestion_ids)) AS longest FROM session_files.file_queue WHERE claimed_at IS NULL;
+SELECT count(*), min(name), max(name), count(DISTINCT lease_token) AS tokens FROM session_files.claim_files('w', 250, session => :'other');
+SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 1, session => :'other');
+SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 48, session => :'other');
+SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 10000, session => :'other');
+SELECT max(cardinality(file_ingestion_ids)) AS longest FROM session_files.file_queue;
+SELECT pg_temp.run_out();
+SELECT count(*), count(DISTINCT file_ingestion_id), min(attempt), max(attempt), bool_and(file_ingestion_id > before) AS in_order
+	FROM (SELECT *, lag(file_ingestion_id) OVER (PARTITION BY lease_token ORDER BY n) AS before
+		FROM session_files.claim_files('w', 100, session => :'other') WITH ORDINALITY AS c (session_id, file_ingestion_id, name, attempt, lease_token, lease_expires_at, n)) claimed;
+
+-- One worker gets to all sessions in turn, whatever their size.
+DELETE FROM session_files.upload_sessions;
+SELECT count(*) AS queue_is_empty FROM session_files.file_queue;
+INSERT INTO session_files.upload_sessions (session_id, workspace_name)
+	SELECT ('00000000-0000-7000-8000-00000000000' || n)::uuid, 'claims' FROM generate_series(1, 4) n;
+INSERT INTO session_files.files (session_id, name) SELECT s.session_id, n::text
+	FROM session_files.upload_sessions s, generate_series(1, CASE right(s.session_id::text, 1) WHEN '1' THEN 1000 WHEN '4' THEN 0 ELSE 10 END) n;
+SELECT min(count) AS fewest, max(count) AS most FROM (
+	SELECT right(session_id::text, 1) AS session, count(*) FROM generate_series(1, 3) n, LATERAL session_files.claim_files('w' || n, 5) GROUP BY 1) turns;
+-- A claim is filled from several sessions.
+SELECT count(*), count(DISTINCT session_id) AS sessions, count(DISTINCT lease_token) AS tokens FROM session_files.claim_files('w', 2000);
+SELECT count(*) FROM session_files.claim_files('w', 2000);
+TRUNCATE session_files.files;
+SELECT count(*) AS queue_is_empty FROM session_files.file_queue;
+
+-- Bad arguments.
+SELECT * FROM session_files.claim_files(NULL);
+SELECT * FROM session_files.claim_files('');
+SELECT * FROM session_files.claim_files(repeat('w', 201));
+SELECT * FROM session_files.claim_files('w', NULL);
+SELECT * FROM session_files.claim_files('w', 0);
+SELECT * FROM session_files.claim_files('w', 100001);
+SELECT * FROM session_files.claim_files('w', 1, NULL);
+SELECT * FROM session_files.claim_files('w', 1, '0');
+SELECT * FROM session_files.claim_files('w', 1, '-1 minute');
+SELECT * FROM session_files.claim_files('w', 1, '1 year 1 day');
+SELECT * FROM session_files.claim_files('w', 1, session => '00000000-0000-7000-8000-00000000000f');
+SELECT * FROM session_files.claim_files('w', 1, workspace => 'claims elsewhere', session => '00000000-0000-7000-8000-000000000001');
+SELECT * FROM session_files.claim_files('w', 1, workspace => 'nowhere');
+\set s 00000000-0000-7000-8000-000000000001
+\set f 00000000-0000-7000-8000-0000000000a1
+\set t 00000000-0000-7000-8000-0000000000b1
+SELECT * FROM session_files.finish_files(:'s', ARRAY[:'f']::uuid[], :'t');
+SELECT * FROM session_files.finish_files(:'s', NULL, :'t');
+SELECT * FROM session_files.finish_files(NULL, ARRAY[:'f']::uuid[], :'t');
+SELECT * FROM session_files.finish_files(:'s', ARRAY[:'f', NULL]::uuid[], :'t');
+SELECT * FROM session_files.finish_files(:'s', '{}', :'t');
+SELECT * FROM session_files.fail_files(:'s', ARRAY[:'f']::uuid[], 'EMPTY_FILE', :'t');
+SELECT * FROM session_files.fail_files(:'s', ARRAY[:'f']::uuid[], NULL, :'t');
+SELECT * FROM session_files.fail_files(:'s', '{}', 'EMPTY_FILE', :'t');
+SELECT * FROM session_files.extend_lease(:'s', ARRAY[:'f']::uuid[], :'t');
+SELECT * FROM session_files.extend_lease(:'s', ARRAY[:'f']::uuid[], NULL);
+SELECT * FROM session_files.extend_lease(:'s', ARRAY[:'f']::uuid[], :'t', '-1 s');
+SELECT * FROM session_files.extend_lease(:'s', NULL, :'t');
+SELECT * FROM session_files.extend_lease(:'s', '{}', :'t');
+SELECT * FROM session_files.release_files(:'s', ARRAY[:'f']::uuid[], :'t');
+SELECT * FROM session_files.release_files(:'s', ARRAY[:'f']::uuid[], NULL);
+SELECT * FROM session_files.release_files(NULL, ARRAY[:'f']::uuid[], :'t');
+
+-- A hundred thousand in an array.
+SELECT count(*) FROM session_files.register_files(:'s', ARRAY(SELECT n::text FROM generate_series(1, 100000) n));
+SELECT count(*), lease_token AS t FROM session_files.claim_files('w', 100000, session => :'s') GROUP BY lease_token \gset
+SELECT :count AS claimed;
+SELECT count(*), count(lease_expires_at) AS held
+	FROM session_files.extend_lease(:'s', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'s'), :'t');
+SELECT count(*), bool_and(changed) FROM session_files.finish_files(:'s', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'s'), :'t');
+SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
+DELETE FROM session_files.upload_sessions;
+DELETE FROM session_files.workspaces;
