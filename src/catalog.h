@@ -51,6 +51,8 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_file_queue_attempt 4
 #define Anum_file_queue_claimed_at 5
 #define Anum_file_queue_last_reason 6
+#define Anum_file_queue_lease_token 7
+#define Anum_file_queue_worker 8
 
 typedef struct Catalog
 {

@@ -31,6 +31,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -91,6 +92,9 @@ typedef struct History
 	TimestampTz due_at;
 	bool was_claimed;
 	TimestampTz claimed_at;
+	bool has_lease; /* one that has run out */
+	pg_uuid_t lease_token;
+	Datum worker;
 } History;
 
 /* What is taken together: files of a session with the same past attempts, and the rows they were in. */
@@ -193,8 +197,8 @@ put_bundle(Claim *claim)
 {
 	Bundle *bundle = &claim->bundle;
 	History *history = &bundle->history;
-	Datum values[10];
-	bool nulls[10] = {false};
+	Datum values[12];
+	bool nulls[12] = {false};
 
 	if (bundle->place_count == 0)
 		return;
@@ -211,6 +215,9 @@ put_bundle(Claim *claim)
 	values[8] = TimestampTzGetDatum(history->due_at);
 	values[9] = TimestampTzGetDatum(history->claimed_at);
 	nulls[9] = !history->was_claimed;
+	values[10] = UUIDPGetDatum(&history->lease_token);
+	values[11] = history->worker;
+	nulls[10] = nulls[11] = !history->has_lease;
 	tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, values, nulls);
 	bundle->place_count = 0;
 	bundle->entry_count = 0;
@@ -221,6 +228,7 @@ static void
 read_history(TupleTableSlot *row, History *history)
 {
 	bool isnull;
+	Datum token;
 
 	slot_getallattrs(row);
 	history->session_id = *DatumGetUUIDP(slot_getattr(row, Anum_file_queue_session_id, &isnull));
@@ -230,6 +238,13 @@ read_history(TupleTableSlot *row, History *history)
 	history->has_reason = !isnull;
 	history->claimed_at = DatumGetTimestampTz(slot_getattr(row, Anum_file_queue_claimed_at, &isnull));
 	history->was_claimed = !isnull;
+	token = slot_getattr(row, Anum_file_queue_lease_token, &isnull);
+	history->has_lease = !isnull;
+	if (history->has_lease)
+	{
+		history->lease_token = *DatumGetUUIDP(token);
+		history->worker = datumCopy(slot_getattr(row, Anum_file_queue_worker, &isnull), false, -1);
+	}
 }
 
 /* Tells whether files with these histories can go on under one lease row. */

@@ -14,7 +14,9 @@ CREATE FUNCTION session_files.lock_batches(
 	OUT names text[],
 	OUT rest uuid[],
 	OUT due_at timestamptz,
-	OUT claimed_at timestamptz
+	OUT claimed_at timestamptz,
+	OUT lease_token uuid,
+	OUT worker text
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'session_files_lock_batches';
@@ -84,10 +86,11 @@ BEGIN
 	FOR batch IN SELECT * FROM session_files.lock_batches(session, workspace, max) LOOP
 		DELETE FROM session_files.file_queue AS q WHERE q.ctid = ANY (batch.places);
 		IF batch.rest IS NOT NULL THEN
-			-- In rows of the size of this claim: the next worker may want as many.
-			INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason)
+			-- In rows of the size of this claim: the next worker may want as many. A lease that has run out still holds them.
+			INSERT INTO session_files.file_queue
+					(session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason, lease_token, worker)
 				SELECT batch.session_id, CASE WHEN batch.claimed_at IS NULL THEN session_files.uuid7_time(batch.rest[i]) ELSE batch.due_at END,
-					batch.rest[i : i + max - 1], batch.attempt, batch.claimed_at, batch.last_reason
+					batch.rest[i : i + max - 1], batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker
 				FROM generate_series(1, cardinality(batch.rest), max) AS i;
 		END IF;
 		IF batch.exhausted THEN
