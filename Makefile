@@ -12,6 +12,7 @@ OBJS = \
 	src/leaf.o \
 	src/listing.o \
 	src/locate.o \
+	src/maintenance.o \
 	src/name_key.o \
 	src/notice.o \
 	src/order.o \

@@ -15,6 +15,7 @@
 
 #include "answer.h"
 #include "catalog.h"
+#include "maintenance.h"
 #include "notice.h"
 #include "request.h"
 #include "response.h"
@@ -34,6 +35,7 @@ _PG_init(void)
 	catalog_init();
 	settings_init();
 	notice_init();
+	maintenance_init();
 }
 
 /* Returns an argument of type text; nothing for NULL. */
