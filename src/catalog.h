@@ -42,17 +42,19 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_files_ingestion_status 3
 #define Anum_files_ingestion_status_reason 4
 #define Anum_files_name 5
+#define Anum_files_retries 6
 
 #define Anum_file_counts_first_status 3 /* failed, finished, pending */
 
 #define Anum_file_queue_session_id 1
 #define Anum_file_queue_due_at 2
 #define Anum_file_queue_file_ingestion_ids 3
-#define Anum_file_queue_attempt 4
-#define Anum_file_queue_claimed_at 5
-#define Anum_file_queue_last_reason 6
-#define Anum_file_queue_lease_token 7
-#define Anum_file_queue_worker 8
+#define Anum_file_queue_retries 4
+#define Anum_file_queue_attempt 5
+#define Anum_file_queue_claimed_at 6
+#define Anum_file_queue_last_reason 7
+#define Anum_file_queue_lease_token 8
+#define Anum_file_queue_worker 9
 
 typedef struct Catalog
 {

@@ -86,6 +86,7 @@ typedef struct Entry
 typedef struct History
 {
 	pg_uuid_t session_id;
+	int retries;
 	int attempt;
 	bool has_reason;
 	Oid last_reason;
@@ -197,8 +198,8 @@ put_bundle(Claim *claim)
 {
 	Bundle *bundle = &claim->bundle;
 	History *history = &bundle->history;
-	Datum values[12];
-	bool nulls[12] = {false};
+	Datum values[13];
+	bool nulls[13] = {false};
 
 	if (bundle->place_count == 0)
 		return;
@@ -218,6 +219,7 @@ put_bundle(Claim *claim)
 	values[10] = UUIDPGetDatum(&history->lease_token);
 	values[11] = history->worker;
 	nulls[10] = nulls[11] = !history->has_lease;
+	values[12] = Int32GetDatum(history->retries);
 	tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, values, nulls);
 	bundle->place_count = 0;
 	bundle->entry_count = 0;
@@ -232,6 +234,7 @@ read_history(TupleTableSlot *row, History *history)
 
 	slot_getallattrs(row);
 	history->session_id = *DatumGetUUIDP(slot_getattr(row, Anum_file_queue_session_id, &isnull));
+	history->retries = DatumGetInt32(slot_getattr(row, Anum_file_queue_retries, &isnull));
 	history->attempt = DatumGetInt32(slot_getattr(row, Anum_file_queue_attempt, &isnull));
 	history->due_at = DatumGetTimestampTz(slot_getattr(row, Anum_file_queue_due_at, &isnull));
 	history->last_reason = DatumGetObjectId(slot_getattr(row, Anum_file_queue_last_reason, &isnull));
@@ -251,7 +254,7 @@ read_history(TupleTableSlot *row, History *history)
 static bool
 may_share_row(const History *a, const History *b)
 {
-	return uuid7_compare(&a->session_id, &b->session_id) == 0 && a->attempt == b->attempt &&
+	return uuid7_compare(&a->session_id, &b->session_id) == 0 && a->retries == b->retries && a->attempt == b->attempt &&
 	       a->has_reason == b->has_reason && (!a->has_reason || a->last_reason == b->last_reason);
 }
 
@@ -275,9 +278,9 @@ make_room(Claim *claim, const History *history, int files)
 	}
 }
 
-/* Adds a file to the bundle if it is PENDING. */
+/* Adds a file to the bundle if it is PENDING, and was not made so anew. */
 static bool
-take_file(Claim *claim, Datum session_id, Datum id)
+take_file(Claim *claim, const History *history, Datum id)
 {
 	Entry *entry = &claim->bundle.entries[claim->bundle.entry_count];
 	bool isnull;
@@ -285,11 +288,13 @@ take_file(Claim *claim, Datum session_id, Datum id)
 	bool pending;
 
 	scan_init(&scan, claim->files, claim->catalog.files_pkey);
-	scan_key_equal(&scan, 1, F_UUID_EQ, session_id);
+	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(&history->session_id));
 	scan_key_equal(&scan, 2, F_UUID_EQ, id);
 	scan_begin(&scan, ForwardScanDirection, 1);
-	pending = scan_next(&scan) && DatumGetObjectId(scan_value(&scan, Anum_files_ingestion_status)) ==
-	                                  claim->catalog.statuses[STATUS_PENDING];
+	pending =
+		scan_next(&scan) &&
+		DatumGetObjectId(scan_value(&scan, Anum_files_ingestion_status)) == claim->catalog.statuses[STATUS_PENDING] &&
+		DatumGetInt32(scan_value(&scan, Anum_files_retries)) == history->retries;
 	if (pending)
 	{
 		entry->id = *DatumGetUUIDP(id);
@@ -322,7 +327,7 @@ take_row(Claim *claim)
 	*place = claim->locked->tts_tid;
 	bundle->places[bundle->place_count++] = PointerGetDatum(place);
 	while (i < count && (exhausted || claim->taken < claim->wanted))
-		claim->taken += (take_file(claim, UUIDPGetDatum(&history.session_id), ids[i++]) && !exhausted);
+		claim->taken += (take_file(claim, &history, ids[i++]) && !exhausted);
 	if (i < count)
 	{
 		bundle->rest = construct_array(&ids[i], count - i, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);

@@ -5,6 +5,10 @@
  * A row holds up to QUEUE_MAX_FILES files of a session. A statement that adds few files spreads them
  * over some QUEUE_MIN_ROWS rows, for a row is what a worker locks: of five files, five workers can
  * have one each. Rows are taken by claim.c.
+ *
+ * A file that becomes PENDING again may still be in a row, even under a lease, from before: to look
+ * for it could take long. So its retries are counted, by an UPDATE of its own, which makes any such
+ * entry void and queues the file anew.
  */
 #include "compat.h"
 
@@ -32,10 +36,18 @@
 PG_FUNCTION_INFO_V1(session_files_queue_files);
 PG_FUNCTION_INFO_V1(session_files_pick_ids);
 
-/* The files of a session that are to be queued. */
+/* Files of a session that are treated alike. */
+typedef struct WaitingKey
+{
+	pg_uuid_t session_id;
+	int retries; /* AGAIN: they are PENDING again, which is to be counted first */
+} WaitingKey;
+
+#define AGAIN (-1)
+
 typedef struct Waiting
 {
-	pg_uuid_t session_id; /* the hash key */
+	WaitingKey key; /* the hash key */
 	pg_uuid_t *ids;
 	int count;
 	int room;
@@ -45,15 +57,23 @@ typedef struct Waiting
 typedef struct Collection
 {
 	Relation file_queue;
-	HTAB *sessions; /* of Waiting; NULL as long as there is none */
+	HTAB *waiting; /* NULL as long as there is nothing */
 	Caller caller;
 } Collection;
 
 static OwnerQuery insert_batch = {
-	.text = "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids)"
-			" VALUES ($1, session_files.uuid7_time($3), $2)",
-	.arg_count = 3,
-	.arg_types = {UUIDOID, UUIDARRAYOID, UUIDOID},
+	.text = "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)"
+			" VALUES ($1, session_files.uuid7_time($3), $2, $4)",
+	.arg_count = 4,
+	.arg_types = {UUIDOID, UUIDARRAYOID, UUIDOID, INT4OID},
+};
+
+/* Fires this trigger again, which then queues them. */
+static OwnerQuery count_retry = {
+	.text = "UPDATE session_files.files AS f SET retries = f.retries OPERATOR(pg_catalog.+) 1"
+			" WHERE f.ctid OPERATOR(pg_catalog.=) ANY (session_files.locate_ids($1, $2))",
+	.arg_count = 2,
+	.arg_types = {UUIDOID, UUIDARRAYOID},
 };
 
 static int
@@ -75,19 +95,22 @@ queue_make_array(const pg_uuid_t *ids, int count)
 	return array;
 }
 
-/* Writes a session's files to the queue, in rows. */
+/* Writes files to the queue, in rows; or counts that they are PENDING again. */
 static void
-write_rows(Waiting *waiting)
+write_out(Waiting *waiting)
 {
 	int per_row = Min((waiting->count + QUEUE_MIN_ROWS - 1) / QUEUE_MIN_ROWS, QUEUE_MAX_FILES);
 
+	if (waiting->key.retries == AGAIN)
+		per_row = waiting->count;
 	qsort(waiting->ids, waiting->count, sizeof(pg_uuid_t), compare_ids);
 	for (int i = 0; i < waiting->count; i += per_row)
 	{
 		ArrayType *ids = queue_make_array(&waiting->ids[i], Min(per_row, waiting->count - i));
-		Datum values[3] = {UUIDPGetDatum(&waiting->session_id), PointerGetDatum(ids), UUIDPGetDatum(&waiting->ids[i])};
+		Datum values[4] = {UUIDPGetDatum(&waiting->key.session_id), PointerGetDatum(ids),
+		                   UUIDPGetDatum(&waiting->ids[i]), Int32GetDatum(waiting->key.retries)};
 
-		owner_run(&insert_batch, values);
+		owner_run(waiting->key.retries == AGAIN ? &count_retry : &insert_batch, values);
 		pfree(ids);
 	}
 	waiting->count = 0;
@@ -97,22 +120,23 @@ write_rows(Waiting *waiting)
 static void
 begin_collection(Collection *collection)
 {
-	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Waiting)};
+	HASHCTL control = {.keysize = sizeof(WaitingKey), .entrysize = sizeof(Waiting)};
 
 	collection->caller = owner_begin(collection->file_queue);
 	control.hcxt = CurrentMemoryContext;
-	collection->sessions = hash_create("session_files queue", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	collection->waiting = hash_create("session_files queue", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 static void
-add_file(Collection *collection, const pg_uuid_t *session_id, const pg_uuid_t *id)
+add_file(Collection *collection, const pg_uuid_t *session_id, int retries, const pg_uuid_t *id)
 {
+	WaitingKey key = {.session_id = *session_id, .retries = retries};
 	Waiting *waiting;
 	bool found;
 
-	if (collection->sessions == NULL)
+	if (collection->waiting == NULL)
 		begin_collection(collection);
-	waiting = hash_search(collection->sessions, session_id, HASH_ENTER, &found);
+	waiting = hash_search(collection->waiting, &key, HASH_ENTER, &found);
 	if (!found)
 	{
 		waiting->count = 0;
@@ -120,7 +144,7 @@ add_file(Collection *collection, const pg_uuid_t *session_id, const pg_uuid_t *i
 		waiting->ids = palloc(waiting->room * sizeof(pg_uuid_t));
 	}
 	else if (waiting->count == BUFFER_FILES)
-		write_rows(waiting);
+		write_out(waiting);
 	else if (waiting->count == waiting->room)
 	{
 		waiting->room = Min(waiting->room * 10, BUFFER_FILES);
@@ -136,13 +160,13 @@ end_collection(Collection *collection)
 	HASH_SEQ_STATUS each;
 	Waiting *waiting;
 
-	if (collection->sessions == NULL)
+	if (collection->waiting == NULL)
 		return;
-	hash_seq_init(&each, collection->sessions);
+	hash_seq_init(&each, collection->waiting);
 	while ((waiting = hash_seq_search(&each)) != NULL)
 	{
-		write_rows(waiting);
-		notice_work(&waiting->session_id);
+		write_out(waiting);
+		notice_work(&waiting->key.session_id);
 	}
 	owner_end(collection->caller);
 }
@@ -178,7 +202,18 @@ same_file(TupleTableSlot *a, TupleTableSlot *b)
 	       uuid7_compare(id_of(a, Anum_files_file_ingestion_id), id_of(b, Anum_files_file_ingestion_id)) == 0;
 }
 
-/* Collects the files that are PENDING after a statement and were not, by this id, before. An UPDATE has the rows in pairs. */
+static int
+retries_of(TupleTableSlot *row)
+{
+	bool isnull;
+
+	return DatumGetInt32(slot_getattr(row, Anum_files_retries, &isnull));
+}
+
+/*
+ * Collects the files that a statement made PENDING. An UPDATE has the rows in pairs: a file that was
+ * PENDING as the same one is left out, unless its retries were counted, here or by whoever knows.
+ */
 static void
 collect(const Catalog *catalog, TriggerData *data, Collection *collection)
 {
@@ -188,14 +223,21 @@ collect(const Catalog *catalog, TriggerData *data, Collection *collection)
 
 	while (tuplestore_gettupleslot(data->tg_newtable, true, false, added))
 	{
+		int retries;
+
 		CHECK_FOR_INTERRUPTS();
 		if (removed && !tuplestore_gettupleslot(data->tg_oldtable, true, false, removed))
 			elog(ERROR, "transition tables differ in length");
 		if (!is_pending(catalog, added))
 			continue;
-		if (removed && is_pending(catalog, removed) && same_file(removed, added))
-			continue;
-		add_file(collection, id_of(added, Anum_files_session_id), id_of(added, Anum_files_file_ingestion_id));
+		retries = retries_of(added);
+		if (removed && retries == retries_of(removed))
+		{
+			if (is_pending(catalog, removed) && same_file(removed, added))
+				continue;
+			retries = AGAIN;
+		}
+		add_file(collection, id_of(added, Anum_files_session_id), retries, id_of(added, Anum_files_file_ingestion_id));
 	}
 	ExecDropSingleTupleTableSlot(added);
 	if (removed)
@@ -223,26 +265,33 @@ session_files_queue_files(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }
 
-/* SQL: session_files.pick_ids(ids uuid[], given uuid[], present boolean) returns uuid[]. Both arrays are sorted. */
+/* Returns the elements of an array of UUIDs, which stand one behind the other in it. */
+static const pg_uuid_t *
+array_ids(ArrayType *array, int *count)
+{
+	if (ARR_NDIM(array) > 1 || ARR_HASNULL(array))
+		ereport(ERROR,
+		        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("array must have one dimension and no nulls")));
+	*count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	return (const pg_uuid_t *) ARR_DATA_PTR(array);
+}
+
+/* SQL: session_files.pick_ids(ids uuid[], given uuid[], present boolean) returns uuid[]. The second array is sorted. */
 Datum
 session_files_pick_ids(PG_FUNCTION_ARGS)
 {
 	bool present = PG_GETARG_BOOL(2);
-	ArrayBuildState *picked = initArrayResult(UUIDOID, CurrentMemoryContext, false);
-	Datum *ids;
-	Datum *given;
 	int id_count;
 	int given_count;
-	int j = 0;
+	const pg_uuid_t *ids = array_ids(PG_GETARG_ARRAYTYPE_P(0), &id_count);
+	const pg_uuid_t *given = array_ids(PG_GETARG_ARRAYTYPE_P(1), &given_count);
+	pg_uuid_t *picked = palloc(Max(id_count, 1) * sizeof(pg_uuid_t));
+	int picked_count = 0;
 
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, &id_count);
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &given, NULL, &given_count);
 	for (int i = 0; i < id_count; i++)
 	{
-		while (j < given_count && uuid7_compare(DatumGetUUIDP(given[j]), DatumGetUUIDP(ids[i])) < 0)
-			j++;
-		if ((j < given_count && uuid7_compare(DatumGetUUIDP(given[j]), DatumGetUUIDP(ids[i])) == 0) == present)
-			picked = accumArrayResult(picked, ids[i], false, UUIDOID, CurrentMemoryContext);
+		if ((bsearch(&ids[i], given, given_count, sizeof(pg_uuid_t), compare_ids) != NULL) == present)
+			picked[picked_count++] = ids[i];
 	}
-	PG_RETURN_DATUM(makeArrayResult(picked, CurrentMemoryContext));
+	PG_RETURN_ARRAYTYPE_P(queue_make_array(picked, picked_count));
 }

@@ -22,13 +22,15 @@ CREATE INDEX upload_sessions_workspace_idx ON session_files.upload_sessions (wor
 -- Maintenance: sessions that have expired.
 CREATE INDEX upload_sessions_expiry_idx ON session_files.upload_sessions (status, expires_at);
 
--- The first five columns are known to the C code by their position (src/catalog.h).
+-- The columns are known to the C code by their position (src/catalog.h).
 CREATE TABLE session_files.files (
 	session_id uuid NOT NULL REFERENCES session_files.upload_sessions (session_id) ON DELETE CASCADE,
 	file_ingestion_id uuid NOT NULL DEFAULT session_files.uuid7(),
 	ingestion_status session_files.ingestion_status NOT NULL DEFAULT 'PENDING',
 	ingestion_status_reason session_files.ingestion_status_reason,
 	name text COLLATE "C" NOT NULL,
+	-- Made PENDING again, so many times: what was queued or claimed before is void.
+	retries integer NOT NULL DEFAULT 0,
 	-- Listings by created_at; cursors; status transitions.
 	CONSTRAINT files_pkey PRIMARY KEY (session_id, file_ingestion_id),
 	CONSTRAINT files_id_is_uuid7 CHECK ((get_byte(uuid_send(file_ingestion_id), 6) >> 4) = 7),

@@ -1,11 +1,12 @@
 -- What workers claim: batches of PENDING files, each in one row, so that a hundred files are claimed and finished at the price of a
 -- row; a row with fewer where there are few, so that many workers can have some. Filled by a trigger on files, whoever writes them.
--- A row is a hint where to look: what counts is the status in files, and a file that is not PENDING any more is left out by whoever
--- finds it. Not dumped: restoring the files fills it anew. The first columns are known to the C code by their position (src/catalog.h).
+-- A row is a hint where to look: what counts is files, and a file that is not PENDING any more, or PENDING anew (retries), is left out by
+-- whoever finds it. Not dumped: restoring the files fills it anew. The first columns are known to the C code by their position (src/catalog.h).
 CREATE TABLE session_files.file_queue (
 	session_id uuid NOT NULL,
 	due_at timestamptz NOT NULL,
 	file_ingestion_ids uuid[] NOT NULL,
+	retries integer NOT NULL,
 	attempt integer NOT NULL DEFAULT 0,
 	claimed_at timestamptz,
 	last_reason session_files.ingestion_status_reason,
@@ -18,6 +19,7 @@ COMMENT ON TABLE session_files.file_queue IS 'Batches of PENDING files: waiting 
 COMMENT ON COLUMN session_files.file_queue.due_at IS
 	'When the batch can be claimed: its first file''s creation if it never was, the end of its lease, or the end of the wait for another attempt.';
 COMMENT ON COLUMN session_files.file_queue.file_ingestion_ids IS 'Its files, in the order of creation.';
+COMMENT ON COLUMN session_files.file_queue.retries IS 'What files has there for them; with another value there, the entry is void.';
 COMMENT ON COLUMN session_files.file_queue.attempt IS 'How often the files were claimed, without what was released.';
 COMMENT ON COLUMN session_files.file_queue.claimed_at IS 'When they were claimed last; NULL if never.';
 COMMENT ON COLUMN session_files.file_queue.last_reason IS 'Why their last attempt failed.';
@@ -32,7 +34,7 @@ CREATE FUNCTION session_files.queue_files() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_queue_files';
 COMMENT ON FUNCTION session_files.queue_files() IS
-	'Trigger on files: queues what a statement made PENDING, and has the transaction notify session_files_work with the session''s id.';
+	'Trigger on files: queues what a statement made PENDING, counting retries of what was there before, and has the transaction notify session_files_work with the session''s id.';
 
 CREATE TRIGGER queue_inserts AFTER INSERT ON session_files.files
 	REFERENCING NEW TABLE AS added
@@ -45,7 +47,7 @@ CREATE FUNCTION session_files.pick_ids(ids uuid[], given uuid[], present boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_pick_ids';
 COMMENT ON FUNCTION session_files.pick_ids(uuid[], uuid[], boolean) IS
-	'Those of ids that are in given (present), or those that are not. Both arrays are sorted and have no nulls.';
+	'Those of ids that are in given (present), or those that are not, in their order. given is sorted. Errors: 22023 (nulls, more than one dimension).';
 
 CREATE FUNCTION session_files.notify_work(session_id uuid) RETURNS void
 	LANGUAGE c VOLATILE STRICT

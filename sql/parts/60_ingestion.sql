@@ -155,11 +155,13 @@ END
 $$;
 COMMENT ON FUNCTION session_files.sort_ids(uuid, uuid[], uuid) IS 'The ids sorted, each once. Errors: 22004 (a NULL among the arguments or ids).';
 
--- What finish_files and fail_files have in common: changes the files given, and tells of them and of others, which it leaves as they are.
+-- What finish_files and fail_files have in common: changes the files given, if they have so many retries (NULL: any number), and tells of
+-- them and of others, which it leaves as they are.
 CREATE FUNCTION session_files.settle_files(
 	session_id uuid,
 	file_ingestion_ids uuid[],
 	others uuid[],
+	given_retries integer,
 	new_status session_files.ingestion_status,
 	new_reason session_files.ingestion_status_reason
 ) RETURNS TABLE (
@@ -190,6 +192,7 @@ BEGIN
 			UPDATE session_files.files AS f
 				SET ingestion_status = new_status, ingestion_status_reason = new_reason
 				WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids)) AND f.ingestion_status = 'PENDING'
+					AND (given_retries IS NULL OR f.retries = given_retries)
 				RETURNING f.file_ingestion_id
 		)
 		SELECT changed_ids || array_agg(s.file_ingestion_id) INTO changed_ids FROM settled AS s;
@@ -200,7 +203,8 @@ BEGIN
 		unchanged_ids := ARRAY(SELECT g.id FROM unnest(given) AS g (id) EXCEPT SELECT c.id FROM unnest(changed_ids) AS c (id) ORDER BY id);
 		-- A file that another changed while the update waited, and that is PENDING still, has another place now.
 		PERFORM FROM session_files.files AS f
-			WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids)) AND f.ingestion_status = 'PENDING';
+			WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids)) AND f.ingestion_status = 'PENDING'
+				AND (given_retries IS NULL OR f.retries = given_retries);
 		EXIT WHEN NOT FOUND;
 	END LOOP;
 	unchanged_ids := unchanged_ids || others;
@@ -219,7 +223,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION session_files.settle_files(uuid, uuid[], uuid[], session_files.ingestion_status, session_files.ingestion_status_reason) IS
+COMMENT ON FUNCTION session_files.settle_files(uuid, uuid[], uuid[], integer, session_files.ingestion_status, session_files.ingestion_status_reason) IS
 	'What finish_files and fail_files have in common; call those.';
 
 CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid DEFAULT NULL)
@@ -233,20 +237,31 @@ CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids u
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	given uuid[] := file_ingestion_ids;
 	batch record;
 	held uuid[] := '{}';
+	held_retries integer;
+	others uuid[] := '{}';
 BEGIN
 	IF lease_token IS NULL THEN
-		RETURN QUERY SELECT * FROM session_files.settle_files(session_id, given, '{}', 'FINISHED', NULL);
+		RETURN QUERY SELECT * FROM session_files.settle_files(session_id, file_ingestion_ids, '{}', NULL, 'FINISHED', NULL);
 		RETURN;
 	END IF;
-	given := session_files.sort_ids(session_id, given, lease_token);
-	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) LOOP
-		held := held || batch.held;
+	FOR batch IN
+		SELECT * FROM session_files.leave_lease(session_id, session_files.sort_ids(session_id, file_ingestion_ids, lease_token), lease_token) AS l
+			ORDER BY l.retries
+	LOOP
+		IF NOT batch.is_held THEN
+			others := batch.ids;
+			CONTINUE;
+		END IF;
+		IF batch.retries <> held_retries THEN
+			RETURN QUERY SELECT * FROM session_files.settle_files(session_id, held, '{}', held_retries, 'FINISHED', NULL);
+			held := '{}';
+		END IF;
+		held := held || batch.ids;
+		held_retries := batch.retries;
 	END LOOP;
-	RETURN QUERY
-		SELECT * FROM session_files.settle_files(session_id, held, session_files.pick_ids(given, held, false), 'FINISHED', NULL);
+	RETURN QUERY SELECT * FROM session_files.settle_files(session_id, held, others, held_retries, 'FINISHED', NULL);
 END
 $$;
 COMMENT ON FUNCTION session_files.finish_files(uuid, uuid[], uuid) IS
@@ -272,10 +287,11 @@ CREATE FUNCTION session_files.fail_files(
 AS $$
 #variable_conflict use_column
 DECLARE
-	given uuid[] := file_ingestion_ids;
 	batch record;
 	next_attempt timestamptz;
 	held uuid[] := '{}';
+	held_retries integer;
+	others uuid[] := '{}';
 	put_off uuid[] := '{}';
 	put_off_to timestamptz[] := '{}';
 BEGIN
@@ -283,26 +299,38 @@ BEGIN
 		RAISE EXCEPTION 'reason must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	IF lease_token IS NULL THEN
-		RETURN QUERY SELECT *, NULL::timestamptz FROM session_files.settle_files(session_id, given, '{}', 'FAILED', reason);
+		RETURN QUERY SELECT *, NULL::timestamptz FROM session_files.settle_files(session_id, file_ingestion_ids, '{}', NULL, 'FAILED', reason);
 		RETURN;
 	END IF;
-	given := session_files.sort_ids(session_id, given, lease_token);
-	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) LOOP
-		next_attempt := session_files.retry_at(reason, batch.attempt);
-		IF next_attempt IS NULL THEN
-			held := held || batch.held;
-		ELSE
-			INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason)
-				VALUES (fail_files.session_id, next_attempt, batch.held, batch.attempt, batch.claimed_at, reason);
-			put_off := put_off || batch.held;
-			put_off_to := put_off_to || array_fill(next_attempt, ARRAY[cardinality(batch.held)]);
+	FOR batch IN
+		SELECT * FROM session_files.leave_lease(session_id, session_files.sort_ids(session_id, file_ingestion_ids, lease_token), lease_token) AS l
+			ORDER BY l.retries
+	LOOP
+		IF NOT batch.is_held THEN
+			others := others || batch.ids;
+			CONTINUE;
 		END IF;
+		next_attempt := session_files.retry_at(reason, batch.attempt);
+		IF next_attempt IS NOT NULL THEN
+			INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason)
+				VALUES (fail_files.session_id, next_attempt, batch.ids, batch.retries, batch.attempt, batch.claimed_at, reason);
+			put_off := put_off || batch.ids;
+			put_off_to := put_off_to || array_fill(next_attempt, ARRAY[cardinality(batch.ids)]);
+			others := others || batch.ids;
+			CONTINUE;
+		END IF;
+		IF batch.retries <> held_retries THEN
+			RETURN QUERY SELECT *, NULL::timestamptz FROM session_files.settle_files(session_id, held, '{}', held_retries, 'FAILED', reason);
+			held := '{}';
+		END IF;
+		held := held || batch.ids;
+		held_retries := batch.retries;
 	END LOOP;
 	RETURN QUERY
 		SELECT s.file_ingestion_id, s.ingestion_status, s.ingestion_status_reason,
 			s.changed OR (p.until IS NOT NULL AND s.ingestion_status = 'PENDING'),
 			CASE WHEN s.ingestion_status = 'PENDING' THEN p.until END
-		FROM session_files.settle_files(session_id, held, session_files.pick_ids(given, held, false), 'FAILED', reason) AS s
+		FROM session_files.settle_files(session_id, held, others, held_retries, 'FAILED', reason) AS s
 			LEFT JOIN unnest(put_off, put_off_to) AS p (id, until) ON p.id = s.file_ingestion_id
 		ORDER BY s.file_ingestion_id;
 END

@@ -16,7 +16,8 @@ CREATE FUNCTION session_files.lock_batches(
 	OUT due_at timestamptz,
 	OUT claimed_at timestamptz,
 	OUT lease_token uuid,
-	OUT worker text
+	OUT worker text,
+	OUT retries integer
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'session_files_lock_batches';
@@ -88,20 +89,20 @@ BEGIN
 		IF batch.rest IS NOT NULL THEN
 			-- In rows of the size of this claim: the next worker may want as many. A lease that has run out still holds them.
 			INSERT INTO session_files.file_queue
-					(session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason, lease_token, worker)
+					(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
 				SELECT batch.session_id, CASE WHEN batch.claimed_at IS NULL THEN session_files.uuid7_time(batch.rest[i]) ELSE batch.due_at END,
-					batch.rest[i : i + max - 1], batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker
+					batch.rest[i : i + max - 1], batch.retries, batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker
 				FROM generate_series(1, cardinality(batch.rest), max) AS i;
 		END IF;
 		IF batch.exhausted THEN
 			UPDATE session_files.files AS f
 				SET ingestion_status = 'FAILED',
 					ingestion_status_reason = coalesce(batch.last_reason, 'INGESTING_FILE_FAILED')
-				WHERE f.ctid = ANY (session_files.locate_ids(batch.session_id, batch.file_ingestion_ids)) AND f.ingestion_status = 'PENDING';
+				WHERE f.ctid = ANY (session_files.locate_ids(batch.session_id, batch.file_ingestion_ids)) AND f.ingestion_status = 'PENDING' AND f.retries = batch.retries;
 		ELSIF cardinality(batch.file_ingestion_ids) > 0 THEN
 			INSERT INTO session_files.file_queue
-					(session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason, lease_token, worker)
-				VALUES (batch.session_id, expires_at, batch.file_ingestion_ids, batch.attempt + 1, clock_timestamp(), batch.last_reason,
+					(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
+				VALUES (batch.session_id, expires_at, batch.file_ingestion_ids, batch.retries, batch.attempt + 1, clock_timestamp(), batch.last_reason,
 					token, claim_files.worker);
 			RETURN QUERY
 				SELECT batch.session_id, f.id, f.name, batch.attempt + 1, token, expires_at
@@ -116,9 +117,17 @@ COMMENT ON FUNCTION session_files.claim_files(text, integer, interval, text, uui
 	'then the oldest. Files that somebody else is claiming are passed over, and so are expired sessions. attempt counts from 1; a file whose '
 	'last allowed attempt was not ended by its worker becomes FAILED instead. Errors: 22004 (NULL), 22023 (out of range), P0002 (no such workspace or session).';
 
--- What the functions below have in common.
+-- What the functions that end a lease, or change it, have in common.
 CREATE FUNCTION session_files.leave_lease(session_id uuid, file_ingestion_ids uuid[], lease_token uuid)
-	RETURNS TABLE (attempt integer, held uuid[], claimed_at timestamptz, last_reason session_files.ingestion_status_reason, worker text)
+	RETURNS TABLE (
+		is_held boolean,
+		ids uuid[],
+		retries integer,
+		attempt integer,
+		claimed_at timestamptz,
+		last_reason session_files.ingestion_status_reason,
+		worker text
+	)
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
@@ -127,31 +136,46 @@ AS $$
 DECLARE
 	lease record;
 	rest uuid[];
+	held uuid[] := '{}';
+	leases integer := 0;
 BEGIN
+	is_held := true;
 	FOR lease IN
-		SELECT q.ctid AS place, q.attempt, q.file_ingestion_ids AS ids, q.claimed_at, q.last_reason, q.worker FROM session_files.file_queue AS q
+		SELECT q.ctid AS place, q.file_ingestion_ids, q.retries, q.attempt, q.claimed_at, q.last_reason, q.worker
+			FROM session_files.file_queue AS q
 			WHERE q.session_id = leave_lease.session_id AND q.lease_token = leave_lease.lease_token
 			FOR UPDATE
 	LOOP
+		ids := session_files.pick_ids(lease.file_ingestion_ids, leave_lease.file_ingestion_ids, true);
+		CONTINUE WHEN cardinality(ids) = 0;
+		IF cardinality(ids) = cardinality(lease.file_ingestion_ids) THEN
+			DELETE FROM session_files.file_queue AS q WHERE q.ctid = lease.place;
+		ELSE
+			rest := session_files.pick_ids(lease.file_ingestion_ids, ids, false);
+			UPDATE session_files.file_queue AS q SET file_ingestion_ids = rest WHERE q.ctid = lease.place;
+		END IF;
+		held := held || ids;
+		leases := leases + 1;
+		retries := lease.retries;
 		attempt := lease.attempt;
-		held := session_files.pick_ids(lease.ids, file_ingestion_ids, true);
 		claimed_at := lease.claimed_at;
 		last_reason := lease.last_reason;
 		worker := lease.worker;
-		CONTINUE WHEN cardinality(held) = 0;
-		IF cardinality(held) = cardinality(lease.ids) THEN
-			DELETE FROM session_files.file_queue AS q WHERE q.ctid = lease.place;
-		ELSE
-			rest := session_files.pick_ids(lease.ids, file_ingestion_ids, false);
-			UPDATE session_files.file_queue AS q SET file_ingestion_ids = rest WHERE q.ctid = lease.place;
-		END IF;
 		RETURN NEXT;
 	END LOOP;
+	IF cardinality(held) < cardinality(leave_lease.file_ingestion_ids) THEN
+		IF leases > 1 THEN
+			held := ARRAY(SELECT h.id FROM unnest(held) AS h (id) ORDER BY h.id);
+		END IF;
+		is_held := false;
+		ids := session_files.pick_ids(leave_lease.file_ingestion_ids, held, false);
+		RETURN NEXT;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION session_files.leave_lease(uuid, uuid[], uuid) IS
-	'Takes files, sorted by id, out of a lease, as far as it holds them; one row for those with the same history. For finish_files and '
-	'the like; call those.';
+	'Takes files, sorted by id, out of a lease, as far as it holds them. One row for those with the same history, and last one for those that '
+	'it does not hold, if there are any. For finish_files and the like; call those.';
 
 CREATE FUNCTION session_files.extend_lease(
 	session_id uuid,
@@ -170,11 +194,12 @@ DECLARE
 	kept uuid[] := '{}';
 BEGIN
 	PERFORM session_files.check_lease(lease);
-	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) LOOP
-		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason, lease_token, worker)
-			VALUES (extend_lease.session_id, expires_at, batch.held, batch.attempt, batch.claimed_at, batch.last_reason,
+	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) AS l WHERE l.is_held LOOP
+		INSERT INTO session_files.file_queue
+				(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
+			VALUES (extend_lease.session_id, expires_at, batch.ids, batch.retries, batch.attempt, batch.claimed_at, batch.last_reason,
 				extend_lease.lease_token, batch.worker);
-		kept := kept || batch.held;
+		kept := kept || batch.ids;
 	END LOOP;
 	RETURN QUERY
 		SELECT g.id, CASE WHEN k.id IS NOT NULL THEN expires_at END
@@ -197,10 +222,10 @@ DECLARE
 	batch record;
 	released uuid[] := '{}';
 BEGIN
-	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) LOOP
-		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, attempt, claimed_at, last_reason)
-			VALUES (release_files.session_id, clock_timestamp(), batch.held, batch.attempt - 1, batch.claimed_at, batch.last_reason);
-		released := released || batch.held;
+	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) AS l WHERE l.is_held LOOP
+		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason)
+			VALUES (release_files.session_id, clock_timestamp(), batch.ids, batch.retries, batch.attempt - 1, batch.claimed_at, batch.last_reason);
+		released := released || batch.ids;
 	END LOOP;
 	IF released <> '{}' THEN
 		PERFORM session_files.notify_work(session_id);
@@ -246,7 +271,7 @@ BEGIN
 			USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
 	UPDATE session_files.files AS f
-		SET ingestion_status = 'PENDING', ingestion_status_reason = NULL
+		SET ingestion_status = 'PENDING', ingestion_status_reason = NULL, retries = f.retries + 1
 		WHERE f.session_id = retry_failed.session_id
 			AND f.ingestion_status_reason = ANY (coalesce(reasons, enum_range(NULL::session_files.ingestion_status_reason)))
 			AND f.ingestion_status_reason <> 'FILE NAME TOO LONG. MAX LENGTH IS 800';

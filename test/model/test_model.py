@@ -16,7 +16,7 @@ import pytest
 from psycopg import errors, sql
 
 import model
-from writes import SOURCE, WORKSPACES, Row, Writer, as_json, random_id, random_state, random_text
+from writes import COLUMNS, SOURCE, WORKSPACES, Row, Writer, as_json, random_id, random_state, random_text
 
 SEED = os.environ.get('MODEL_SEED') or str(random.SystemRandom().randrange(10**9))
 ROUNDS = int(os.environ.get('MODEL_ROUNDS') or 150)
@@ -25,7 +25,7 @@ SORTS = [(field, order) for field in model.FIELDS for order in model.ORDERS]
 FILTERS = [None, *model.STATUSES]
 LEVELS = ['READ COMMITTED', 'READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE']
 MAINTENANCE = ['VACUUM', 'VACUUM ANALYZE', 'VACUUM FULL', 'REINDEX TABLE', 'REINDEX TABLE CONCURRENTLY']
-TABLES = ['files', 'files', 'file_counts', 'upload_sessions']
+TABLES = ['files', 'files', 'file_counts', 'file_queue', 'upload_sessions']
 PARAMETERS = ['ingestion_status', 'limit', 'before', 'after', 'page_number', 'field', 'order']
 
 
@@ -212,8 +212,20 @@ def as_only_text_can(rng, workspace, session, params):
     return workspace, session, params
 
 
+def check_queue(db):
+    """Every PENDING file is in one row of the queue that holds good, and so can be claimed, once."""
+    wrong = db.execute('''
+        SELECT f.session_id, f.file_ingestion_id, count(q.id)
+        FROM session_files.files f LEFT JOIN (
+            SELECT session_id, retries, unnest(file_ingestion_ids) AS id FROM session_files.file_queue) q
+            ON q.session_id = f.session_id AND q.retries = f.retries AND q.id = f.file_ingestion_id
+        WHERE f.ingestion_status = 'PENDING' GROUP BY 1, 2 HAVING count(q.id) <> 1''').fetchall()
+    assert not wrong
+
+
 def check_requests(db, rng, count):
     """Asks for every session's totals and for `count` random things, at both desks."""
+    check_queue(db)
     sessions = read_sessions(db)
     requests = [(workspace, session, {'limit': 0, 'ingestion_status': status})
                 for session, (workspace, _) in sessions.items() for status in FILTERS]
@@ -393,7 +405,7 @@ def test_totals_under_concurrent_writers(db, database, rng, writer):
             case 0 | 1:
                 rows = [Row(session, random_id(mine.rng), *random_state(mine.rng), f'{mine.rng.getrandbits(64):x}')
                         for _ in range(mine.rng.randint(1, 20))]
-                own.execute(f'INSERT INTO session_files.files SELECT * FROM {SOURCE}', [as_json(rows)])
+                own.execute(f'INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}', [as_json(rows)])
             case 2 | 3:
                 for row in mine.changed_rows(session, 10):
                     own.execute('''UPDATE session_files.files SET ingestion_status = %s, ingestion_status_reason = %s

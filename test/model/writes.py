@@ -12,6 +12,7 @@ CODE_POINTS = [(0x20, 0x7e), (1, 0x1f), (0x7f, 0x7f), (0x80, 0x7ff), (0x800, 0xd
 WORDS = ['a', 'a\x01', '"quoted"', "it's", 'back\\slash', '\\u0041', '\\', '/', '{}', '%', 'null', ' ', '\t', '\xe9',
          'e\u0301', '\x7f', '\uffff', '\U0010ffff', '\ue000', '\U00010000', '\u2028', 'FAILED', '-', '_', 'A', 'Z',
          'z', '\b\f\n\r']
+COLUMNS = 'session_id, file_ingestion_id, ingestion_status, ingestion_status_reason, name'
 SOURCE = 'json_populate_recordset(NULL::session_files.files, %s) AS source'
 NEW_STATE = '''ingestion_status = source.ingestion_status,
                ingestion_status_reason = source.ingestion_status_reason'''
@@ -128,12 +129,12 @@ class Writer:
         return [row.file_ingestion_id for row in self.changed_rows(session, most)]
 
     def insert(self):
-        self.db.execute(f'INSERT INTO session_files.files SELECT * FROM {SOURCE}', [as_json(self.new_rows(60))])
+        self.db.execute(f'INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}', [as_json(self.new_rows(60))])
 
     def insert_into_several_sessions(self):
         rows = [row for _ in range(9) for row in self.new_rows(2)]
         rows = list({(row.session_id, row.file_ingestion_id): row for row in rows}.values())
-        self.db.execute(f'INSERT INTO session_files.files SELECT * FROM {SOURCE}', [as_json(rows)])
+        self.db.execute(f'INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}', [as_json(rows)])
 
     def insert_one_by_one(self):
         with self.db.cursor() as cursor:
@@ -145,7 +146,7 @@ class Writer:
 
     def copy(self, rows=None):
         rows = self.new_rows(200) if rows is None else rows
-        with self.db.cursor() as cursor, cursor.copy('COPY session_files.files FROM STDIN') as stream:
+        with self.db.cursor() as cursor, cursor.copy(f'COPY session_files.files ({COLUMNS}) FROM STDIN') as stream:
             for row in rows:
                 stream.write_row(row)
 
@@ -185,7 +186,7 @@ class Writer:
         session = self.session()
         rows = self.changed_rows(session) + self.new_rows(self.rng.randint(0, 20), session)
         action = self.rng.choice(['NOTHING', 'UPDATE SET ' + NEW_STATE.replace('source.', 'excluded.')])
-        self.db.execute(f'''INSERT INTO session_files.files SELECT * FROM {SOURCE}
+        self.db.execute(f'''INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}
                             ON CONFLICT (session_id, file_ingestion_id) DO {action}''', [as_json(rows)])
 
     def merge(self):

@@ -138,6 +138,31 @@ UPDATE session_files.files SET file_ingestion_id = '00000000-0000-7000-8000-0000
 INSERT INTO session_files.files (session_id, name, ingestion_status) VALUES (:'other', 'inserted', 'PENDING'), (:'other', 'finished', 'FINISHED');
 SELECT name, attempt, session_id = :'other' AS other FROM session_files.claim_files('w', 10) ORDER BY name;
 
+-- Made PENDING again while a worker holds it, by whatever way: that lease is void, and another worker has it.
+SELECT session_files.create_session('claims') AS again \gset
+SELECT count(*) FROM session_files.register_files(:'again', ARRAY['r1', 'r2', 'r3', 'r4']);
+SELECT count(*), lease_token AS before FROM session_files.claim_files('before', 3, session => :'again') GROUP BY lease_token \gset
+SELECT count(*) FROM session_files.fail_files(:'again', pg_temp.ids('r1', 'r4'), 'EMPTY_FILE');
+SELECT session_files.retry_failed(:'again');
+UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name = 'r2';
+UPDATE session_files.files SET ingestion_status = 'PENDING' WHERE name = 'r2';
+SELECT name, attempt FROM session_files.claim_files('after', 10, session => :'again');
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'again', pg_temp.ids('r1', 'r2', 'r3'), :'before');
+SELECT lease_token AS after FROM session_files.leases WHERE worker = 'after' \gset
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'again', pg_temp.ids('r1', 'r2', 'r4'), :'after');
+SELECT name, retries FROM session_files.files WHERE session_id = :'again' ORDER BY name;
+-- One token over rows that interleave, with different histories.
+SELECT count(*) FROM session_files.register_files(:'again', ARRAY(SELECT 'm' || n FROM generate_series(1, 9) n));
+SELECT count(*) FROM session_files.fail_files(:'again', pg_temp.ids('m2', 'm5'), 'EMPTY_FILE');
+SELECT session_files.retry_failed(:'again');
+SELECT count(*), lease_token AS t, count(DISTINCT lease_token) AS tokens FROM session_files.claim_files('w', 9, session => :'again') GROUP BY lease_token \gset
+SELECT retries, cardinality(file_ingestion_ids) AS files FROM session_files.file_queue WHERE lease_token = :'t' ORDER BY 1;
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM (
+	SELECT f.* FROM session_files.finish_files(:'again', pg_temp.ids('m1', 'm2', 'm3', 'm4', 'm5', 'r1'), :'t') f
+	UNION ALL SELECT f.file_ingestion_id, f.ingestion_status, f.ingestion_status_reason, f.changed
+		FROM session_files.fail_files(:'again', pg_temp.ids('m1', 'm6', 'm9', 'r2'), 'EMPTY_FILE', :'t') f) f;
+SELECT cardinality(file_ingestion_ids) AS left_under_the_lease FROM session_files.file_queue WHERE lease_token = :'t';
+
 -- Many in a call: more than a row of the queue holds, and all kinds of rows.
 SELECT count(*) FROM session_files.register_files(:'other', ARRAY(SELECT 'n' || to_char(n, 'FM0000') FROM generate_series(1, 2500) n));
 SELECT count(*) AS rows, max(cardinality(file_ingestion_ids)) AS longest FROM session_files.file_queue WHERE claimed_at IS NULL;
