@@ -18,6 +18,8 @@
  */
 #include "compat.h"
 
+#include "claim.h"
+
 #include "access/genam.h"
 #include "access/itup.h"
 #include "access/relscan.h"
@@ -136,6 +138,36 @@ static HTAB *hints = NULL;
 static pg_uuid_t last_session;
 static bool has_last_session = false;
 
+static void
+forget_hints(void)
+{
+	if (hints != NULL)
+		hash_destroy(hints);
+	hints = NULL;
+}
+
+/* What this transaction has taken looked dead to it, and is not when it aborts. */
+static void
+at_transaction_event(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		forget_hints();
+}
+
+static void
+at_subtransaction_event(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_hints();
+}
+
+void
+claim_init(void)
+{
+	RegisterXactCallback(at_transaction_event, NULL);
+	RegisterSubXactCallback(at_subtransaction_event, NULL);
+}
+
 /* Returns a session's hint. */
 static Hint *
 find_hint(const pg_uuid_t *session_id)
@@ -145,10 +177,7 @@ find_hint(const pg_uuid_t *session_id)
 	bool found;
 
 	if (hints != NULL && hash_get_num_entries(hints) >= MAX_HINTS)
-	{
-		hash_destroy(hints);
-		hints = NULL;
-	}
+		forget_hints();
 	if (hints == NULL)
 		hints = hash_create("session_files claim hints", 16, &control, HASH_ELEM | HASH_BLOBS);
 	hint = hash_search(hints, session_id, HASH_ENTER, &found);

@@ -15,6 +15,7 @@
 
 #include "answer.h"
 #include "catalog.h"
+#include "claim.h"
 #include "maintenance.h"
 #include "notice.h"
 #include "request.h"
@@ -33,6 +34,7 @@ void
 _PG_init(void)
 {
 	catalog_init();
+	claim_init();
 	settings_init();
 	notice_init();
 	maintenance_init();

@@ -39,7 +39,7 @@ CREATE TABLE session_files.files (
 	CONSTRAINT files_long_name_failed CHECK (
 		char_length(name) <= 800
 		OR ingestion_status_reason IS NOT DISTINCT FROM 'FILE NAME TOO LONG. MAX LENGTH IS 800')
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 COMMENT ON TABLE session_files.files IS 'The files of upload sessions. The time of creation is in file_ingestion_id: session_files.uuid7_time().';
 
 -- Listings by ingestion_status; by created_at with a filter; the files without a reason, by ingestion_status_reason.

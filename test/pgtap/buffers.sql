@@ -77,6 +77,19 @@ SELECT cmp_ok(registered[2], '<=', 300, 'ten files registered: at most 300 buffe
 SELECT cmp_ok(registered_before[2], '<=', 250, 'ten files that were registered before: at most 250 buffers, of ' || files) FROM written;
 SELECT diag(written::text) FROM written;
 
+-- Whoever claims takes the same, however many files are waiting, claimed or finished, here or elsewhere.
+CREATE TEMP TABLE claimed AS
+	SELECT files,
+		(SELECT count(*) FROM session_files.claim_files('before', files / 4, session => session_id)) AS claimed_before,
+		ARRAY(SELECT pg_temp.buffers(format($$SELECT * FROM session_files.claim_files('w', 10, session => %L)$$, session_id))
+			FROM generate_series(1, 3)) AS of_a_session,
+		ARRAY(SELECT pg_temp.buffers($$SELECT * FROM session_files.claim_files('w', 1, workspace => 'buffers')$$) FROM generate_series(1, 3)) AS of_any
+	FROM sizes;
+SELECT cmp_ok(claimed_before, '>', files / 5::bigint, 'there are files that are claimed, of ' || files) FROM claimed;
+SELECT cmp_ok(of_a_session[3], '<=', 250, 'ten files claimed: at most 250 buffers, of ' || files) FROM claimed;
+SELECT cmp_ok(of_any[3], '<=', 150, 'a file of any session claimed: at most 150 buffers, after ' || files) FROM claimed;
+SELECT diag(claimed::text) FROM claimed;
+
 SELECT diag('buffers: ' || min(buffers) || ' to ' || max(buffers)) FROM measured;
 
 SELECT * FROM finish();

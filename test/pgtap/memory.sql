@@ -28,6 +28,9 @@ BEGIN
 		WHEN 'write' THEN
 			UPDATE session_files.files SET ingestion_status = CASE WHEN n % 2 = 0 THEN 'PENDING' ELSE 'FINISHED' END::session_files.ingestion_status
 				WHERE session_id = '00000000-0000-7000-8000-00000000000a' AND name = repeat('n', 700) || 1;
+		WHEN 'claim' THEN
+			PERFORM session_files.release_files(c.session_id, ARRAY[c.file_ingestion_id], c.lease_token)
+				FROM session_files.claim_files('w' || n, 3, session => CASE WHEN n % 2 = 0 THEN '00000000-0000-7000-8000-00000000000a'::uuid END) c;
 	END CASE;
 END $$;
 -- Each kind runs three times, and what the backend holds is noted after each: the first time warms its caches.
@@ -45,9 +48,11 @@ CREATE TEMP TABLE held (n int GENERATED ALWAYS AS IDENTITY, kind text, bytes big
 :run :run :run
 \set kind '\'write\''
 :run :run :run
+\set kind '\'claim\''
+:run :run :run
 \o
 
-SELECT plan(5);
+SELECT plan(6);
 -- The caches may grow by a plan or so, a request not by the smallest chunk.
 SELECT cmp_ok(b.bytes - a.bytes, '<', 2000 * 8::bigint, format('2,000 more requests of the kind "%s" left nothing behind', kind))
 	FROM held a JOIN held b USING (kind) WHERE a.n % 3 = 2 AND b.n % 3 = 0;

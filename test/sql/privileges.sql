@@ -5,6 +5,7 @@ CREATE ROLE regress_lister;
 CREATE ROLE regress_uploader;
 CREATE ROLE regress_worker;
 CREATE ROLE regress_watcher;
+CREATE ROLE regress_keeper;
 INSERT INTO session_files.workspaces VALUES ('privileges');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-000000000001', 'privileges');
 INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES
@@ -17,7 +18,7 @@ SELECT session_files.get_session_files('privileges', '00000000-0000-7000-8000-00
 RESET ROLE;
 
 -- As in the README.
-GRANT USAGE ON SCHEMA session_files TO regress_lister, regress_uploader, regress_worker, regress_watcher;
+GRANT USAGE ON SCHEMA session_files TO regress_lister, regress_uploader, regress_worker, regress_watcher, regress_keeper;
 GRANT SELECT ON session_files.upload_sessions, session_files.files TO regress_lister;
 GRANT EXECUTE ON FUNCTION session_files.get_session_files, session_files.handle_request TO regress_lister;
 GRANT SELECT, INSERT ON session_files.workspaces, session_files.files TO regress_uploader;
@@ -84,6 +85,22 @@ SELECT total, pending, claimed, put_off FROM session_files.session_progress;
 SELECT worker, files FROM session_files.workers;
 SELECT * FROM session_files.file_queue;
 
+RESET ROLE;
+GRANT SELECT, UPDATE, DELETE ON session_files.upload_sessions, session_files.files, session_files.file_queue TO regress_keeper;
+GRANT EXECUTE ON FUNCTION session_files.maintain, session_files.expire_files, session_files.retained_since,
+	session_files.retry_failed, session_files.locate_ids, session_files.name_key TO regress_keeper;
+SET ROLE regress_keeper;
+SELECT session_files.retry_failed('00000000-0000-7000-8000-000000000001');
+UPDATE session_files.upload_sessions SET created_at = '2020-01-01', expires_at = '2020-01-02';
+SELECT * FROM session_files.maintain();
+SELECT session_files.close_session('00000000-0000-7000-8000-000000000001');
+RESET ROLE;
+UPDATE session_files.file_queue SET due_at = '2020-01-01';
+SET session_files.session_retention = '1h';
+SET ROLE regress_keeper;
+SELECT * FROM session_files.maintain();
+RESET session_files.session_retention;
+
 SET ROLE regress_uploader;
 SELECT session_files.create_workspace('uploader');
 SELECT session_files.create_session('uploader') AS session \gset
@@ -97,5 +114,5 @@ RESET ROLE;
 SELECT failed, finished, pending FROM session_files.file_counts ORDER BY 1, 2, 3;
 DELETE FROM session_files.upload_sessions;
 DELETE FROM session_files.workspaces;
-DROP OWNED BY regress_lister, regress_uploader, regress_worker, regress_watcher;
-DROP ROLE regress_lister, regress_uploader, regress_worker, regress_watcher;
+DROP OWNED BY regress_lister, regress_uploader, regress_worker, regress_watcher, regress_keeper;
+DROP ROLE regress_lister, regress_uploader, regress_worker, regress_watcher, regress_keeper;
