@@ -86,8 +86,8 @@ CREATE TEMP TABLE claimed AS
 		ARRAY(SELECT pg_temp.buffers($$SELECT * FROM session_files.claim_files('w', 1, workspace => 'buffers')$$) FROM generate_series(1, 3)) AS of_any
 	FROM sizes;
 SELECT cmp_ok(claimed_before, '>', files / 5::bigint, 'there are files that are claimed, of ' || files) FROM claimed;
-SELECT cmp_ok(of_a_session[3], '<=', 250, 'ten files claimed: at most 250 buffers, of ' || files) FROM claimed;
-SELECT cmp_ok(of_any[3], '<=', 150, 'a file of any session claimed: at most 150 buffers, after ' || files) FROM claimed;
+SELECT cmp_ok(of_a_session[3], '<=', 80, 'ten files claimed: at most 80 buffers, of ' || files) FROM claimed;
+SELECT cmp_ok(of_any[3], '<=', 80, 'a file of any session claimed: at most 80 buffers, after ' || files) FROM claimed;
 SELECT diag(claimed::text) FROM claimed;
 
 SELECT diag('buffers: ' || min(buffers) || ' to ' || max(buffers)) FROM measured;
