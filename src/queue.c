@@ -35,6 +35,7 @@
 
 PG_FUNCTION_INFO_V1(session_files_queue_files);
 PG_FUNCTION_INFO_V1(session_files_pick_ids);
+PG_FUNCTION_INFO_V1(session_files_sort_ids);
 
 /* Files of a session that are treated alike. */
 typedef struct WaitingKey
@@ -265,15 +266,44 @@ session_files_queue_files(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }
 
+static void
+report_null(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+	                errmsg("session_id, file_ingestion_ids and each of them must not be null")));
+}
+
 /* Returns the elements of an array of UUIDs, which stand one behind the other in it. */
 static const pg_uuid_t *
 array_ids(ArrayType *array, int *count)
 {
-	if (ARR_NDIM(array) > 1 || ARR_HASNULL(array))
-		ereport(ERROR,
-		        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("array must have one dimension and no nulls")));
+	if (array_contains_nulls(array))
+		report_null();
 	*count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	return (const pg_uuid_t *) ARR_DATA_PTR(array);
+}
+
+/* SQL: session_files.sort_ids(session_id uuid, file_ingestion_ids uuid[]) returns uuid[]. */
+Datum
+session_files_sort_ids(PG_FUNCTION_ARGS)
+{
+	const pg_uuid_t *ids;
+	pg_uuid_t *sorted;
+	int count;
+	int sorted_count = 0;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		report_null();
+	ids = array_ids(PG_GETARG_ARRAYTYPE_P(1), &count);
+	sorted = palloc(Max(count, 1) * sizeof(pg_uuid_t));
+	memcpy(sorted, ids, count * sizeof(pg_uuid_t));
+	qsort(sorted, count, sizeof(pg_uuid_t), compare_ids);
+	for (int i = 0; i < count; i++)
+	{
+		if (i == 0 || compare_ids(&sorted[i], &sorted[sorted_count - 1]) != 0)
+			sorted[sorted_count++] = sorted[i];
+	}
+	PG_RETURN_ARRAYTYPE_P(queue_make_array(sorted, sorted_count));
 }
 
 /* SQL: session_files.pick_ids(ids uuid[], given uuid[], present boolean) returns uuid[]. The second array is sorted. */

@@ -47,7 +47,13 @@ CREATE FUNCTION session_files.pick_ids(ids uuid[], given uuid[], present boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_pick_ids';
 COMMENT ON FUNCTION session_files.pick_ids(uuid[], uuid[], boolean) IS
-	'Those of ids that are in given (present), or those that are not, in their order. given is sorted. Errors: 22023 (nulls, more than one dimension).';
+	'Those of ids that are in given (present), or those that are not, in their order. given is sorted. Errors: 22004 (a NULL among them).';
+
+CREATE FUNCTION session_files.sort_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS uuid[]
+	LANGUAGE c IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'session_files_sort_ids';
+COMMENT ON FUNCTION session_files.sort_ids(uuid, uuid[]) IS
+	'The ids sorted, each once, for functions that take a session and some of its files. Errors: 22004 (a NULL among the arguments or ids).';
 
 CREATE FUNCTION session_files.notify_work(session_id uuid) RETURNS void
 	LANGUAGE c VOLATILE STRICT

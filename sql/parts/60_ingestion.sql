@@ -135,26 +135,6 @@ COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (empty name, more than one '
 	'dimension), P0002 (no such session), 55000 (session not OPEN, or expired).';
 
--- The ids that a caller gives, sorted, each once; raises for NULLs.
-CREATE FUNCTION session_files.sort_ids(session_id uuid, file_ingestion_ids uuid[], lease_token uuid) RETURNS uuid[]
-	LANGUAGE plpgsql IMMUTABLE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	sorted constant uuid[] := ARRAY(SELECT DISTINCT g.id FROM unnest(file_ingestion_ids) AS g (id) ORDER BY g.id);
-BEGIN
-	IF session_id IS NULL OR file_ingestion_ids IS NULL OR array_position(sorted, NULL) IS NOT NULL THEN
-		RAISE EXCEPTION 'session_id, file_ingestion_ids and each of them must not be null'
-			USING ERRCODE = 'null_value_not_allowed';
-	END IF;
-	IF lease_token IS NULL THEN
-		RAISE EXCEPTION 'lease_token must not be null' USING ERRCODE = 'null_value_not_allowed';
-	END IF;
-	RETURN sorted;
-END
-$$;
-COMMENT ON FUNCTION session_files.sort_ids(uuid, uuid[], uuid) IS 'The ids sorted, each once. Errors: 22004 (a NULL among the arguments or ids).';
-
 -- What finish_files and fail_files have in common: changes the files given, if they have so many retries (NULL: any number), and tells of
 -- them and of others, which it leaves as they are.
 CREATE FUNCTION session_files.settle_files(
@@ -176,16 +156,12 @@ CREATE FUNCTION session_files.settle_files(
 AS $$
 #variable_conflict use_column
 DECLARE
-	given uuid[] := ARRAY(SELECT DISTINCT g.id FROM unnest(file_ingestion_ids) AS g (id) ORDER BY g.id);
+	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids);
 	changed_ids uuid[] := '{}';
 	unchanged_ids uuid[] := given;
 	missing uuid;
 	found_files bigint;
 BEGIN
-	IF session_id IS NULL OR file_ingestion_ids IS NULL OR array_position(given, NULL) IS NOT NULL THEN
-		RAISE EXCEPTION 'session_id, file_ingestion_ids and each of them must not be null'
-			USING ERRCODE = 'null_value_not_allowed';
-	END IF;
 	FOR attempt IN 1..10 LOOP
 		EXIT WHEN cardinality(unchanged_ids) = 0;
 		WITH settled AS (
@@ -247,7 +223,7 @@ BEGIN
 		RETURN;
 	END IF;
 	FOR batch IN
-		SELECT * FROM session_files.leave_lease(session_id, session_files.sort_ids(session_id, file_ingestion_ids, lease_token), lease_token) AS l
+		SELECT * FROM session_files.leave_lease(session_id, session_files.sort_ids(session_id, file_ingestion_ids), lease_token) AS l
 			ORDER BY l.retries
 	LOOP
 		IF NOT batch.is_held THEN
@@ -303,7 +279,7 @@ BEGIN
 		RETURN;
 	END IF;
 	FOR batch IN
-		SELECT * FROM session_files.leave_lease(session_id, session_files.sort_ids(session_id, file_ingestion_ids, lease_token), lease_token) AS l
+		SELECT * FROM session_files.leave_lease(session_id, session_files.sort_ids(session_id, file_ingestion_ids), lease_token) AS l
 			ORDER BY l.retries
 	LOOP
 		IF NOT batch.is_held THEN

@@ -188,12 +188,15 @@ CREATE FUNCTION session_files.extend_lease(
 AS $$
 #variable_conflict use_column
 DECLARE
-	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids, lease_token);
+	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids);
 	expires_at constant timestamptz := clock_timestamp() + lease;
 	batch record;
 	kept uuid[] := '{}';
 BEGIN
 	PERFORM session_files.check_lease(lease);
+	IF lease_token IS NULL THEN
+		RAISE EXCEPTION 'lease_token must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
 	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) AS l WHERE l.is_held LOOP
 		INSERT INTO session_files.file_queue
 				(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
@@ -218,10 +221,13 @@ CREATE FUNCTION session_files.release_files(session_id uuid, file_ingestion_ids 
 AS $$
 #variable_conflict use_column
 DECLARE
-	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids, lease_token);
+	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids);
 	batch record;
 	released uuid[] := '{}';
 BEGIN
+	IF lease_token IS NULL THEN
+		RAISE EXCEPTION 'lease_token must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
 	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) AS l WHERE l.is_held LOOP
 		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason)
 			VALUES (release_files.session_id, clock_timestamp(), batch.ids, batch.retries, batch.attempt - 1, batch.claimed_at, batch.last_reason);

@@ -27,7 +27,7 @@ GRANT EXECUTE ON FUNCTION session_files.create_workspace, session_files.create_s
 	session_files.register_files, session_files.close_session, session_files.uuid7, session_files.name_key,
 	session_files.locate_names TO regress_uploader;
 GRANT SELECT, UPDATE ON session_files.files TO regress_worker;
-GRANT EXECUTE ON FUNCTION session_files.finish_files, session_files.fail_files, session_files.settle_files,
+GRANT EXECUTE ON FUNCTION session_files.finish_files, session_files.fail_files, session_files.settle_files, session_files.sort_ids,
 	session_files.name_key, session_files.locate_ids TO regress_worker;
 
 SET ROLE regress_lister;
@@ -50,7 +50,7 @@ RESET ROLE;
 GRANT SELECT ON session_files.upload_sessions, session_files.workspaces TO regress_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON session_files.file_queue TO regress_worker;
 GRANT EXECUTE ON FUNCTION session_files.claim_files, session_files.extend_lease, session_files.release_files,
-	session_files.lock_batches, session_files.leave_lease, session_files.check_lease, session_files.sort_ids,
+	session_files.lock_batches, session_files.leave_lease, session_files.check_lease,
 	session_files.pick_ids, session_files.retry_at, session_files.notify_work, session_files.uuid7_time TO regress_worker;
 GRANT SELECT ON session_files.session_progress, session_files.leases, session_files.workers TO regress_watcher;
 INSERT INTO session_files.files (session_id, file_ingestion_id, name)
