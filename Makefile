@@ -23,6 +23,7 @@ OBJS = \
 	src/response.o \
 	src/route.o \
 	src/scan.o \
+	src/seek.o \
 	src/session_files.o \
 	src/settings.o \
 	src/uuid7.o

@@ -45,6 +45,7 @@
 #include "catalog.h"
 #include "queue.h"
 #include "scan.h"
+#include "seek.h"
 #include "settings.h"
 #include "uuid7.h"
 
@@ -309,29 +310,20 @@ make_room(Claim *claim, const History *history, int files)
 
 /* Adds a file to the bundle if it is PENDING, and was not made so anew. */
 static bool
-take_file(Claim *claim, const History *history, Datum id)
+take_file(Claim *claim, const History *history, Seek *seek, const pg_uuid_t *id)
 {
 	Entry *entry = &claim->bundle.entries[claim->bundle.entry_count];
 	bool isnull;
-	KeyScan scan;
-	bool pending;
 
-	scan_init(&scan, claim->files, claim->catalog.files_pkey);
-	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(&history->session_id));
-	scan_key_equal(&scan, 2, F_UUID_EQ, id);
-	scan_begin(&scan, ForwardScanDirection, 1);
-	pending =
-		scan_next(&scan) &&
-		DatumGetObjectId(scan_value(&scan, Anum_files_ingestion_status)) == claim->catalog.statuses[STATUS_PENDING] &&
-		DatumGetInt32(scan_value(&scan, Anum_files_retries)) == history->retries;
-	if (pending)
-	{
-		entry->id = *DatumGetUUIDP(id);
-		entry->name = DatumGetTextPCopy(slot_getattr(scan.slot, Anum_files_name, &isnull));
-		claim->bundle.entry_count++;
-	}
-	scan_end(&scan);
-	return pending;
+	if (!seek_file(seek, id) ||
+	    DatumGetObjectId(slot_getattr(seek->slot, Anum_files_ingestion_status, &isnull)) !=
+	        claim->catalog.statuses[STATUS_PENDING] ||
+	    DatumGetInt32(slot_getattr(seek->slot, Anum_files_retries, &isnull)) != history->retries)
+		return false;
+	entry->id = *id;
+	entry->name = DatumGetTextPCopy(slot_getattr(seek->slot, Anum_files_name, &isnull));
+	claim->bundle.entry_count++;
+	return true;
 }
 
 /* Takes the locked row: its files, as far as they are PENDING and wanted. Those that are exhausted do not count. */
@@ -343,23 +335,26 @@ take_row(Claim *claim)
 	History history;
 	bool exhausted;
 	bool isnull;
-	Datum *ids;
+	const pg_uuid_t *ids;
 	int count;
 	int i = 0;
+	Seek seek;
 
 	read_history(claim->locked, &history);
 	exhausted = is_exhausted(&history);
-	deconstruct_array(DatumGetArrayTypeP(slot_getattr(claim->locked, Anum_file_queue_file_ingestion_ids, &isnull)),
-	                  UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, NULL, &count);
+	ids = queue_array_ids(DatumGetArrayTypeP(slot_getattr(claim->locked, Anum_file_queue_file_ingestion_ids, &isnull)),
+	                      &count);
 	make_room(claim, &history, count);
 	claim->rows++;
 	*place = claim->locked->tts_tid;
 	bundle->places[bundle->place_count++] = PointerGetDatum(place);
+	seek_begin(&seek, claim->files, claim->catalog.files_pkey, &history.session_id, &ids[count - 1]);
 	while (i < count && (exhausted || claim->taken < claim->wanted))
-		claim->taken += (take_file(claim, &history, ids[i++]) && !exhausted);
+		claim->taken += (take_file(claim, &history, &seek, &ids[i++]) && !exhausted);
+	seek_end(&seek);
 	if (i < count)
 	{
-		bundle->rest = construct_array(&ids[i], count - i, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+		bundle->rest = queue_make_array(&ids[i], count - i);
 		put_bundle(claim);
 	}
 }

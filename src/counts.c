@@ -9,7 +9,7 @@
  *
  * A transaction with one snapshot (REPEATABLE READ, SERIALIZABLE) always uses the slot of its own
  * number: to take another could fail, where another transaction changed it since the snapshot.
- * Such slots pile up, one per transaction; READ COMMITTED writers merge them when there are too
+ * Such slots pile up, one per transaction; READ COMMITTED writers merge them now and then when there are too
  * many.
  *
  * A slot also counts what was settled - not PENDING any more - in the current minute and in the one
@@ -48,6 +48,25 @@
 PG_FUNCTION_INFO_V1(session_files_count_changes);
 PG_FUNCTION_INFO_V1(session_files_forget_counts);
 
+/* After so many changes to a session a backend tidies up. */
+#define TIDY_EVERY 16
+
+/* Of so many sessions a backend knows something. */
+#define MAX_KNOWN 1000
+
+/*
+ * What a backend knows of a session: where the slot is that it took last. That saves the walk over the
+ * versions of all slots, which pile up as long as any transaction's snapshot is older.
+ */
+typedef struct Known
+{
+	pg_uuid_t session_id; /* the hash key */
+	ItemPointerData place;
+	uint32 changes;
+} Known;
+
+static HTAB *known = NULL;
+
 /* What a statement changed in a session. */
 typedef struct Delta
 {
@@ -75,9 +94,18 @@ static OwnerQuery take_slot = {
 	.text = "UPDATE session_files.file_counts AS c SET " ADD_TO_SLOT
 			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=)"
 			" (SELECT f.slot FROM session_files.file_counts AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
-			" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)",
+			" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING c.ctid",
 	.arg_count = 6,
 	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
+};
+
+static OwnerQuery take_slot_at = {
+	.text = "UPDATE session_files.file_counts AS c SET " ADD_TO_SLOT
+			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.ctid OPERATOR(pg_catalog.=)"
+			" (SELECT f.ctid FROM session_files.file_counts AS f WHERE f.ctid OPERATOR(pg_catalog.=) $7"
+			" AND f.session_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING c.ctid",
+	.arg_count = 7,
+	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIDOID},
 };
 
 static OwnerQuery own_slot = {
@@ -205,6 +233,45 @@ tidy(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id)
 		merge(session_id);
 }
 
+/* Returns what this backend knows of a session. */
+static Known *
+find_known(const pg_uuid_t *session_id)
+{
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Known)};
+	Known *session;
+	bool found;
+
+	if (known != NULL && hash_get_num_entries(known) >= MAX_KNOWN)
+	{
+		hash_destroy(known);
+		known = NULL;
+	}
+	if (known == NULL)
+		known = hash_create("session_files slots", 16, &control, HASH_ELEM | HASH_BLOBS);
+	session = hash_search(known, session_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		ItemPointerSetInvalid(&session->place);
+		session->changes = 0;
+	}
+	return session;
+}
+
+/* Adds to a slot that nobody has locked: the one that was taken last, if it is to be had. */
+static bool
+take_free_slot(Known *session, Datum *values)
+{
+	bool isnull;
+
+	values[6] = PointerGetDatum(&session->place);
+	if ((!ItemPointerIsValid(&session->place) || owner_run(&take_slot_at, values) == 0) &&
+	    owner_run(&take_slot, values) == 0)
+		return false;
+	session->place =
+		*(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	return true;
+}
+
 /* Adds a session's changes to one of its slots. */
 static void
 store(const Catalog *catalog, Relation file_counts, const Delta *delta)
@@ -217,16 +284,24 @@ store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 	                   Int64GetDatum(settled),
 	                   Int64GetDatum(CURRENT_MINUTE()),
 	                   (Datum) 0};
+	bool taken = false;
 
 	if (settled > 0)
 		notice_settled(&delta->session_id);
-	if (!IsolationUsesXactSnapshot() && owner_run(&take_slot, values) > 0)
+	if (!IsolationUsesXactSnapshot())
 	{
-		tidy(catalog, file_counts, &delta->session_id);
-		return;
+		Known *session = find_known(&delta->session_id);
+		bool is_time = session->changes++ % TIDY_EVERY == 0;
+
+		taken = take_free_slot(session, values);
+		if (taken && is_time)
+			tidy(catalog, file_counts, &delta->session_id);
 	}
-	values[6] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
-	owner_run(&own_slot, values);
+	if (!taken)
+	{
+		values[6] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
+		owner_run(&own_slot, values);
+	}
 }
 
 static HTAB *

@@ -20,7 +20,10 @@
 
 #include "catalog.h"
 #include "name_key.h"
+#include "queue.h"
 #include "scan.h"
+#include "seek.h"
+#include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_locate_ids);
 PG_FUNCTION_INFO_V1(session_files_locate_names);
@@ -53,26 +56,49 @@ add_place(ArrayBuildState *places, Relation files, Oid index, Datum session_id, 
 	return places;
 }
 
+/* Returns the greatest of some ids, at least one. */
+static const pg_uuid_t *
+last_of(const pg_uuid_t *ids, int count)
+{
+	const pg_uuid_t *last = &ids[0];
+
+	for (int i = 1; i < count; i++)
+	{
+		if (uuid7_compare(&ids[i], last) > 0)
+			last = &ids[i];
+	}
+	return last;
+}
+
 /* SQL: session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) returns tid[]. */
 Datum
 session_files_locate_ids(PG_FUNCTION_ARGS)
 {
 	const Catalog catalog = *catalog_get();
 	Relation files = open_files(&catalog);
-	ArrayBuildState *places = initArrayResult(TIDOID, CurrentMemoryContext, false);
-	Datum *ids;
-	bool *nulls;
 	int count;
+	const pg_uuid_t *ids = queue_array_ids(PG_GETARG_ARRAYTYPE_P(1), &count);
+	ItemPointerData *places = palloc(Max(count, 1) * sizeof(ItemPointerData));
+	Datum *values = palloc(Max(count, 1) * sizeof(Datum));
+	int found = 0;
+	Seek seek;
 
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, &nulls, &count);
-	for (int i = 0; i < count; i++)
+	if (count > 0)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (!nulls[i])
-			places = add_place(places, files, catalog.files_pkey, PG_GETARG_DATUM(0), F_UUID_EQ, ids[i]);
+		seek_begin(&seek, files, catalog.files_pkey, PG_GETARG_UUID_P(0), last_of(ids, count));
+		for (int i = 0; i < count; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (!seek_file(&seek, &ids[i]))
+				continue;
+			places[found] = seek.slot->tts_tid;
+			values[found] = PointerGetDatum(&places[found]);
+			found++;
+		}
+		seek_end(&seek);
 	}
 	table_close(files, NoLock);
-	PG_RETURN_DATUM(makeArrayResult(places, CurrentMemoryContext));
+	PG_RETURN_ARRAYTYPE_P(construct_array(values, found, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
 }
 
 /* SQL: session_files.locate_names(session_id uuid, names text[]) returns tid[]. */

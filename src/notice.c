@@ -9,8 +9,8 @@
  * makes it so. Of two that finish the last files at the same time, neither sees the other's; so in
  * a session that takes no more files, transactions that finish some commit one at a time, from here
  * to their end, once few files are left: the last of them sees all. Whoever closes a session takes
- * its turn with them; those who finish files of an open session share a lock that only he waits for.
- * Nobody waits for longer than another's commit takes.
+ * his turn with them. Those who cannot be the last, as the session is open or many files are left,
+ * share a lock that only the others wait for. Nobody waits for longer than another's commit takes.
  */
 #include "compat.h"
 
@@ -39,8 +39,8 @@
 #define CHANNEL_DONE "session_files_done"
 
 /*
- * With more files PENDING than this, a transaction does not look closer whether it finishes the last
- * ones: it would take others that finish as many at the same moment.
+ * With more files PENDING than this, a transaction is not the last to finish some, unless another one
+ * finishes as many at the same moment.
  */
 #define FEW_FILES 10000
 
@@ -50,9 +50,16 @@
 PG_FUNCTION_INFO_V1(session_files_note_end);
 PG_FUNCTION_INFO_V1(session_files_notify_work);
 
+/* A note goes with the subtransaction that took it: one that is rolled back leaves none. */
+typedef struct NoteKey
+{
+	pg_uuid_t session_id;
+	SubTransactionId subtransaction;
+} NoteKey;
+
 typedef struct Note
 {
-	pg_uuid_t session_id; /* the hash key */
+	NoteKey key; /* the hash key */
 	bool work;
 	bool settled;
 	bool ended; /* closed or expired */
@@ -70,15 +77,16 @@ typedef struct Tables
 } Tables;
 
 static Note *
-find_note(const pg_uuid_t *session_id)
+find_note(const pg_uuid_t *session_id, SubTransactionId subtransaction)
 {
-	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Note), .hcxt = TopTransactionContext};
+	HASHCTL control = {.keysize = sizeof(NoteKey), .entrysize = sizeof(Note), .hcxt = TopTransactionContext};
+	NoteKey key = {.session_id = *session_id, .subtransaction = subtransaction};
 	Note *note;
 	bool found;
 
 	if (notes == NULL)
 		notes = hash_create("session_files notices", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	note = hash_search(notes, session_id, HASH_ENTER, &found);
+	note = hash_search(notes, &key, HASH_ENTER, &found);
 	if (!found)
 		note->work = note->settled = note->ended = false;
 	return note;
@@ -87,13 +95,38 @@ find_note(const pg_uuid_t *session_id)
 void
 notice_work(const pg_uuid_t *session_id)
 {
-	find_note(session_id)->work = true;
+	find_note(session_id, GetCurrentSubTransactionId())->work = true;
 }
 
 void
 notice_settled(const pg_uuid_t *session_id)
 {
-	find_note(session_id)->settled = true;
+	find_note(session_id, GetCurrentSubTransactionId())->settled = true;
+}
+
+/* Hands the notes of a subtransaction to its parent, or drops them. */
+static void
+end_subtransaction(SubTransactionId subtransaction, SubTransactionId parent, bool committed)
+{
+	HASH_SEQ_STATUS each;
+	Note *note;
+
+	hash_seq_init(&each, notes);
+	while ((note = hash_seq_search(&each)) != NULL)
+	{
+		Note ended = *note;
+
+		if (ended.key.subtransaction != subtransaction)
+			continue;
+		hash_search(notes, &ended.key, HASH_REMOVE, NULL);
+		if (committed)
+		{
+			note = find_note(&ended.key.session_id, parent);
+			note->work |= ended.work;
+			note->settled |= ended.settled;
+			note->ended |= ended.ended;
+		}
+	}
 }
 
 static void
@@ -145,30 +178,37 @@ count_pending(const Tables *tables, const pg_uuid_t *session_id)
 	return counts.by_status[STATUS_PENDING];
 }
 
+/* Tells whether a transaction that finishes files of a session may be finishing the last ones. */
+static bool
+may_be_last(const Tables *tables, const pg_uuid_t *session_id)
+{
+	return is_ended(tables, session_id) && count_pending(tables, session_id) <= FEW_FILES;
+}
+
 /* Tells whether a session is done with this transaction; the head of this file says how. */
 static bool
 is_done(const Tables *tables, const Note *note)
 {
+	const pg_uuid_t *session_id = &note->key.session_id;
 	LOCKTAG tag;
 
-	make_tag(&tag, &note->session_id);
-	if (!is_ended(tables, &note->session_id))
+	make_tag(&tag, session_id);
+	if (!note->ended && !may_be_last(tables, session_id))
 	{
 		(void) LockAcquire(&tag, ShareLock, false, false);
-		if (!is_ended(tables, &note->session_id))
+		/* Whoever held it may have changed that. */
+		if (!may_be_last(tables, session_id))
 			return false;
 		LockRelease(&tag, ShareLock, false);
 	}
-	if (!note->ended && count_pending(tables, &note->session_id) > FEW_FILES)
-		return false;
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	return count_pending(tables, &note->session_id) == 0;
+	return count_pending(tables, session_id) == 0;
 }
 
 static int
 compare_notes(const void *a, const void *b)
 {
-	return uuid7_compare(&(*(Note *const *) a)->session_id, &(*(Note *const *) b)->session_id);
+	return uuid7_compare(&(*(Note *const *) a)->key.session_id, &(*(Note *const *) b)->key.session_id);
 }
 
 /* Returns the notes in the order of sessions, in which all take their locks. */
@@ -200,9 +240,9 @@ send_notes(void)
 	for (int i = 0; i < count; i++)
 	{
 		if (sorted[i]->work)
-			notify(CHANNEL_WORK, &sorted[i]->session_id);
+			notify(CHANNEL_WORK, &sorted[i]->key.session_id);
 		if ((sorted[i]->settled || sorted[i]->ended) && is_done(&tables, sorted[i]))
-			notify(CHANNEL_DONE, &sorted[i]->session_id);
+			notify(CHANNEL_DONE, &sorted[i]->key.session_id);
 	}
 	table_close(tables.file_counts, NoLock);
 	table_close(tables.upload_sessions, NoLock);
@@ -229,9 +269,17 @@ at_transaction_event(XactEvent event, void *arg)
 	}
 }
 
+static void
+at_subtransaction_event(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	if (notes != NULL && (event == SUBXACT_EVENT_COMMIT_SUB || event == SUBXACT_EVENT_ABORT_SUB))
+		end_subtransaction(id, parent, event == SUBXACT_EVENT_COMMIT_SUB);
+}
+
 void
 notice_init(void)
 {
+	RegisterSubXactCallback(at_subtransaction_event, NULL);
 	RegisterXactCallback(at_transaction_event, NULL);
 }
 
@@ -250,7 +298,7 @@ session_files_note_end(PG_FUNCTION_ARGS)
 		                errmsg("function is only for the row trigger of the extension session_files")));
 	session_id =
 		heap_getattr(data->tg_newtuple, Anum_upload_sessions_session_id, RelationGetDescr(data->tg_relation), &isnull);
-	find_note(DatumGetUUIDP(session_id))->ended = true;
+	find_note(DatumGetUUIDP(session_id), GetCurrentSubTransactionId())->ended = true;
 	return PointerGetDatum(data->tg_newtuple);
 }
 

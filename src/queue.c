@@ -273,9 +273,8 @@ report_null(void)
 	                errmsg("session_id, file_ingestion_ids and each of them must not be null")));
 }
 
-/* Returns the elements of an array of UUIDs, which stand one behind the other in it. */
-static const pg_uuid_t *
-array_ids(ArrayType *array, int *count)
+const pg_uuid_t *
+queue_array_ids(ArrayType *array, int *count)
 {
 	if (array_contains_nulls(array))
 		report_null();
@@ -294,7 +293,7 @@ session_files_sort_ids(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		report_null();
-	ids = array_ids(PG_GETARG_ARRAYTYPE_P(1), &count);
+	ids = queue_array_ids(PG_GETARG_ARRAYTYPE_P(1), &count);
 	sorted = palloc(Max(count, 1) * sizeof(pg_uuid_t));
 	memcpy(sorted, ids, count * sizeof(pg_uuid_t));
 	qsort(sorted, count, sizeof(pg_uuid_t), compare_ids);
@@ -313,8 +312,8 @@ session_files_pick_ids(PG_FUNCTION_ARGS)
 	bool present = PG_GETARG_BOOL(2);
 	int id_count;
 	int given_count;
-	const pg_uuid_t *ids = array_ids(PG_GETARG_ARRAYTYPE_P(0), &id_count);
-	const pg_uuid_t *given = array_ids(PG_GETARG_ARRAYTYPE_P(1), &given_count);
+	const pg_uuid_t *ids = queue_array_ids(PG_GETARG_ARRAYTYPE_P(0), &id_count);
+	const pg_uuid_t *given = queue_array_ids(PG_GETARG_ARRAYTYPE_P(1), &given_count);
 	pg_uuid_t *picked = palloc(Max(id_count, 1) * sizeof(pg_uuid_t));
 	int picked_count = 0;
 

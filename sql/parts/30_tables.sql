@@ -31,8 +31,9 @@ CREATE TABLE session_files.files (
 	name text COLLATE "C" NOT NULL,
 	-- Made PENDING again, so many times: what was queued or claimed before is void.
 	retries integer NOT NULL DEFAULT 0,
-	-- Listings by created_at; cursors; status transitions.
-	CONSTRAINT files_pkey PRIMARY KEY (session_id, file_ingestion_id),
+	-- Listings by created_at; cursors; status transitions. Half full, as files_name_idx: when a file is finished, the entry of its new
+	-- version goes beside the first, and the page need not be searched for what can go, nor split.
+	CONSTRAINT files_pkey PRIMARY KEY (session_id, file_ingestion_id) WITH (fillfactor = 50),
 	CONSTRAINT files_id_is_uuid7 CHECK ((get_byte(uuid_send(file_ingestion_id), 6) >> 4) = 7),
 	CONSTRAINT files_reason_when_failed CHECK ((ingestion_status = 'FAILED') = (ingestion_status_reason IS NOT NULL)),
 	CONSTRAINT files_name_not_empty CHECK (name <> ''),
@@ -48,7 +49,7 @@ CREATE INDEX files_status_idx ON session_files.files (session_id, ingestion_stat
 CREATE INDEX files_reason_idx ON session_files.files (session_id, ingestion_status_reason, file_ingestion_id)
 	WHERE ingestion_status_reason IS NOT NULL;
 -- Names are unique in a session; listings by name.
-CREATE UNIQUE INDEX files_name_idx ON session_files.files (session_id, session_files.name_key(name));
+CREATE UNIQUE INDEX files_name_idx ON session_files.files (session_id, session_files.name_key(name)) WITH (fillfactor = 50);
 -- Listings by name with a filter.
 CREATE INDEX files_status_name_idx ON session_files.files (session_id, ingestion_status, session_files.name_key(name));
 

@@ -66,7 +66,7 @@ SELECT * FROM pg_temp.totals WHERE session = 1;
 COMMIT;
 SELECT * FROM pg_temp.totals WHERE session = 1;
 
--- Slots that pile up, one per transaction with a snapshot of its own, are merged by the next writer.
+-- Slots that pile up, one per transaction with a snapshot of its own, are merged by whoever writes more often.
 DO $$ BEGIN
 	FOR n IN 1..40 LOOP
 		COMMIT;
@@ -75,7 +75,11 @@ DO $$ BEGIN
 	END LOOP;
 END $$;
 SELECT count(*) > 32 AS piled_up FROM session_files.file_counts WHERE session_id = pg_temp.s(2);
-INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(2), 'merges');
+DO $$ BEGIN
+	FOR n IN 1..16 LOOP
+		INSERT INTO session_files.files (session_id, name) VALUES ('00000000-0000-7000-8000-000000000002', 'merges ' || n);
+	END LOOP;
+END $$;
 SELECT count(*) AS slots FROM session_files.file_counts WHERE session_id = pg_temp.s(2);
 SELECT * FROM pg_temp.totals WHERE session = 2;
 
