@@ -6,6 +6,7 @@ EXTVERSION = 1.0
 MODULE_big = session_files
 OBJS = \
 	src/answer.o \
+	src/bundle.o \
 	src/catalog.o \
 	src/claim.o \
 	src/counts.o \

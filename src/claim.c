@@ -1,6 +1,6 @@
 /*
  * claim.c
- *		Takes batches from file_queue for a worker: finds them, locks them, and tells what is in them.
+ *		Finds rows of file_queue for a worker, and locks them.
  *
  * In a session, what came back (its lease or its wait is over) goes before what was never claimed,
  * both by due_at: two ranges of one index. Rows that somebody else has locked are passed over.
@@ -26,14 +26,11 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -42,11 +39,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "bundle.h"
 #include "catalog.h"
-#include "queue.h"
 #include "scan.h"
-#include "seek.h"
-#include "settings.h"
 #include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_lock_batches);
@@ -79,40 +74,6 @@ typedef struct Hint
 	int64 dead_entries;
 } Hint;
 
-typedef struct Entry
-{
-	pg_uuid_t id;
-	text *name;
-} Entry;
-
-/* What a row says of its files. */
-typedef struct History
-{
-	pg_uuid_t session_id;
-	int retries;
-	int attempt;
-	bool has_reason;
-	Oid last_reason;
-	TimestampTz due_at;
-	bool was_claimed;
-	TimestampTz claimed_at;
-	bool has_lease; /* one that has run out */
-	pg_uuid_t lease_token;
-	Datum worker;
-} History;
-
-/* What is taken together: files of a session with the same past attempts, and the rows they were in. */
-typedef struct Bundle
-{
-	History history; /* of the last row */
-	Datum *places;
-	int place_count;
-	int place_room;
-	Entry *entries;
-	int entry_count;
-	ArrayType *rest; /* what is left of the last row, or NULL */
-} Bundle;
-
 typedef struct Claim
 {
 	Catalog catalog;
@@ -125,12 +86,9 @@ typedef struct Claim
 	SnapshotData dirty;
 	TimestampTz now;
 	text *workspace; /* NULL for any */
-	int wanted;
-	int taken;
 	int64 rows;
 	int64 dead_entries;
 	Bundle bundle;
-	ReturnSetInfo *result;
 } Claim;
 
 static HTAB *hints = NULL;
@@ -190,175 +148,6 @@ find_hint(const pg_uuid_t *session_id)
 	return hint;
 }
 
-/* Tells whether files with this history were tried so often that they are not tried again. */
-static bool
-is_exhausted(const History *history)
-{
-	return history->attempt >= settings_max_attempts;
-}
-
-static int
-compare_entries(const void *a, const void *b)
-{
-	return uuid7_compare(&((const Entry *) a)->id, &((const Entry *) b)->id);
-}
-
-/* Makes arrays of a bundle's files, in the order of creation. */
-static void
-make_file_arrays(Bundle *bundle, Datum *ids, Datum *names)
-{
-	int count = bundle->entry_count;
-	pg_uuid_t *id_values = palloc(Max(count, 1) * sizeof(pg_uuid_t));
-	Datum *name_values = palloc(Max(count, 1) * sizeof(Datum));
-
-	if (count > 1)
-		qsort(bundle->entries, count, sizeof(Entry), compare_entries);
-	for (int i = 0; i < count; i++)
-	{
-		id_values[i] = bundle->entries[i].id;
-		name_values[i] = PointerGetDatum(bundle->entries[i].name);
-	}
-	*ids = PointerGetDatum(queue_make_array(id_values, count));
-	*names = PointerGetDatum(construct_array(name_values, count, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-/* Returns the bundle as a row, if there is anything in it, and starts a new one. */
-static void
-put_bundle(Claim *claim)
-{
-	Bundle *bundle = &claim->bundle;
-	History *history = &bundle->history;
-	Datum values[13];
-	bool nulls[13] = {false};
-
-	if (bundle->place_count == 0)
-		return;
-	values[0] = PointerGetDatum(
-		construct_array(bundle->places, bundle->place_count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
-	values[1] = UUIDPGetDatum(&history->session_id);
-	values[2] = Int32GetDatum(history->attempt);
-	values[3] = ObjectIdGetDatum(history->last_reason);
-	nulls[3] = !history->has_reason;
-	values[4] = BoolGetDatum(is_exhausted(history));
-	make_file_arrays(bundle, &values[5], &values[6]);
-	values[7] = PointerGetDatum(bundle->rest);
-	nulls[7] = (bundle->rest == NULL);
-	values[8] = TimestampTzGetDatum(history->due_at);
-	values[9] = TimestampTzGetDatum(history->claimed_at);
-	nulls[9] = !history->was_claimed;
-	values[10] = UUIDPGetDatum(&history->lease_token);
-	values[11] = history->worker;
-	nulls[10] = nulls[11] = !history->has_lease;
-	values[12] = Int32GetDatum(history->retries);
-	tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, values, nulls);
-	bundle->place_count = 0;
-	bundle->entry_count = 0;
-	bundle->rest = NULL;
-}
-
-static void
-read_history(TupleTableSlot *row, History *history)
-{
-	bool isnull;
-	Datum token;
-
-	slot_getallattrs(row);
-	history->session_id = *DatumGetUUIDP(slot_getattr(row, Anum_file_queue_session_id, &isnull));
-	history->retries = DatumGetInt32(slot_getattr(row, Anum_file_queue_retries, &isnull));
-	history->attempt = DatumGetInt32(slot_getattr(row, Anum_file_queue_attempt, &isnull));
-	history->due_at = DatumGetTimestampTz(slot_getattr(row, Anum_file_queue_due_at, &isnull));
-	history->last_reason = DatumGetObjectId(slot_getattr(row, Anum_file_queue_last_reason, &isnull));
-	history->has_reason = !isnull;
-	history->claimed_at = DatumGetTimestampTz(slot_getattr(row, Anum_file_queue_claimed_at, &isnull));
-	history->was_claimed = !isnull;
-	token = slot_getattr(row, Anum_file_queue_lease_token, &isnull);
-	history->has_lease = !isnull;
-	if (history->has_lease)
-	{
-		history->lease_token = *DatumGetUUIDP(token);
-		history->worker = datumCopy(slot_getattr(row, Anum_file_queue_worker, &isnull), false, -1);
-	}
-}
-
-/* Tells whether files with these histories can go on under one lease row. */
-static bool
-may_share_row(const History *a, const History *b)
-{
-	return uuid7_compare(&a->session_id, &b->session_id) == 0 && a->retries == b->retries && a->attempt == b->attempt &&
-	       a->has_reason == b->has_reason && (!a->has_reason || a->last_reason == b->last_reason);
-}
-
-/* Makes the bundle one that has room for a row with this history and so many files. */
-static void
-make_room(Claim *claim, const History *history, int files)
-{
-	Bundle *bundle = &claim->bundle;
-
-	if (bundle->place_count > 0 &&
-	    (bundle->entry_count + files > QUEUE_MAX_FILES || !may_share_row(&bundle->history, history)))
-		put_bundle(claim);
-	bundle->history = *history;
-	bundle->entries = bundle->entries ? repalloc(bundle->entries, (bundle->entry_count + files) * sizeof(Entry))
-	                                  : palloc(files * sizeof(Entry));
-	if (bundle->place_count == bundle->place_room)
-	{
-		bundle->place_room = bundle->place_room * 2 + 16;
-		bundle->places = bundle->places ? repalloc(bundle->places, bundle->place_room * sizeof(Datum))
-		                                : palloc(bundle->place_room * sizeof(Datum));
-	}
-}
-
-/* Adds a file to the bundle if it is PENDING, and was not made so anew. */
-static bool
-take_file(Claim *claim, const History *history, Seek *seek, const pg_uuid_t *id)
-{
-	Entry *entry = &claim->bundle.entries[claim->bundle.entry_count];
-	bool isnull;
-
-	if (!seek_file(seek, id) ||
-	    DatumGetObjectId(slot_getattr(seek->slot, Anum_files_ingestion_status, &isnull)) !=
-	        claim->catalog.statuses[STATUS_PENDING] ||
-	    DatumGetInt32(slot_getattr(seek->slot, Anum_files_retries, &isnull)) != history->retries)
-		return false;
-	entry->id = *id;
-	entry->name = DatumGetTextPCopy(slot_getattr(seek->slot, Anum_files_name, &isnull));
-	claim->bundle.entry_count++;
-	return true;
-}
-
-/* Takes the locked row: its files, as far as they are PENDING and wanted. Those that are exhausted do not count. */
-static void
-take_row(Claim *claim)
-{
-	Bundle *bundle = &claim->bundle;
-	ItemPointer place = palloc(sizeof(ItemPointerData));
-	History history;
-	bool exhausted;
-	bool isnull;
-	const pg_uuid_t *ids;
-	int count;
-	int i = 0;
-	Seek seek;
-
-	read_history(claim->locked, &history);
-	exhausted = is_exhausted(&history);
-	ids = queue_array_ids(DatumGetArrayTypeP(slot_getattr(claim->locked, Anum_file_queue_file_ingestion_ids, &isnull)),
-	                      &count);
-	make_room(claim, &history, count);
-	claim->rows++;
-	*place = claim->locked->tts_tid;
-	bundle->places[bundle->place_count++] = PointerGetDatum(place);
-	seek_begin(&seek, claim->files, claim->catalog.files_pkey, &history.session_id, &ids[count - 1]);
-	while (i < count && (exhausted || claim->taken < claim->wanted))
-		claim->taken += (take_file(claim, &history, &seek, &ids[i++]) && !exhausted);
-	seek_end(&seek);
-	if (i < count)
-	{
-		bundle->rest = queue_make_array(&ids[i], count - i);
-		put_bundle(claim);
-	}
-}
-
 /* Locks the row that was seen, as SKIP LOCKED does; false if it is not to be had. */
 static bool
 lock_row(Claim *claim)
@@ -398,7 +187,7 @@ walk_range(Claim *claim, const pg_uuid_t *session_id, Range range, TimestampTz f
 	IndexScanDesc scan = begin_range(claim, session_id, range, from);
 	bool found_living = false;
 
-	while (claim->taken < claim->wanted && index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	while (claim->bundle.taken < claim->bundle.wanted && index_getnext_tid(scan, ForwardScanDirection) != NULL)
 	{
 		bool isnull;
 
@@ -412,8 +201,10 @@ walk_range(Claim *claim, const pg_uuid_t *session_id, Range range, TimestampTz f
 			continue;
 		}
 		found_living = true;
-		if (lock_row(claim))
-			take_row(claim);
+		if (!lock_row(claim))
+			continue;
+		claim->rows++;
+		bundle_take_row(&claim->bundle, claim->locked);
 	}
 	index_endscan(scan);
 	return from;
@@ -425,7 +216,7 @@ walk_session(Claim *claim, Hint *hint)
 {
 	for (Range range = RANGE_RETURNED; range < RANGE_COUNT; range++)
 	{
-		if (claim->taken < claim->wanted)
+		if (claim->bundle.taken < claim->bundle.wanted)
 			hint->from[range] = walk_range(claim, &hint->session_id, range, hint->from[range]);
 	}
 }
@@ -449,7 +240,7 @@ serve_session(Claim *claim, const pg_uuid_t *session_id)
 	int64 least_time = hint->dead_entries * HINT_TIME_PER_ENTRY;
 	int64 age = claim->now - hint->walked_at;
 	int64 rows = claim->rows;
-	int taken = claim->taken;
+	int taken = claim->bundle.taken;
 
 	if (hint->walked_at == DT_NOBEGIN || age >= Max(HINT_TIME, least_time))
 		walk_session_from_start(claim, hint);
@@ -459,7 +250,7 @@ serve_session(Claim *claim, const pg_uuid_t *session_id)
 		if (claim->rows == rows && age >= least_time)
 			walk_session_from_start(claim, hint);
 	}
-	if (claim->taken > taken)
+	if (claim->bundle.taken > taken)
 	{
 		last_session = *session_id;
 		has_last_session = true;
@@ -540,7 +331,7 @@ serve_sessions(Claim *claim)
 		choose_start(claim);
 	start = session_id = last_session;
 	found = find_session_behind(claim, &session_id, &session_id);
-	while (claim->taken < claim->wanted)
+	while (claim->bundle.taken < claim->bundle.wanted)
 	{
 		bool exists;
 
@@ -589,6 +380,8 @@ open_claim(Claim *claim)
 	claim->locked = table_slot_create(claim->file_queue, NULL);
 	InitDirtySnapshot(claim->dirty);
 	claim->now = GetCurrentTimestamp();
+	claim->bundle.catalog = &claim->catalog;
+	claim->bundle.files = claim->files;
 }
 
 static void
@@ -629,9 +422,9 @@ Datum
 session_files_lock_batches(PG_FUNCTION_ARGS)
 {
 	Claim claim = {.workspace = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
-	               .wanted = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2)};
+	               .bundle.wanted = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2)};
 
-	claim.result = begin_result(fcinfo);
+	claim.bundle.result = begin_result(fcinfo);
 	open_claim(&claim);
 	if (PG_ARGISNULL(0))
 		serve_sessions(&claim);
@@ -648,7 +441,7 @@ session_files_lock_batches(PG_FUNCTION_ARGS)
 			                       DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0))),
 			                       claim.workspace ? text_to_cstring(claim.workspace) : NULL)));
 	}
-	put_bundle(&claim);
+	bundle_put(&claim.bundle);
 	close_claim(&claim);
 	return (Datum) 0;
 }
