@@ -242,7 +242,8 @@ serve_session(Claim *claim, const pg_uuid_t *session_id)
 	int64 rows = claim->rows;
 	int taken = claim->bundle.taken;
 
-	if (hint->walked_at == DT_NOBEGIN || age >= Max(HINT_TIME, least_time))
+	/* Less than none: the clock was set back. */
+	if (hint->walked_at == DT_NOBEGIN || age < 0 || age >= Max(HINT_TIME, least_time))
 		walk_session_from_start(claim, hint);
 	else
 	{
@@ -424,6 +425,7 @@ session_files_lock_batches(PG_FUNCTION_ARGS)
 	Claim claim = {.workspace = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
 	               .bundle.wanted = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2)};
 
+	PreventCommandIfReadOnly("claim_files()");
 	claim.bundle.result = begin_result(fcinfo);
 	open_claim(&claim);
 	if (PG_ARGISNULL(0))

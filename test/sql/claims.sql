@@ -205,6 +205,9 @@ SELECT * FROM session_files.claim_files('w', 1, '1 year 1 day');
 SELECT * FROM session_files.claim_files('w', 1, session => '00000000-0000-7000-8000-00000000000f');
 SELECT * FROM session_files.claim_files('w', 1, workspace => 'claims elsewhere', session => '00000000-0000-7000-8000-000000000001');
 SELECT * FROM session_files.claim_files('w', 1, workspace => 'nowhere');
+BEGIN READ ONLY;
+SELECT * FROM session_files.claim_files('w', 1);
+ROLLBACK;
 \set s 00000000-0000-7000-8000-000000000001
 \set f 00000000-0000-7000-8000-0000000000a1
 \set t 00000000-0000-7000-8000-0000000000b1

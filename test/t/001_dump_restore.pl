@@ -44,5 +44,13 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '--data-only', '-d', $node-
 	'pg_restore of the data alone, in parallel to an extension that is there');
 is($node->safe_psql('data_only', $all), $expected, 'data alone: the same');
 
+# The queue is not dumped: it is filled by what is restored.
+my $pending = $node->safe_psql('source', q{SELECT count(*) FROM session_files.files WHERE ingestion_status = 'PENDING'});
+foreach my $database ('target', 'data_only')
+{
+	is($node->safe_psql($database, q{SELECT count(DISTINCT file_ingestion_id), count(*) FROM session_files.claim_files('w', 100000)}), "$pending|$pending",
+		"$database: every PENDING file can be claimed, once");
+}
+
 $node->stop;
 done_testing();

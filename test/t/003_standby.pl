@@ -32,7 +32,11 @@ my $expected = $primary->safe_psql('postgres', $listings);
 is(scalar(split /\n/, $expected), 72, 'the primary lists');
 is($standby->safe_psql('postgres', $listings), $expected, 'the standby lists the same');
 
+my ($status, $out, $error) = $standby->psql('postgres', q{SELECT * FROM session_files.claim_files('w')});
+like($error, qr/cannot execute claim_files\(\) in a read-only transaction/, 'the standby gives no files away');
+
 $standby->promote;
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM session_files.claim_files('w', 10)}), '10', 'promoted, it does');
 $standby->safe_psql('postgres', q{
 	SELECT session_files.register_files('00000000-0000-7000-8000-000000000001', ARRAY['after promotion']);
 });
