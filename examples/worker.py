@@ -249,17 +249,9 @@ class Worker:
             self.tell_at = time.monotonic() + TELL_EVERY
 
     def tell(self, lease, verdict, ids):
-        try:
-            rows = self.db.execute(STATEMENTS[verdict],
-                                   {'session': lease.session, 'ids': ids, 'verdict': verdict, 'token': lease.token}).fetchall()
-            self.counts.update(outcome if changed else 'lost' for changed, outcome in rows)
-        except psycopg.errors.NoDataFound:
-            # Some were deleted meanwhile, and nothing of it has happened for the others.
-            if len(ids) == 1:
-                self.counts['lost'] += 1
-            else:
-                for file_id in ids:
-                    self.tell(lease, verdict, [file_id])
+        rows = self.db.execute(STATEMENTS[verdict],
+                               {'session': lease.session, 'ids': ids, 'verdict': verdict, 'token': lease.token}).fetchall()
+        self.counts.update(outcome if changed else 'lost' for changed, outcome in rows)
 
     def renew(self, lease):
         """Makes a lease last longer; files that it does not hold any more need not be begun."""

@@ -21,7 +21,7 @@ GRANT SELECT, UPDATE ON session_files.files TO :"worker";
 GRANT SELECT, INSERT, UPDATE, DELETE ON session_files.file_queue TO :"worker";
 GRANT EXECUTE ON FUNCTION
 	session_files.claim_files, session_files.extend_lease, session_files.release_files, session_files.finish_files, session_files.fail_files,
-	session_files.settle_files, session_files.name_key, session_files.locate_ids, session_files.lock_batches, session_files.leave_lease,
+	session_files.settle_files, session_files.name_key, session_files.locate_ids, session_files.take_batches, session_files.leave_lease,
 	session_files.check_lease, session_files.sort_ids, session_files.pick_ids, session_files.retry_at, session_files.notify_work,
 	session_files.uuid7_time
 	TO :"worker";

@@ -2,10 +2,10 @@
  * bundle.c
  *		What a claim takes, in bundles: each will be one lease row.
  *
- * Rows of file_queue that were locked are read here, and their files looked up: those that are
+ * Rows that were taken out of file_queue are read here, and their files looked up: those that are
  * PENDING, and were not made so anew, are taken. Rows with the same history go together, so that a
- * hundred files that were registered one by one get one lease row, not a hundred. This room changes
- * nothing: claim_files deletes and inserts rows, by what it is told here.
+ * hundred files that were registered one by one get one lease row, not a hundred. The
+ * lease rows are inserted by claim_files.
  */
 #include "compat.h"
 
@@ -59,14 +59,13 @@ void
 bundle_put(Bundle *bundle)
 {
 	History *history = &bundle->history;
-	Datum values[13];
-	bool nulls[13] = {false};
+	Datum values[12];
+	bool nulls[12] = {false};
 
-	if (bundle->place_count == 0)
+	if (bundle->rows == 0)
 		return;
-	values[0] = PointerGetDatum(
-		construct_array(bundle->places, bundle->place_count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
-	values[1] = UUIDPGetDatum(&history->session_id);
+	values[0] = UUIDPGetDatum(&history->session_id);
+	values[1] = Int32GetDatum(history->retries);
 	values[2] = Int32GetDatum(history->attempt);
 	values[3] = ObjectIdGetDatum(history->last_reason);
 	nulls[3] = !history->has_reason;
@@ -80,9 +79,8 @@ bundle_put(Bundle *bundle)
 	values[10] = UUIDPGetDatum(&history->lease_token);
 	values[11] = history->worker;
 	nulls[10] = nulls[11] = !history->has_lease;
-	values[12] = Int32GetDatum(history->retries);
 	tuplestore_putvalues(bundle->result->setResult, bundle->result->setDesc, values, nulls);
-	bundle->place_count = 0;
+	bundle->rows = 0;
 	bundle->entry_count = 0;
 	bundle->rest = NULL;
 }
@@ -119,22 +117,17 @@ may_share_row(const History *a, const History *b)
 	       a->has_reason == b->has_reason && (!a->has_reason || a->last_reason == b->last_reason);
 }
 
-/* Makes the bundle one that has room for a row with this history and so many files. */
+/* Makes the bundle one that a row with this history and so many files goes into. */
 static void
 make_room(Bundle *bundle, const History *history, int files)
 {
-	if (bundle->place_count > 0 &&
+	if (bundle->rows > 0 &&
 	    (bundle->entry_count + files > QUEUE_MAX_FILES || !may_share_row(&bundle->history, history)))
 		bundle_put(bundle);
 	bundle->history = *history;
 	bundle->entries = bundle->entries ? repalloc(bundle->entries, (bundle->entry_count + files) * sizeof(Entry))
 	                                  : palloc(files * sizeof(Entry));
-	if (bundle->place_count == bundle->place_room)
-	{
-		bundle->place_room = bundle->place_room * 2 + 16;
-		bundle->places = bundle->places ? repalloc(bundle->places, bundle->place_room * sizeof(Datum))
-		                                : palloc(bundle->place_room * sizeof(Datum));
-	}
+	bundle->rows++;
 }
 
 /* Adds a file to the bundle if it is PENDING, and was not made so anew. */
@@ -159,7 +152,6 @@ take_file(Bundle *bundle, const History *history, Seek *seek, const pg_uuid_t *i
 void
 bundle_take_row(Bundle *bundle, TupleTableSlot *row)
 {
-	ItemPointer place = palloc(sizeof(ItemPointerData));
 	History history;
 	bool exhausted;
 	bool isnull;
@@ -172,8 +164,6 @@ bundle_take_row(Bundle *bundle, TupleTableSlot *row)
 	exhausted = is_exhausted(&history);
 	ids = queue_array_ids(DatumGetArrayTypeP(slot_getattr(row, Anum_file_queue_file_ingestion_ids, &isnull)), &count);
 	make_room(bundle, &history, count);
-	*place = row->tts_tid;
-	bundle->places[bundle->place_count++] = PointerGetDatum(place);
 	seek_begin(&seek, bundle->files, bundle->catalog->files_pkey, &history.session_id, &ids[count - 1]);
 	while (i < count && (exhausted || bundle->taken < bundle->wanted))
 		bundle->taken += (take_file(bundle, &history, &seek, &ids[i++]) && !exhausted);

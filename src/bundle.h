@@ -7,6 +7,7 @@
 
 #include "compat.h"
 
+#include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
 #include "utils/array.h"
@@ -47,15 +48,13 @@ typedef struct Bundle
 	int taken;
 	/* The one that is being made. */
 	History history; /* of the last row */
-	Datum *places;
-	int place_count;
-	int place_room;
+	int rows;
 	Entry *entries;
 	int entry_count;
 	ArrayType *rest; /* what is left of the last row, or NULL */
 } Bundle;
 
-/* Takes a row of file_queue that is locked: its files, as far as they are PENDING and wanted. */
+/* Takes a row that is out of file_queue: its files, as far as they are PENDING and wanted. */
 extern void bundle_take_row(Bundle *bundle, TupleTableSlot *row);
 
 /* Returns what was taken last. */

@@ -1,6 +1,6 @@
 /*
  * claim.c
- *		Finds rows of file_queue for a worker, and locks them.
+ *		Finds rows of file_queue for a worker, and takes them out.
  *
  * In a session, what came back (its lease or its wait is over) goes before what was never claimed,
  * both by due_at: two ranges of one index. Rows that somebody else has locked are passed over.
@@ -44,7 +44,7 @@
 #include "scan.h"
 #include "uuid7.h"
 
-PG_FUNCTION_INFO_V1(session_files_lock_batches);
+PG_FUNCTION_INFO_V1(session_files_take_batches);
 
 /* Among so many sessions a backend chooses where to start. */
 #define MAX_START_SESSIONS 10000
@@ -82,7 +82,6 @@ typedef struct Claim
 	Relation file_queue;
 	Relation due_idx;
 	TupleTableSlot *seen;
-	TupleTableSlot *locked;
 	SnapshotData dirty;
 	TimestampTz now;
 	text *workspace; /* NULL for any */
@@ -148,16 +147,16 @@ find_hint(const pg_uuid_t *session_id)
 	return hint;
 }
 
-/* Locks the row that was seen, as SKIP LOCKED does; false if it is not to be had. */
+/* Deletes the row that was seen, unless somebody else has locked or changed it. */
 static bool
-lock_row(Claim *claim)
+delete_row(Claim *claim)
 {
 	TM_FailureData failure;
 
 	if (!table_tuple_satisfies_snapshot(claim->file_queue, claim->seen, GetActiveSnapshot()))
 		return false;
-	return table_tuple_lock(claim->file_queue, &claim->seen->tts_tid, GetActiveSnapshot(), claim->locked,
-	                        GetCurrentCommandId(true), LockTupleExclusive, LockWaitSkip, 0, &failure) == TM_Ok;
+	return table_tuple_delete(claim->file_queue, &claim->seen->tts_tid, GetCurrentCommandId(true), GetActiveSnapshot(),
+	                          InvalidSnapshot, false, &failure, false) == TM_Ok;
 }
 
 /* Starts a scan of a range of a session from a time on. */
@@ -201,10 +200,10 @@ walk_range(Claim *claim, const pg_uuid_t *session_id, Range range, TimestampTz f
 			continue;
 		}
 		found_living = true;
-		if (!lock_row(claim))
+		if (!delete_row(claim))
 			continue;
 		claim->rows++;
-		bundle_take_row(&claim->bundle, claim->locked);
+		bundle_take_row(&claim->bundle, claim->seen);
 	}
 	index_endscan(scan);
 	return from;
@@ -375,10 +374,9 @@ open_claim(Claim *claim)
 	claim->catalog = *catalog_get();
 	claim->upload_sessions = open_table(claim->catalog.upload_sessions, ACL_SELECT);
 	claim->files = open_table(claim->catalog.files, ACL_SELECT);
-	claim->file_queue = open_table(claim->catalog.file_queue, ACL_SELECT | ACL_UPDATE);
+	claim->file_queue = open_table(claim->catalog.file_queue, ACL_SELECT | ACL_DELETE);
 	claim->due_idx = index_open(claim->catalog.file_queue_due_idx, RowExclusiveLock);
 	claim->seen = table_slot_create(claim->file_queue, NULL);
-	claim->locked = table_slot_create(claim->file_queue, NULL);
 	InitDirtySnapshot(claim->dirty);
 	claim->now = GetCurrentTimestamp();
 	claim->bundle.catalog = &claim->catalog;
@@ -388,7 +386,6 @@ open_claim(Claim *claim)
 static void
 close_claim(Claim *claim)
 {
-	ExecDropSingleTupleTableSlot(claim->locked);
 	ExecDropSingleTupleTableSlot(claim->seen);
 	index_close(claim->due_idx, NoLock);
 	table_close(claim->file_queue, NoLock);
@@ -416,11 +413,11 @@ begin_result(FunctionCallInfo fcinfo)
 }
 
 /*
- * SQL: session_files.lock_batches(session uuid, workspace text, files integer) returns setof record.
+ * SQL: session_files.take_batches(session uuid, workspace text, files integer) returns setof record.
  * NULL stands for any session, or any workspace.
  */
 Datum
-session_files_lock_batches(PG_FUNCTION_ARGS)
+session_files_take_batches(PG_FUNCTION_ARGS)
 {
 	Claim claim = {.workspace = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
 	               .bundle.wanted = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2)};

@@ -171,7 +171,8 @@ static OwnerQuery forget_session_queue = {
 };
 
 static OwnerQuery forget_free_queue = {
-	.text = "DELETE FROM session_files.file_queue AS q WHERE q.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+	.text = "DELETE FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1"
+			" AND q.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
 			"SELECT f.ctid FROM session_files.file_queue AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
 			" FOR UPDATE SKIP LOCKED))",
 	.arg_count = 1,

@@ -28,7 +28,7 @@ COMMENT ON COLUMN session_files.file_queue.lease_token IS 'What the worker shows
 -- Claims: files that came back, then those never claimed, the oldest first; the next session that has some (src/claim.c).
 CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claimed_at IS NOT NULL), due_at, (file_ingestion_ids[1]));
 -- Finishing, and the like, by lease.
-CREATE INDEX file_queue_lease_idx ON session_files.file_queue (session_id, lease_token) WHERE lease_token IS NOT NULL;
+CREATE INDEX file_queue_lease_idx ON session_files.file_queue (lease_token) WHERE lease_token IS NOT NULL;
 
 CREATE FUNCTION session_files.queue_files() RETURNS trigger
 	LANGUAGE c

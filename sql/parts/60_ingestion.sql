@@ -54,22 +54,22 @@ COMMENT ON FUNCTION session_files.create_session(text, session_files.write_mode,
 	'session_files.session_lifetime. Errors: 22004 (NULL), 22023 (expires_in not within 0 and 1000 years), P0002 (no such workspace).';
 
 CREATE FUNCTION session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS tid[]
-	LANGUAGE c STABLE STRICT PARALLEL SAFE
+	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000000
 	AS 'MODULE_PATHNAME', 'session_files_locate_ids';
 COMMENT ON FUNCTION session_files.locate_ids(uuid, uuid[]) IS
 	'The places (ctid) of a session''s files with these ids, as far as there are any, in the order given: for the statement that calls '
 	'it, and under its snapshot. Errors: 42501 without SELECT on files.';
 
 CREATE FUNCTION session_files.locate_names(session_id uuid, names text[]) RETURNS tid[]
-	LANGUAGE c STABLE STRICT PARALLEL SAFE
+	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000000
 	AS 'MODULE_PATHNAME', 'session_files_locate_names';
 COMMENT ON FUNCTION session_files.locate_names(uuid, text[]) IS
 	'The places (ctid) of a session''s files with these names, as far as there are any, in the order given: for the statement that calls '
 	'it, and under its snapshot. Errors: 42501 without SELECT on files.';
 
 -- The next functions find files by their places: left to the planner, which knows nothing of a session that is newer than its
--- statistics, a batch can cost as much as all of the session, or its square. The settings keep the plans, which are cached while a
--- table grows from nothing to millions of rows, to going by places.
+-- statistics, a batch can cost as much as all of the session, or its square. The plans are cached while a table grows from nothing to
+-- millions of rows; the settings, and the cost of the two functions above, which no plan will have for each row, keep them to places.
 CREATE FUNCTION session_files.register_files(session_id uuid, names text[])
 	RETURNS TABLE (file_ingestion_id uuid, name text, ingestion_status session_files.ingestion_status)
 	LANGUAGE plpgsql
@@ -124,8 +124,9 @@ BEGIN
 	ELSE
 		RETURN QUERY
 			SELECT f.file_ingestion_id, f.name, f.ingestion_status
-			FROM unnest(session_files.locate_names(register_files.session_id, names)) WITH ORDINALITY AS p (place, ordinal)
-			JOIN session_files.files AS f ON f.ctid = p.place
+			FROM unnest(session_files.locate_names(register_files.session_id, names)) WITH ORDINALITY AS p (place, ordinal),
+				-- OFFSET keeps it from becoming a join, with all of the table on one side.
+				LATERAL (SELECT g.* FROM session_files.files AS g WHERE g.ctid = p.place OFFSET 0) AS f
 			ORDER BY p.ordinal;
 	END IF;
 END
@@ -136,7 +137,8 @@ COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'dimension), P0002 (no such session), 55000 (session not OPEN, or expired).';
 
 -- What finish_files and fail_files have in common: changes the files given, if they have so many retries (NULL: any number), and tells of
--- them and of others, which it leaves as they are.
+-- them and of others, which it leaves as they are. others is NULL for a call without a lease: only that raises an error for what is no
+-- file of the session; a worker's other files are not to wait for one that was deleted.
 CREATE FUNCTION session_files.settle_files(
 	session_id uuid,
 	file_ingestion_ids uuid[],
@@ -159,7 +161,7 @@ DECLARE
 	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids);
 	changed_ids uuid[] := '{}';
 	unchanged_ids uuid[] := given;
-	missing uuid;
+	missing uuid[];
 	found_files bigint;
 BEGIN
 	FOR attempt IN 1..10 LOOP
@@ -172,7 +174,7 @@ BEGIN
 				RETURNING f.file_ingestion_id
 		)
 		SELECT changed_ids || array_agg(s.file_ingestion_id) INTO changed_ids FROM settled AS s;
-		IF cardinality(changed_ids) = cardinality(given) AND cardinality(others) = 0 THEN
+		IF cardinality(changed_ids) = cardinality(given) AND coalesce(cardinality(others), 0) = 0 THEN
 			RETURN QUERY SELECT g.id, new_status, new_reason, true FROM unnest(given) AS g (id);
 			RETURN;
 		END IF;
@@ -191,12 +193,16 @@ BEGIN
 			WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids))
 		ORDER BY 1;
 	GET DIAGNOSTICS found_files = ROW_COUNT;
-	IF found_files < cardinality(given) + cardinality(others) THEN
-		SELECT u.id INTO missing FROM unnest(unchanged_ids) AS u (id)
-			WHERE session_files.locate_ids(settle_files.session_id, ARRAY[u.id]) = '{}'
-			LIMIT 1;
-		RAISE EXCEPTION 'session "%" has no file "%"', session_id, missing USING ERRCODE = 'no_data_found';
+	IF found_files = cardinality(given) + coalesce(cardinality(others), 0) THEN
+		RETURN;
 	END IF;
+	missing := ARRAY(SELECT u.id FROM unnest(unchanged_ids) AS u (id)
+		WHERE session_files.locate_ids(settle_files.session_id, ARRAY[u.id]) = '{}');
+	IF others IS NULL THEN
+		RAISE EXCEPTION 'session "%" has no file "%"', session_id, missing[1] USING ERRCODE = 'no_data_found';
+	END IF;
+	RETURN QUERY SELECT m.id, NULL::session_files.ingestion_status, NULL::session_files.ingestion_status_reason, false
+		FROM unnest(missing) AS m (id);
 END
 $$;
 COMMENT ON FUNCTION session_files.settle_files(uuid, uuid[], uuid[], integer, session_files.ingestion_status, session_files.ingestion_status_reason) IS
@@ -219,7 +225,7 @@ DECLARE
 	others uuid[] := '{}';
 BEGIN
 	IF lease_token IS NULL THEN
-		RETURN QUERY SELECT * FROM session_files.settle_files(session_id, file_ingestion_ids, '{}', NULL, 'FINISHED', NULL);
+		RETURN QUERY SELECT * FROM session_files.settle_files(session_id, file_ingestion_ids, NULL, NULL, 'FINISHED', NULL);
 		RETURN;
 	END IF;
 	FOR batch IN
@@ -241,9 +247,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.finish_files(uuid, uuid[], uuid) IS
-	'Marks PENDING files FINISHED: those that the lease holds, or, without a lease_token, all of them, whoever holds them. One row per file, '
-	'by id: the status that it has now, and whether this call changed it; a file that was FINISHED or FAILED stays so, and one that the lease '
-	'does not hold any more stays as it is. Errors, and then nothing changes: 22004 (NULL), P0002 (not a file of the session).';
+	'Marks PENDING files FINISHED: those that the lease holds, or, without a lease_token, all of them, whoever holds them. One row per file: '
+	'the status that it has now, and whether this call changed it; a file that was FINISHED or FAILED stays so, and one that the lease does not '
+	'hold any more stays as it is. What is no file of the session: with a lease_token no status (NULL), without one an error. Errors, and then '
+	'nothing changes: 22004 (NULL), P0002 (not a file of the session).';
 
 CREATE FUNCTION session_files.fail_files(
 	session_id uuid,
@@ -275,7 +282,7 @@ BEGIN
 		RAISE EXCEPTION 'reason must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	IF lease_token IS NULL THEN
-		RETURN QUERY SELECT *, NULL::timestamptz FROM session_files.settle_files(session_id, file_ingestion_ids, '{}', NULL, 'FAILED', reason);
+		RETURN QUERY SELECT *, NULL::timestamptz FROM session_files.settle_files(session_id, file_ingestion_ids, NULL, NULL, 'FAILED', reason);
 		RETURN;
 	END IF;
 	FOR batch IN

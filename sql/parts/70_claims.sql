@@ -1,12 +1,12 @@
 -- What workers in the database do: claim PENDING files for a time (a lease), and finish, fail, extend or release them by the lease's
 -- token. A worker whose lease ran out goes on as long as nobody else has claimed the file; after that its token holds it no more.
 
-CREATE FUNCTION session_files.lock_batches(
+CREATE FUNCTION session_files.take_batches(
 	session uuid,
 	workspace text,
 	files integer,
-	OUT places tid[],
 	OUT session_id uuid,
+	OUT retries integer,
 	OUT attempt integer,
 	OUT last_reason session_files.ingestion_status_reason,
 	OUT exhausted boolean,
@@ -16,15 +16,14 @@ CREATE FUNCTION session_files.lock_batches(
 	OUT due_at timestamptz,
 	OUT claimed_at timestamptz,
 	OUT lease_token uuid,
-	OUT worker text,
-	OUT retries integer
+	OUT worker text
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE
-	AS 'MODULE_PATHNAME', 'session_files_lock_batches';
-COMMENT ON FUNCTION session_files.lock_batches(uuid, text, integer) IS
-	'What claim_files is made of: locks rows of file_queue that hold so many files, as far as there are, passing over those that are '
-	'locked. One row per lease to be: the rows'' places, their history, the files in them that are PENDING, and what is left of the last '
-	'of the rows. Errors: 42501 without SELECT on files and upload_sessions, and UPDATE on file_queue; P0002 (no such session).';
+	AS 'MODULE_PATHNAME', 'session_files_take_batches';
+COMMENT ON FUNCTION session_files.take_batches(uuid, text, integer) IS
+	'What claim_files begins with: deletes rows of file_queue that hold so many files, as far as there are, passing over those that are locked. '
+	'One row per lease to be: the files that are PENDING, their history, and what is left of the last row, for the caller to insert. Errors: '
+	'42501 without SELECT on files and upload_sessions, and DELETE on file_queue; P0002 (no such session); 25006 (read-only transaction).';
 
 -- Whether a lease can last so long; raises if not.
 CREATE FUNCTION session_files.check_lease(lease interval) RETURNS void
@@ -84,8 +83,7 @@ BEGIN
 			RAISE EXCEPTION 'there is no workspace "%"', workspace USING ERRCODE = 'no_data_found';
 		END IF;
 	END IF;
-	FOR batch IN SELECT * FROM session_files.lock_batches(session, workspace, max) LOOP
-		DELETE FROM session_files.file_queue AS q WHERE q.ctid = ANY (batch.places);
+	FOR batch IN SELECT * FROM session_files.take_batches(session, workspace, max) LOOP
 		IF batch.rest IS NOT NULL THEN
 			-- In rows of the size of this claim: the next worker may want as many. A lease that has run out still holds them.
 			INSERT INTO session_files.file_queue
@@ -143,7 +141,8 @@ BEGIN
 	FOR lease IN
 		SELECT q.ctid AS place, q.file_ingestion_ids, q.retries, q.attempt, q.claimed_at, q.last_reason, q.worker
 			FROM session_files.file_queue AS q
-			WHERE q.session_id = leave_lease.session_id AND q.lease_token = leave_lease.lease_token
+			-- Said so that no plan, made when the table was small, goes through all rows of the session.
+			WHERE q.lease_token = leave_lease.lease_token AND q.session_id IS NOT DISTINCT FROM leave_lease.session_id
 			FOR UPDATE
 	LOOP
 		ids := session_files.pick_ids(lease.file_ingestion_ids, leave_lease.file_ingestion_ids, true);
@@ -253,6 +252,7 @@ CREATE FUNCTION session_files.retry_failed(
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
+	SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE

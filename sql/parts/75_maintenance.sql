@@ -1,4 +1,5 @@
--- What time does to sessions: they expire, and long after that they go. maintain() does it in small steps, for any scheduler.
+-- What time does to sessions: they expire, and long after that they go. maintain() does it in small steps, for any scheduler. It may run
+-- in one backend for years: a plan is made for each statement, by what the tables are then.
 
 -- Fails what nobody holds of a session that has expired, some files at most; returns how many rows of the queue it looked at. Files that
 -- somebody has locked wait for the next call.
@@ -6,6 +7,7 @@ CREATE FUNCTION session_files.expire_files(session_id uuid, max_files bigint, OU
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
+	SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -54,6 +56,7 @@ CREATE FUNCTION session_files.maintain(
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
+	SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
 	budget bigint := max_files;

@@ -93,7 +93,10 @@ SET session_files.retry_reasons = '"FILE NAME TOO LONG. MAX LENGTH IS 800"';
 SET session_files.retry_reasons = 'SLOWDOWN,,';
 SET session_files.max_attempts = 0;
 SET session_files.retry_delay = '2 days';
+-- The text of an error that names the range says the unit in newer versions of PostgreSQL.
+\set VERBOSITY sqlstate
 SET session_files.session_lifetime = 0;
+\set VERBOSITY terse
 SET session_files.no_such_setting = 1;
 RESET session_files.retry_reasons;
 
@@ -228,13 +231,24 @@ SELECT * FROM session_files.release_files(:'s', ARRAY[:'f']::uuid[], :'t');
 SELECT * FROM session_files.release_files(:'s', ARRAY[:'f']::uuid[], NULL);
 SELECT * FROM session_files.release_files(NULL, ARRAY[:'f']::uuid[], :'t');
 
+-- A file that was deleted, or never was, does not fail the others of a lease.
+SELECT count(*) FROM session_files.register_files(:'s', ARRAY['x', 'y', 'z']);
+SELECT count(*), lease_token AS t FROM session_files.claim_files('w', 3, session => :'s') GROUP BY lease_token \gset
+CREATE TEMP TABLE ids AS SELECT pg_temp.ids('x', 'y', 'z') || :'f'::uuid AS ids;
+DELETE FROM session_files.files WHERE name = 'y';
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM ids, LATERAL session_files.finish_files(:'s', ids, :'t') ORDER BY 1;
+SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, ingestion_status_reason, changed, retry_at
+	FROM ids, LATERAL session_files.fail_files(:'s', ids, 'SLOWDOWN', :'t') ORDER BY 1;
+SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
+
 -- A hundred thousand in an array.
 SELECT count(*) FROM session_files.register_files(:'s', ARRAY(SELECT n::text FROM generate_series(1, 100000) n));
 SELECT count(*), lease_token AS t FROM session_files.claim_files('w', 100000, session => :'s') GROUP BY lease_token \gset
 SELECT :count AS claimed;
 SELECT count(*), count(lease_expires_at) AS held
 	FROM session_files.extend_lease(:'s', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'s'), :'t');
-SELECT count(*), bool_and(changed) FROM session_files.finish_files(:'s', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'s'), :'t');
+SELECT count(*), count(*) FILTER (WHERE changed) AS changed
+	FROM session_files.finish_files(:'s', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'s'), :'t');
 SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
 DELETE FROM session_files.upload_sessions;
 DELETE FROM session_files.workspaces;

@@ -50,7 +50,7 @@ RESET ROLE;
 GRANT SELECT ON session_files.upload_sessions, session_files.workspaces TO regress_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON session_files.file_queue TO regress_worker;
 GRANT EXECUTE ON FUNCTION session_files.claim_files, session_files.extend_lease, session_files.release_files,
-	session_files.lock_batches, session_files.leave_lease, session_files.check_lease,
+	session_files.take_batches, session_files.leave_lease, session_files.check_lease,
 	session_files.pick_ids, session_files.retry_at, session_files.notify_work, session_files.uuid7_time TO regress_worker;
 GRANT SELECT ON session_files.session_progress, session_files.leases, session_files.workers TO regress_watcher;
 INSERT INTO session_files.files (session_id, file_ingestion_id, name)
