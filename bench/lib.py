@@ -92,12 +92,13 @@ class Samples:
                 yield (measure, case, variant, statistics.median(values), min(values), max(values), len(values), self.ratio(measure, case, variant))
 
     def report(self, name):
-        """Prints the table and writes it to bench/results/NAME.tsv."""
+        """Prints the table and writes it to bench/results/NAME.tsv, unless the name is None."""
         header = ('measure', 'case', 'variant', 'median', 'min', 'max', 'rounds', 'ratio')
         rows = [tuple(f'{field:.4g}' if isinstance(field, float) and abs(field) < 1000 else f'{field:.0f}' if isinstance(field, float) else str(field)
                       for field in row) for row in self.rows()]
         print_table([header, *rows])
-        write_tsv(name, [header, *rows])
+        if name is not None:
+            write_tsv(name, [header, *rows])
 
 
 class Bars:
@@ -116,7 +117,8 @@ class Bars:
         header = ('ratio', 'value', 'bar', '')
         print()
         print_table([header, *self.rows])
-        write_tsv(f'{name}.bars', [header, *self.rows])
+        if name is not None:
+            write_tsv(f'{name}.bars', [header, *self.rows])
 
 
 def print_table(rows):

@@ -237,12 +237,12 @@ serve_session(Claim *claim, const pg_uuid_t *session_id)
 {
 	Hint *hint = find_hint(session_id);
 	int64 least_time = hint->dead_entries * HINT_TIME_PER_ENTRY;
-	int64 age = claim->now - hint->walked_at;
+	/* Less than none: never, or the clock was set back. */
+	int64 age = hint->walked_at == DT_NOBEGIN ? -1 : claim->now - hint->walked_at;
 	int64 rows = claim->rows;
 	int taken = claim->bundle.taken;
 
-	/* Less than none: the clock was set back. */
-	if (hint->walked_at == DT_NOBEGIN || age < 0 || age >= Max(HINT_TIME, least_time))
+	if (age < 0 || age >= Max(HINT_TIME, least_time))
 		walk_session_from_start(claim, hint);
 	else
 	{
