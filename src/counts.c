@@ -94,7 +94,7 @@ static OwnerQuery take_slot = {
 	.text = "UPDATE session_files.file_counts AS c SET " ADD_TO_SLOT
 			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=)"
 			" (SELECT f.slot FROM session_files.file_counts AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
-			" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING c.ctid",
+			" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING c.ctid, c.pending",
 	.arg_count = 6,
 	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
 };
@@ -103,7 +103,7 @@ static OwnerQuery take_slot_at = {
 	.text = "UPDATE session_files.file_counts AS c SET " ADD_TO_SLOT
 			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.ctid OPERATOR(pg_catalog.=)"
 			" (SELECT f.ctid FROM session_files.file_counts AS f WHERE f.ctid OPERATOR(pg_catalog.=) $7"
-			" AND f.session_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING c.ctid",
+			" AND f.session_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING c.ctid, c.pending",
 	.arg_count = 7,
 	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIDOID},
 };
@@ -258,9 +258,12 @@ find_known(const pg_uuid_t *session_id)
 	return session;
 }
 
-/* Adds to a slot that nobody has locked: the one that was taken last, if it is to be had. */
+/*
+ * Adds to a slot that nobody has locked: the one that was taken last, if it is to be had. Tells how
+ * many PENDING files the slot has then.
+ */
 static bool
-take_free_slot(Known *session, Datum *values)
+take_free_slot(Known *session, Datum *values, int64 *pending)
 {
 	bool isnull;
 
@@ -293,9 +296,11 @@ store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 	{
 		Known *session = find_known(&delta->session_id);
 		bool is_time = session->changes++ % TIDY_EVERY == 0;
+		int64 pending = 0;
 
-		taken = take_free_slot(session, values);
-		if (taken && is_time)
+		taken = take_free_slot(session, values, &pending);
+		/* With a single slot, no file is PENDING; with several, they are looked at now and then. */
+		if (taken && (is_time || pending == 0))
 			tidy(catalog, file_counts, &delta->session_id);
 	}
 	if (!taken)

@@ -59,11 +59,12 @@ SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
 SET session_files.max_attempts = 4;
 SET session_files.retry_delay = '10s';
 SET session_files.retry_delay_limit = '30s';
-SELECT attempt, min(wait) >= low / 2 AND max(wait) <= high AND max(wait) > min(wait) AS within, count(wait) AS waits
-	FROM (SELECT attempt, extract(epoch FROM session_files.retry_at('SLOWDOWN', attempt) - clock_timestamp()) + 0.05 AS wait,
-			least(30, 10 * 2 ^ (attempt - 1)) AS low, least(30, 10 * 2 ^ (attempt - 1)) + 0.05 AS high
+SELECT attempt, min(wait) >= longest / 2 - 0.5 AND min(wait) < longest * 0.7 AND max(wait) > longest * 0.8 AND max(wait) <= longest AS within,
+		count(wait) AS waits
+	FROM (SELECT attempt, extract(epoch FROM session_files.retry_at('SLOWDOWN', attempt) - clock_timestamp()) AS wait,
+			least(30, 10 * 2 ^ (attempt - 1)) AS longest
 		FROM generate_series(1, 4) attempt, generate_series(1, 100)) waits
-	GROUP BY attempt, low, high ORDER BY attempt;
+	GROUP BY attempt, longest ORDER BY attempt;
 SELECT count(*) FROM session_files.register_files(:'s', ARRAY['g', 'h']);
 DO $$
 DECLARE
@@ -165,6 +166,25 @@ SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM (
 	UNION ALL SELECT f.file_ingestion_id, f.ingestion_status, f.ingestion_status_reason, f.changed
 		FROM session_files.fail_files(:'again', pg_temp.ids('m1', 'm6', 'm9', 'r2'), 'EMPTY_FILE', :'t') f) f;
 SELECT cardinality(file_ingestion_ids) AS left_under_the_lease FROM session_files.file_queue WHERE lease_token = :'t';
+
+-- What looked taken to a transaction that rolled back is not.
+SELECT session_files.create_session('claims') AS later \gset
+INSERT INTO session_files.files (session_id, file_ingestion_id, name)
+	SELECT :'later', ('0000000' || n || '-0000-7000-8000-000000000000')::uuid, 't' || n FROM generate_series(1, 4) n;
+BEGIN;
+SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+SAVEPOINT s;
+SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+ROLLBACK TO s;
+SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+ROLLBACK;
+SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+-- A session that was finished without leases leaves nothing in the queue.
+SELECT count(*) AS in_the_queue FROM session_files.file_queue WHERE session_id = :'later';
+SELECT count(*) FROM session_files.finish_files(:'later', pg_temp.ids('t1', 't2', 't3', 't4'));
+SELECT count(*) AS in_the_queue FROM session_files.file_queue WHERE session_id = :'later';
 
 -- Many in a call: more than a row of the queue holds, and all kinds of rows.
 SELECT count(*) FROM session_files.register_files(:'other', ARRAY(SELECT 'n' || to_char(n, 'FM0000') FROM generate_series(1, 2500) n));
