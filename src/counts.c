@@ -273,6 +273,7 @@ take_free_slot(Known *session, Datum *values, int64 *pending)
 		return false;
 	session->place =
 		*(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	*pending = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	return true;
 }
 
@@ -296,11 +297,11 @@ store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 	{
 		Known *session = find_known(&delta->session_id);
 		bool is_time = session->changes++ % TIDY_EVERY == 0;
-		int64 pending = 0;
+		int64 pending;
 
 		taken = take_free_slot(session, values, &pending);
 		/* With a single slot, no file is PENDING; with several, they are looked at now and then. */
-		if (taken && (is_time || pending == 0))
+		if (taken && (pending == 0 || is_time))
 			tidy(catalog, file_counts, &delta->session_id);
 	}
 	if (!taken)

@@ -75,6 +75,8 @@ DO $$ BEGIN
 	END LOOP;
 END $$;
 SELECT count(*) > 32 AS piled_up FROM session_files.file_counts WHERE session_id = pg_temp.s(2);
+INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(2), 'once');
+SELECT count(*) > 32 AS not_every_time FROM session_files.file_counts WHERE session_id = pg_temp.s(2);
 DO $$ BEGIN
 	FOR n IN 1..16 LOOP
 		INSERT INTO session_files.files (session_id, name) VALUES ('00000000-0000-7000-8000-000000000002', 'merges ' || n);
