@@ -155,9 +155,9 @@ answer_files(HttpAnswer *answer, const Span *segments, Span query)
 }
 
 void
-route_request(Span method, Span target, HttpAnswer *answer)
+route_request(const HttpRequest *request, HttpAnswer *answer)
 {
-	Span query = strip_authority(target);
+	Span query = strip_authority(request->target);
 	bool has_query;
 	Span path = cut(&query, '?', &has_query);
 	Span segments[SEGMENT_COUNT];
@@ -166,7 +166,7 @@ route_request(Span method, Span target, HttpAnswer *answer)
 	add_header(answer, "Content-Type", "application/json");
 	if (!match_path(path, segments))
 		answer_detail(answer, HTTP_NOT_FOUND, "Not Found");
-	else if (!span_equals(method, "GET") && !span_equals(method, "HEAD"))
+	else if (!span_equals(request->method, "GET") && !span_equals(request->method, "HEAD"))
 	{
 		answer_detail(answer, HTTP_METHOD_NOT_ALLOWED, "Method Not Allowed");
 		add_header(answer, "Allow", "GET, HEAD");

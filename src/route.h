@@ -10,13 +10,20 @@
 #include "lib/stringinfo.h"
 #include "span.h"
 
-#define ROUTE_MAX_HEADERS 4
+#define ROUTE_MAX_HEADERS 8
 
 typedef struct Header
 {
 	const char *name;
 	const char *value;
 } Header;
+
+typedef struct HttpRequest
+{
+	Span method;
+	Span target;        /* as it was sent: path?query, percent-encoded */
+	Span if_none_match; /* the header's value; empty if there is none */
+} HttpRequest;
 
 typedef struct HttpAnswer
 {
@@ -26,7 +33,7 @@ typedef struct HttpAnswer
 	StringInfoData body; /* for HEAD that of GET, for the door to leave out */
 } HttpAnswer;
 
-/* Answers a request under the active snapshot. target is the raw request target. */
-extern void route_request(Span method, Span target, HttpAnswer *answer);
+/* Answers a request under the active snapshot. */
+extern void route_request(const HttpRequest *request, HttpAnswer *answer);
 
 #endif

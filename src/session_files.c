@@ -11,6 +11,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/uuid.h"
 
 #include "answer.h"
@@ -50,6 +51,24 @@ text_argument(FunctionCallInfo fcinfo, int number)
 		return (Span){"", 0};
 	value = PG_GETARG_TEXT_PP(number);
 	return (Span){VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+}
+
+/* Returns a header's value from an argument of type json, an object whose keys are in lower case; nothing if it is not there. */
+static Span
+header_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	LOCAL_FCINFO(call, 2);
+	Datum value;
+
+	if (PG_ARGISNULL(number))
+		return (Span){"", 0};
+	InitFunctionCallInfoData(*call, NULL, 2, InvalidOid, NULL, NULL);
+	call->args[0] = (NullableDatum){PG_GETARG_DATUM(number), false};
+	call->args[1] = (NullableDatum){PointerGetDatum(cstring_to_text(name)), false};
+	value = json_object_field_text(call);
+	if (call->isnull)
+		return (Span){"", 0};
+	return (Span){VARDATA_ANY(DatumGetPointer(value)), VARSIZE_ANY_EXHDR(DatumGetPointer(value))};
 }
 
 static Span
@@ -165,6 +184,7 @@ headers_as_json(const HttpAnswer *answer)
 Datum
 session_files_handle_request(PG_FUNCTION_ARGS)
 {
+	HttpRequest request = {{0}};
 	HttpAnswer answer;
 	TupleDesc desc;
 	Datum values[3];
@@ -174,7 +194,10 @@ session_files_handle_request(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("method and target must not be null")));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	route_request(text_argument(fcinfo, 0), text_argument(fcinfo, 1), &answer);
+	request.method = text_argument(fcinfo, 0);
+	request.target = text_argument(fcinfo, 1);
+	request.if_none_match = header_argument(fcinfo, 2, "if-none-match");
+	route_request(&request, &answer);
 	values[0] = Int32GetDatum(answer.status);
 	values[1] = PointerGetDatum(headers_as_json(&answer));
 	values[2] = PointerGetDatum(cstring_to_text_with_len(answer.body.data, answer.body.len));
