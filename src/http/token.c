@@ -394,7 +394,7 @@ token_read_keys(const char *secret, const char *jwk_set, char *error, size_t err
 	if (read && is_given(jwk_set))
 		read = add_json(&reader, jwk_set);
 	if (read && reader.keys->count == 0)
-		read = fail(&reader, "there is neither a secret nor a JWK set");
+		read = fail(&reader, "there is neither that nor a secret");
 	if (read)
 		return reader.keys;
 	token_free_keys(reader.keys);
