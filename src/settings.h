@@ -17,6 +17,28 @@ extern bool settings_notify;
 extern char *settings_maintenance_database;
 extern int settings_maintenance_interval;
 
+#define HTTP_MAX_WORKERS 64
+
+/* The settings session_files.http_*, for the library session_files_http; sizes in bytes, times in seconds. */
+typedef struct HttpSettings
+{
+	int workers;
+	char *listen_address;
+	int port;
+	char *database;
+	char *role;
+	char *anonymous_role;
+	int max_connections;
+	int header_size;
+	int body_size;
+	int idle_timeout;
+	char *jwt_secret;
+	char *jwk_set_file;
+	char *jwt_audience;
+} HttpSettings;
+
+extern HttpSettings settings_http;
+
 /* Defines the settings; to be called once, when the library is loaded. */
 extern void settings_init(void);
 

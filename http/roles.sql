@@ -1,10 +1,10 @@
--- The roles of the PostgREST door. Run by psql as a superuser, in the database that has the extension; can be run again.
+-- The roles of both ways over HTTP, the server in PostgreSQL and PostgREST. Run by psql as a superuser, in the database that has the extension; can be run again.
 
 \set ON_ERROR_STOP on
 BEGIN;
 SET LOCAL client_min_messages = warning;
 
--- PostgREST logs in as the authenticator, which can do nothing but become one of the roles granted to it.
+-- The HTTP workers, or PostgREST, log in as the authenticator, which can do nothing but become one of the roles granted to it.
 SELECT 'CREATE ROLE session_files_authenticator LOGIN NOINHERIT'
 	WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'session_files_authenticator')
 \gexec
@@ -19,7 +19,7 @@ GRANT session_files_anonymous TO session_files_authenticator;
 ALTER ROLE session_files_authenticator SET lock_timeout = '2s';
 ALTER ROLE session_files_authenticator SET statement_timeout = '5s';
 
--- What the listing reads. The right to call it over HTTP is in api.sql.
+-- What the listing reads. PostgREST needs further rights, which are in postgrest/api.sql.
 GRANT USAGE ON SCHEMA session_files TO session_files_anonymous;
 GRANT EXECUTE ON FUNCTION session_files.handle_request(text, text, json, bytea) TO session_files_anonymous;
 GRANT SELECT ON session_files.upload_sessions, session_files.files TO session_files_anonymous;

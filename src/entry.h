@@ -1,0 +1,35 @@
+/*
+ * entry.h
+ *		What the library session_files offers to the library session_files_http.
+ */
+#ifndef SESSION_FILES_ENTRY_H
+#define SESSION_FILES_ENTRY_H
+
+#include "compat.h"
+
+#include "fmgr.h"
+#include "route.h"
+#include "settings.h"
+
+/* Goes up with each change of what is passed between the two: they may have been built at different times. */
+#define ENTRY_VERSION 1
+
+typedef struct Entry
+{
+	int version;
+	const HttpSettings *settings;
+
+	/* Answers a request as the current user and under the active snapshot, as session_files.handle_request does. */
+	void (*answer)(const HttpRequest *request, HttpAnswer *answer);
+
+	/* Writes {"detail":"..."}. */
+	void (*detail)(StringInfo out, const char *detail);
+
+	/* Writes a string in JSON, with its quotes. */
+	void (*string)(StringInfo out, Span text);
+} Entry;
+
+/* To be found by load_external_function. */
+extern PGDLLEXPORT const Entry *session_files_entry(void);
+
+#endif

@@ -1,0 +1,288 @@
+/*
+ * identity.c
+ *		Whose an HTTP request is: from its token to a role and claims.
+ *
+ * The rules are those of PostgREST: a token in the header Authorization, with the scheme Bearer, names the
+ * role in its claim "role"; without a token a request is anonymous. Policies see the claims and the
+ * request in settings, which are made up only when they are asked for.
+ *
+ * Verifying a signature costs more than a listing, so a worker remembers tokens that were right, as long as
+ * they are valid.
+ */
+#include "identity.h"
+
+#include <sys/stat.h>
+#include <time.h>
+
+#include "common/hashfn.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "token.h"
+
+/* So many tokens are remembered, each at the place that its hash says. */
+#define REMEMBERED 256
+
+/* Larger files are no JWK sets. */
+#define MAX_KEY_FILE_SIZE (1024 * 1024)
+
+typedef struct Remembered
+{
+	char *text; /* NULL: nothing */
+	int len;
+	Token token;
+} Remembered;
+
+static const Entry *entry = NULL;
+static TokenKeys *keys = NULL;
+static Remembered remembered[REMEMBERED];
+
+/* The current request, and the claims of its token, or NULL. */
+static const ServerRequest *current = NULL;
+static const char *current_claims = NULL;
+
+static void
+forget(Remembered *entry_)
+{
+	free(entry_->text);
+	entry_->text = NULL;
+	token_free(&entry_->token);
+}
+
+/* Returns the contents of a file, or NULL and why. */
+static char *
+read_file(const char *path, const char **error)
+{
+	FILE *file = AllocateFile(path, PG_BINARY_R);
+	char *text = NULL;
+	size_t len;
+
+	*error = NULL;
+	if (file == NULL)
+	{
+		*error = strerror(errno);
+		return NULL;
+	}
+	text = palloc(MAX_KEY_FILE_SIZE + 1);
+	len = fread(text, 1, MAX_KEY_FILE_SIZE, file);
+	text[len] = '\0';
+	if (ferror(file))
+		*error = strerror(errno);
+	else if (len == MAX_KEY_FILE_SIZE)
+		*error = "the file is too large";
+	FreeFile(file);
+	return text;
+}
+
+void
+identity_load_keys(void)
+{
+	const HttpSettings *settings = entry->settings;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "keys", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	bool has_file = settings->jwk_set_file[0] != '\0';
+	const char *file_error = NULL;
+	char *jwk_set = has_file ? read_file(settings->jwk_set_file, &file_error) : NULL;
+	char error[256] = "";
+
+	for (int i = 0; i < REMEMBERED; i++)
+		forget(&remembered[i]);
+	token_free_keys(keys);
+	keys = NULL;
+	if (file_error != NULL)
+		ereport(
+			LOG,
+			(errcode(ERRCODE_CONFIG_FILE_ERROR),
+		     errmsg("could not read the keys in \"%s\": %s", settings->jwk_set_file, file_error),
+		     errhint("Until session_files.http_jwk_set_file names keys, and is reloaded, all tokens are refused.")));
+	else if (has_file || settings->jwt_secret[0] != '\0')
+	{
+		keys = token_read_keys(settings->jwt_secret, jwk_set, error, sizeof(error));
+		if (keys == NULL)
+			ereport(LOG, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("could not use the keys for tokens: %s", error),
+			              errhint("Until session_files.http_jwt_secret or http_jwk_set_file is mended, and reloaded, "
+			                      "all tokens are refused.")));
+	}
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(context);
+}
+
+/* Returns the token of an Authorization header, or NULL if it has none. */
+static const char *
+token_of(const char *authorization)
+{
+	static const char scheme[] = "Bearer";
+
+	if (authorization == NULL || pg_strncasecmp(authorization, scheme, strlen(scheme)) != 0)
+		return NULL;
+	authorization += strlen(scheme);
+	if (*authorization != ' ')
+		return NULL;
+	return authorization + strspn(authorization, " ");
+}
+
+/* Verifies a token, unless it is remembered; returns what is wrong with it, or NULL. */
+static const char *
+verify(const char *text, const Token **token)
+{
+	int len = strlen(text);
+	Remembered *place = &remembered[hash_bytes((const unsigned char *) text, len) % REMEMBERED];
+	long long now = time(NULL);
+	const char *error;
+
+	*token = &place->token;
+	if (place->text != NULL && place->len == len && memcmp(place->text, text, len) == 0 &&
+	    now >= place->token.valid_from && now < place->token.valid_until)
+		return NULL;
+	forget(place);
+	if (keys == NULL)
+		return "there is no key to verify it with";
+	error = token_verify(keys, entry->settings->jwt_audience, text, len, now, &place->token);
+	if (error != NULL)
+		return error;
+	place->text = strdup(text);
+	place->len = len;
+	return NULL;
+}
+
+const char *
+identity_read(const ServerRequest *request, const char **role)
+{
+	const char *anonymous = entry->settings->anonymous_role;
+	const char *text = token_of(request->authorization);
+	const Token *token = NULL;
+	const char *error;
+
+	current = request;
+	current_claims = NULL;
+	*role = anonymous[0] != '\0' ? anonymous : NULL;
+	if (text == NULL)
+		return NULL;
+	error = verify(text, &token);
+	if (error != NULL)
+		return error;
+	current_claims = token->claims;
+	if (token->role != NULL)
+		*role = token->role;
+	return NULL;
+}
+
+void
+identity_become(const char *role)
+{
+	/* A role that is not there, or not granted, is one without the right. */
+	Oid oid = get_role_oid(role, true);
+
+	if (!OidIsValid(oid) || !is_member_of_role(GetSessionUserId(), oid) || superuser_arg(oid))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		                errmsg("permission denied to serve an HTTP request as role \"%s\"", role)));
+	(void) set_config_option("role", role, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/* The settings request.*. A hook's text has to live until it is copied: it is allocated in the transaction. */
+
+static const char *
+show_method(void)
+{
+	return current != NULL ? pnstrdup(current->http.method.bytes, current->http.method.len) : "";
+}
+
+static const char *
+show_path(void)
+{
+	const Span *target;
+	int len = 0;
+
+	if (current == NULL)
+		return "";
+	target = &current->http.target;
+	while (len < target->len && target->bytes[len] != '?')
+		len++;
+	return pg_verifymbstr(target->bytes, len, true) ? pnstrdup(target->bytes, len) : "";
+}
+
+/* Adds a name and a value to an object in JSON. What is not UTF-8 is left out: no text can hold it. */
+static void
+add_pair(void *arg, const char *name, Span value)
+{
+	StringInfo out = arg;
+	char *lower;
+
+	if (!pg_verifymbstr(name, strlen(name), true) || !pg_verifymbstr(value.bytes, value.len, true))
+		return;
+	lower = pstrdup(name);
+	for (char *c = lower; *c != '\0'; c++)
+		*c = pg_ascii_tolower((unsigned char) *c);
+	if (out->len > 1)
+		appendStringInfoChar(out, ',');
+	entry->string(out, span_of(lower));
+	appendStringInfoChar(out, ':');
+	entry->string(out, value);
+}
+
+static const char *
+show_pairs(bool cookies)
+{
+	StringInfoData out;
+
+	if (current == NULL)
+		return "";
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '{');
+	server_each_header(current, cookies, add_pair, &out);
+	appendStringInfoChar(&out, '}');
+	return out.data;
+}
+
+static const char *
+show_headers(void)
+{
+	return show_pairs(false);
+}
+
+static const char *
+show_cookies(void)
+{
+	return show_pairs(true);
+}
+
+static const char *
+show_claims(void)
+{
+	StringInfoData out;
+
+	if (current == NULL)
+		return "";
+	if (current_claims != NULL)
+		return current_claims;
+	initStringInfo(&out);
+	appendStringInfoString(&out, "{\"role\":");
+	entry->string(&out, span_of(entry->settings->anonymous_role));
+	appendStringInfoChar(&out, '}');
+	return out.data;
+}
+
+static void
+define(const char *name, const char *description, GucShowHook show)
+{
+	static char *unused[5];
+	static int count = 0;
+
+	DefineCustomStringVariable(name, description, NULL, &unused[count++], "", PGC_INTERNAL,
+	                           GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL, show);
+}
+
+void
+identity_init(const Entry *entry_)
+{
+	entry = entry_;
+	define("request.method", "The method of the HTTP request.", show_method);
+	define("request.path", "The path of the HTTP request, as it was sent.", show_path);
+	define("request.headers", "The headers of the HTTP request, a JSON object with keys in lower case.", show_headers);
+	define("request.cookies", "The cookies of the HTTP request, a JSON object.", show_cookies);
+	define("request.jwt.claims", "The claims of the HTTP request's token, a JSON object.", show_claims);
+}

@@ -1,0 +1,77 @@
+/*
+ * linger.c
+ *		Closes connections whose clients still send.
+ *
+ * When a connection is closed with bytes unread, the kernel resets it, and the client may lose the answer that tells
+ * why: of a request that is too large, say. So what still comes is read and thrown away, for a while. That is bounded
+ * in connections, bytes and time; beyond it the client gets the reset.
+ */
+#include "linger.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "utils/timestamp.h"
+
+#define MAX_LINGERING 64
+#define MAX_BYTES (4 * 1024 * 1024)
+#define MAX_TIME 2000 /* in ms */
+
+typedef struct Lingering
+{
+	int fd;
+	int bytes;
+	TimestampTz since;
+} Lingering;
+
+static Lingering lingering[MAX_LINGERING];
+static int count = 0;
+
+void
+linger_add(int fd)
+{
+	int own;
+
+	if (count == MAX_LINGERING)
+		return;
+	/* The caller's close does not end the connection now. */
+	own = dup(fd);
+	if (own < 0)
+		return;
+	(void) shutdown(own, SHUT_WR);
+	lingering[count++] = (Lingering){.fd = own, .since = GetCurrentTimestamp()};
+}
+
+/* Reads what there is; returns whether more may come. */
+static bool
+drain(Lingering *connection, TimestampTz now)
+{
+	static char unread[16 * 1024];
+	ssize_t bytes = 0;
+
+	while (connection->bytes < MAX_BYTES && !TimestampDifferenceExceeds(connection->since, now, MAX_TIME))
+	{
+		bytes = recv(connection->fd, unread, sizeof(unread), MSG_DONTWAIT);
+		if (bytes < 0)
+			return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+		if (bytes == 0)
+			return false;
+		connection->bytes += bytes;
+	}
+	return false;
+}
+
+int
+linger_run(void)
+{
+	TimestampTz now = count > 0 ? GetCurrentTimestamp() : 0;
+
+	for (int i = count - 1; i >= 0; i--)
+	{
+		if (drain(&lingering[i], now))
+			continue;
+		close(lingering[i].fd);
+		lingering[i] = lingering[--count];
+	}
+	return count;
+}

@@ -1,0 +1,238 @@
+/*
+ * metrics.c
+ *		What the HTTP workers count, in shared memory, and how it is told.
+ *
+ * Each worker has a row of its own, which it alone writes: no lock. A row outlives its worker, so that
+ * counters only go up until the server restarts.
+ */
+#include "metrics.h"
+
+#include <signal.h>
+
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+
+#include "../settings.h"
+
+/* Statuses that are counted each on its own; the rest together. */
+static const int statuses[] = {200, 304, 400, 401, 403, 404, 405, 413, 414, 422, 431, 500, 503};
+
+/* Upper bounds of the histogram's buckets, in microseconds, and as the text format has them. */
+static const struct
+{
+	int64 microseconds;
+	const char *seconds;
+} buckets[] = {
+	{10, "0.00001"}, {25, "0.000025"}, {50, "0.00005"}, {100, "0.0001"}, {250, "0.00025"}, {500, "0.0005"},
+	{1000, "0.001"}, {2500, "0.0025"}, {5000, "0.005"}, {10000, "0.01"}, {25000, "0.025"}, {50000, "0.05"},
+	{100000, "0.1"}, {250000, "0.25"}, {500000, "0.5"}, {1000000, "1"},  {2500000, "2.5"}, {5000000, "5"},
+};
+
+/* A worker's counters. */
+typedef struct Row
+{
+	pid_t pid; /* 0: the worker does not run */
+	pg_atomic_uint64 by_status[lengthof(statuses) + 1];
+	pg_atomic_uint64 by_duration[lengthof(buckets) + 1];
+	pg_atomic_uint64 microseconds;
+	pg_atomic_uint64 connections;
+} Row;
+
+typedef struct Shared
+{
+	pid_t launcher;
+	pg_atomic_uint64 restarts;
+	Row rows[HTTP_MAX_WORKERS];
+} Shared;
+
+static Shared *shared = NULL;
+static Row *own = NULL;
+
+static shmem_startup_hook_type previous_startup = NULL;
+
+static void
+set_up(void)
+{
+	bool found;
+
+	if (previous_startup != NULL)
+		previous_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("session_files http", sizeof(Shared), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(Shared));
+		pg_atomic_init_u64(&shared->restarts, 0);
+		for (int i = 0; i < HTTP_MAX_WORKERS; i++)
+		{
+			for (int status = 0; status <= lengthof(statuses); status++)
+				pg_atomic_init_u64(&shared->rows[i].by_status[status], 0);
+			for (int bucket = 0; bucket <= lengthof(buckets); bucket++)
+				pg_atomic_init_u64(&shared->rows[i].by_duration[bucket], 0);
+			pg_atomic_init_u64(&shared->rows[i].microseconds, 0);
+			pg_atomic_init_u64(&shared->rows[i].connections, 0);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+COMPAT_SHMEM_REQUEST(request_memory, sizeof(Shared))
+
+void
+metrics_init(void)
+{
+	compat_request_shmem(request_memory);
+	previous_startup = shmem_startup_hook;
+	shmem_startup_hook = set_up;
+}
+
+pid_t
+metrics_launcher(void)
+{
+	return shared->launcher;
+}
+
+void
+metrics_set_launcher(pid_t pid)
+{
+	shared->launcher = pid;
+}
+
+pid_t
+metrics_worker(int number)
+{
+	return shared->rows[number].pid;
+}
+
+static void
+end_worker(int code, Datum arg)
+{
+	own->pid = 0;
+	pg_atomic_write_u64(&own->connections, 0);
+	if (shared->launcher != 0)
+		(void) kill(shared->launcher, SIGUSR1);
+}
+
+void
+metrics_start_worker(int number)
+{
+	own = &shared->rows[number];
+	own->pid = MyProcPid;
+	before_shmem_exit(end_worker, (Datum) 0);
+}
+
+void
+metrics_count_restart(void)
+{
+	(void) pg_atomic_fetch_add_u64(&shared->restarts, 1);
+}
+
+/* Adds to a counter that nobody else writes. */
+static void
+add(pg_atomic_uint64 *counter, uint64 value)
+{
+	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + value);
+}
+
+void
+metrics_count_refusal(int status)
+{
+	int i = 0;
+
+	while (i < lengthof(statuses) && statuses[i] != status)
+		i++;
+	add(&own->by_status[i], 1);
+}
+
+void
+metrics_count_request(int status, int64 microseconds)
+{
+	int bucket = 0;
+
+	metrics_count_refusal(status);
+	while (bucket < lengthof(buckets) && microseconds > buckets[bucket].microseconds)
+		bucket++;
+	add(&own->by_duration[bucket], 1);
+	add(&own->microseconds, microseconds);
+}
+
+void
+metrics_set_connections(int count)
+{
+	pg_atomic_write_u64(&own->connections, count);
+}
+
+/* Sums up a counter, given by where it is in a row. */
+static uint64
+sum(size_t offset)
+{
+	uint64 result = 0;
+
+	for (int i = 0; i < HTTP_MAX_WORKERS; i++)
+		result += pg_atomic_read_u64((pg_atomic_uint64 *) ((char *) &shared->rows[i] + offset));
+	return result;
+}
+
+static void
+write_head(StringInfo out, const char *name, const char *type, const char *help)
+{
+	appendStringInfo(out, "# HELP session_files_http_%s %s\n# TYPE session_files_http_%s %s\n", name, help, name, type);
+}
+
+static void
+write_requests(StringInfo out)
+{
+	write_head(out, "requests_total", "counter", "Requests by the status of their answer.");
+	for (int i = 0; i <= lengthof(statuses); i++)
+	{
+		char label[12] = "other";
+
+		if (i < lengthof(statuses))
+			snprintf(label, sizeof(label), "%d", statuses[i]);
+		appendStringInfo(out, "session_files_http_requests_total{status=\"%s\"} " UINT64_FORMAT "\n", label,
+		                 sum(offsetof(Row, by_status) + i * sizeof(pg_atomic_uint64)));
+	}
+}
+
+static void
+write_durations(StringInfo out)
+{
+	uint64 below = 0;
+
+	write_head(out, "request_duration_seconds", "histogram",
+	           "Time from a request's end to its answer, without reading the one and sending the other.");
+	for (int i = 0; i <= lengthof(buckets); i++)
+	{
+		below += sum(offsetof(Row, by_duration) + i * sizeof(pg_atomic_uint64));
+		appendStringInfo(out, "session_files_http_request_duration_seconds_bucket{le=\"%s\"} " UINT64_FORMAT "\n",
+		                 i < lengthof(buckets) ? buckets[i].seconds : "+Inf", below);
+	}
+	appendStringInfo(out, "session_files_http_request_duration_seconds_sum %.6f\n",
+	                 sum(offsetof(Row, microseconds)) / 1e6);
+	appendStringInfo(out, "session_files_http_request_duration_seconds_count " UINT64_FORMAT "\n", below);
+}
+
+static void
+write_number(StringInfo out, const char *name, const char *type, const char *help, uint64 value)
+{
+	write_head(out, name, type, help);
+	appendStringInfo(out, "session_files_http_%s " UINT64_FORMAT "\n", name, value);
+}
+
+void
+metrics_write(StringInfo out)
+{
+	int workers = 0;
+
+	for (int i = 0; i < HTTP_MAX_WORKERS; i++)
+		workers += shared->rows[i].pid != 0;
+	write_requests(out);
+	write_durations(out);
+	write_number(out, "connections", "gauge", "Open connections.", sum(offsetof(Row, connections)));
+	write_number(out, "workers", "gauge", "Running workers.", workers);
+	write_number(out, "worker_restarts_total", "counter", "Workers that were started anew.",
+	             pg_atomic_read_u64(&shared->restarts));
+}

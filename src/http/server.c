@@ -1,0 +1,551 @@
+/*
+ * server.c
+ *		HTTP/1.1 on a socket, by libmicrohttpd.
+ *
+ * Everything runs on the caller's thread: the library's epoll descriptor is for the caller's own wait.
+ * It knows no transaction and raises no error.
+ *
+ * The library has room for a request's head in a pool per connection, and refuses on its own what does
+ * not fit, in words of its own; what fits and is over the limit is refused here. A connection that has
+ * not completed a request for idle_timeout is closed, however many bytes came in that time: they are in
+ * a list by the time of their last answer, so that the oldest is the first.
+ */
+#include "server.h"
+
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/ilist.h"
+#include "utils/timestamp.h"
+
+#include "linger.h"
+
+/* Room in a connection's pool besides the request's head: the library's records, and the answer's head. */
+#define POOL_OVERHEAD (4 * 1024)
+
+/* How often at least to look for connections that are idle, in ms. */
+#define LOOK_EVERY 1000
+
+struct Server
+{
+	struct MHD_Daemon *daemon;
+	ServerOptions options;
+	dlist_head connections; /* the one that has waited longest first */
+	int connection_count;
+	int lingering; /* connections that are closed, but for what their clients still send */
+	bool draining;
+};
+
+/* A connection, and the request that it is sending. */
+typedef struct Connection
+{
+	dlist_node node;
+	struct MHD_Connection *handle;
+	TimestampTz since; /* of the connection, or of the last answer */
+	char *target;      /* NULL between requests */
+	bool head_seen;
+	bool answered; /* the last request, in full */
+	int refusal;   /* a status for a request that is refused before its body is read, or 0 */
+	int64 body_size;
+} Connection;
+
+static Connection *
+connection_of(struct MHD_Connection *handle)
+{
+	return MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static int
+descriptor_of(const Connection *connection)
+{
+	return MHD_get_connection_info(connection->handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+static void
+shut(Connection *connection)
+{
+	(void) shutdown(descriptor_of(connection), SHUT_RDWR);
+}
+
+/* Tells whether the client of a connection that is closed has sent more, or is in the middle of it. */
+static bool
+still_sends(const Connection *connection)
+{
+	char byte;
+	ssize_t bytes = recv(descriptor_of(connection), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return bytes > 0 || (bytes < 0 && errno == EAGAIN && !connection->answered);
+}
+
+/* Puts a connection at the end of the list: it has all the time again. */
+static void
+start_waiting(Server *server, Connection *connection)
+{
+	connection->since = GetCurrentTimestamp();
+	dlist_push_tail(&server->connections, &connection->node);
+}
+
+/* Puts a connection at the end of the list again. */
+static void
+restart_waiting(Server *server, Connection *connection)
+{
+	dlist_delete(&connection->node);
+	start_waiting(server, connection);
+}
+
+/* Notes that a connection is there, or is gone. */
+static void
+on_connection(void *arg, struct MHD_Connection *handle, void **context, enum MHD_ConnectionNotificationCode code)
+{
+	Server *server = arg;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+	{
+		Connection *connection = calloc(1, sizeof(Connection));
+
+		/* Out of memory: requests are refused (on_uri). */
+		*context = connection;
+		if (connection == NULL)
+			return;
+		connection->handle = handle;
+		server->connection_count++;
+		start_waiting(server, connection);
+	}
+	else if (*context != NULL)
+	{
+		Connection *connection = *context;
+
+		if (still_sends(connection))
+			linger_add(descriptor_of(connection));
+		dlist_delete(&connection->node);
+		server->connection_count--;
+		free(connection->target);
+		free(connection);
+		*context = NULL;
+	}
+}
+
+/*
+ * Has the library see an empty query. It would make a record of each parameter, in the connection's pool, where there
+ * is no room for many, and nobody reads them: the query is taken apart elsewhere. Where a version of the library does
+ * that before it calls on_target, this changes nothing.
+ */
+static void
+skip_query(const char *target)
+{
+	char *query = strchr(target, '?');
+
+	if (query != NULL)
+		query[1] = '\0';
+}
+
+/* Keeps the target as it was sent, which the library is about to take apart. */
+static void *
+on_target(void *arg, const char *target, struct MHD_Connection *handle)
+{
+	Connection *connection = connection_of(handle);
+
+	if (connection == NULL)
+		return NULL;
+	free(connection->target);
+	connection->target = strdup(target);
+	connection->head_seen = false;
+	connection->answered = false;
+	connection->refusal = 0;
+	connection->body_size = 0;
+	skip_query(target);
+	return connection;
+}
+
+/* Forgets a request that was answered, or given up. */
+static void
+on_completed(void *arg, struct MHD_Connection *handle, void **request, enum MHD_RequestTerminationCode code)
+{
+	Server *server = arg;
+	Connection *connection = connection_of(handle);
+
+	*request = NULL;
+	if (connection == NULL)
+		return;
+	connection->answered = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && connection->refusal == 0;
+	free(connection->target);
+	connection->target = NULL;
+	restart_waiting(server, connection);
+}
+
+/* Leaves escapes as they are: the target is decoded elsewhere. */
+static size_t
+leave_escapes(void *arg, struct MHD_Connection *handle, char *text)
+{
+	return strlen(text);
+}
+
+static void
+ignore_message(void *arg, const char *format, va_list values)
+{
+}
+
+/* What of a head decides on how the request is read. */
+typedef struct Framing
+{
+	int hosts;
+	int lengths;
+	int encodings;
+	int authorizations;
+	bool bad;
+} Framing;
+
+static enum MHD_Result
+look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	Framing *framing = arg;
+
+	if (pg_strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0)
+		framing->hosts++;
+	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_AUTHORIZATION) == 0)
+		framing->authorizations++;
+	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
+	{
+		framing->lengths++;
+		if (value == NULL || value[0] == '\0' || value[strspn(value, "0123456789")] != '\0')
+			framing->bad = true;
+	}
+	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0)
+	{
+		framing->encodings++;
+		if (value == NULL || pg_strcasecmp(value, "chunked") != 0)
+			framing->bad = true;
+	}
+	/* A name with anything but the characters of a token, such as a space before the colon. */
+	for (const char *c = name; *c != '\0'; c++)
+	{
+		if (*c <= ' ' || *c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", *c) != NULL)
+			framing->bad = true;
+	}
+	if (name[0] == '\0')
+		framing->bad = true;
+	return MHD_YES;
+}
+
+static bool
+is_plain_target(const char *target)
+{
+	for (const unsigned char *c = (const unsigned char *) target; *c != '\0'; c++)
+	{
+		if (*c <= ' ' || *c == 0x7f)
+			return false;
+	}
+	return target[0] != '\0';
+}
+
+/*
+ * Looks at a request whose head is complete; returns the status to refuse it with, or 0. What two
+ * servers in a row could read differently is refused: where the request ends, and for whom it is.
+ */
+static int
+check_head(const Server *server, Connection *connection, const char *version)
+{
+	Framing framing = {0};
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection->handle, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	size_t size = info != NULL ? info->header_size : 0;
+
+	if (strlen(connection->target) > server->options.header_size)
+		return MHD_HTTP_URI_TOO_LONG;
+	if (size > server->options.header_size)
+		return MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+	MHD_get_connection_values(connection->handle, MHD_HEADER_KIND, look_at_header, &framing);
+	if (!is_plain_target(connection->target) || framing.bad || framing.hosts > 1 || framing.lengths > 1 ||
+	    framing.encodings > 1 || framing.lengths + framing.encodings > 1 || framing.authorizations > 1)
+		return MHD_HTTP_BAD_REQUEST;
+	if (strcmp(version, MHD_HTTP_VERSION_1_1) == 0 ? framing.hosts != 1 : framing.encodings > 0)
+		return MHD_HTTP_BAD_REQUEST;
+	return 0;
+}
+
+static const char *
+reason_of(int status)
+{
+	switch (status)
+	{
+		case MHD_HTTP_BAD_REQUEST:
+			return "Bad Request";
+		case MHD_HTTP_CONTENT_TOO_LARGE:
+			return "Content Too Large";
+		case MHD_HTTP_URI_TOO_LONG:
+			return "URI Too Long";
+		case MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE:
+			return "Request Header Fields Too Large";
+		default:
+			return "Internal Server Error";
+	}
+}
+
+/* Hands a response over to the library. */
+static enum MHD_Result
+queue(Server *server, struct MHD_Connection *handle, int status, struct MHD_Response *response, bool last)
+{
+	enum MHD_Result result;
+
+	if (response == NULL)
+		return MHD_NO;
+	if (last || server->draining)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+	result = MHD_queue_response(handle, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+/* Refuses a request; whatever it still sends is not read. */
+static enum MHD_Result
+refuse(Server *server, struct MHD_Connection *handle, int status)
+{
+	char body[80];
+	int len = snprintf(body, sizeof(body), "{\"detail\":\"%s\"}", reason_of(status));
+	struct MHD_Response *response = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_COPY);
+
+	server->options.refused(status);
+	if (response != NULL)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+	return queue(server, handle, status, response, true);
+}
+
+static Span
+header_of(struct MHD_Connection *handle, const char *name)
+{
+	const char *value = MHD_lookup_connection_value(handle, MHD_HEADER_KIND, name);
+
+	return value != NULL ? span_of(value) : (Span){"", 0};
+}
+
+static enum MHD_Result
+answer_request(Server *server, Connection *connection, const char *method)
+{
+	struct MHD_Connection *handle = connection->handle;
+	ServerRequest request = {.http = {.method = span_of(method),
+	                                  .target = span_of(connection->target),
+	                                  .if_none_match = header_of(handle, MHD_HTTP_HEADER_IF_NONE_MATCH)},
+	                         .authorization =
+	                             MHD_lookup_connection_value(handle, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION),
+	                         .connection = handle};
+	HttpAnswer answer;
+	struct MHD_Response *response;
+
+	server->options.handler(&request, &answer);
+	/* The client has all the time to read the answer. */
+	restart_waiting(server, connection);
+	/* Copied, as it is sent when the answer's memory is gone. The library leaves out the body for HEAD. */
+	response = MHD_create_response_from_buffer(answer.body.len, answer.body.data, MHD_RESPMEM_MUST_COPY);
+	if (response != NULL)
+	{
+		for (int i = 0; i < answer.header_count; i++)
+			MHD_add_response_header(response, answer.headers[i].name, answer.headers[i].value);
+	}
+	return queue(server, handle, answer.status, response, false);
+}
+
+/* Follows a request: called when its head is complete, for each piece of its body, and at its end. */
+static enum MHD_Result
+on_request(void *arg, struct MHD_Connection *handle, const char *url, const char *method, const char *version,
+           const char *upload_data, size_t *upload_data_size, void **context)
+{
+	Server *server = arg;
+	Connection *connection = connection_of(handle);
+
+	if (connection == NULL || connection->target == NULL)
+		return MHD_NO;
+	if (!connection->head_seen)
+	{
+		connection->head_seen = true;
+		connection->refusal = check_head(server, connection, version);
+		/* An early answer makes the library close the connection, which is right here: where the request ends is not known. */
+		return connection->refusal != 0 ? refuse(server, handle, connection->refusal) : MHD_YES;
+	}
+	if (*upload_data_size > 0)
+	{
+		connection->body_size += *upload_data_size;
+		*upload_data_size = 0;
+		if (connection->body_size > server->options.body_size)
+			connection->refusal = MHD_HTTP_CONTENT_TOO_LARGE;
+		return MHD_YES;
+	}
+	if (connection->refusal != 0)
+		return refuse(server, handle, connection->refusal);
+	return answer_request(server, connection, method);
+}
+
+int
+server_listen(const char *address, int port, bool shared, const char **failed)
+{
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+	bool is_six = strchr(address, ':') != NULL;
+	struct sockaddr *name = is_six ? (struct sockaddr *) &six : (struct sockaddr *) &four;
+	int yes = 1;
+	int fd;
+
+	*failed = "read";
+	errno = EINVAL;
+	if (inet_pton(is_six ? AF_INET6 : AF_INET, address, is_six ? (void *) &six.sin6_addr : (void *) &four.sin_addr) !=
+	    1)
+		return -1;
+	*failed = "create a socket for";
+	fd = socket(name->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	*failed = "bind to";
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) != 0 ||
+	    (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes)) != 0) ||
+	    bind(fd, name, is_six ? sizeof(six) : sizeof(four)) != 0 || listen(fd, SOMAXCONN) != 0)
+	{
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	return fd;
+}
+
+/* The library cannot go on. */
+static void
+on_panic(void *arg, const char *file, unsigned int line, const char *reason)
+{
+	ereport(FATAL, (errcode(ERRCODE_INTERNAL_ERROR),
+	                errmsg("libmicrohttpd gave up: %s", reason != NULL ? reason : "no reason given"),
+	                errdetail_internal("%s, line %u", file, line)));
+}
+
+Server *
+server_open(const ServerOptions *options)
+{
+	Server *server = calloc(1, sizeof(Server));
+
+	if (server == NULL)
+		return NULL;
+	MHD_set_panic_func(on_panic, NULL);
+	server->options = *options;
+	dlist_init(&server->connections);
+	server->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
+		MHD_OPTION_EXTERNAL_LOGGER, ignore_message, NULL, MHD_OPTION_LISTEN_SOCKET, options->socket,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned) options->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t) options->header_size + POOL_OVERHEAD, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION,
+		on_connection, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_URI_LOG_CALLBACK,
+		on_target, server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL, MHD_OPTION_END);
+	if (server->daemon != NULL)
+		return server;
+	free(server);
+	return NULL;
+}
+
+void
+server_close(Server *server)
+{
+	MHD_stop_daemon(server->daemon);
+	free(server);
+}
+
+int
+server_descriptor(const Server *server)
+{
+	return MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->listen_fd;
+}
+
+long
+server_timeout(Server *server)
+{
+	MHD_UNSIGNED_LONG_LONG timeout;
+	long result = -1;
+
+	if (server->lingering > 0)
+		result = LINGER_INTERVAL;
+	else if (server->connection_count > 0)
+		result = LOOK_EVERY;
+	if (MHD_get_timeout(server->daemon, &timeout) == MHD_YES && (result < 0 || timeout < result))
+		result = (long) timeout;
+	return result;
+}
+
+/* Closes the connections that have waited for too long. */
+static void
+close_idle(Server *server)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &server->connections)
+	{
+		Connection *connection = dlist_container(Connection, node, iter.cur);
+
+		if (!TimestampDifferenceExceeds(connection->since, now, server->options.idle_timeout * 1000))
+			return;
+		shut(connection);
+		/* Once is enough: the library sees that it is shut. */
+		restart_waiting(server, connection);
+	}
+}
+
+void
+server_run(Server *server)
+{
+	MHD_run(server->daemon);
+	if (!dlist_is_empty(&server->connections))
+		close_idle(server);
+	server->lingering = linger_run();
+}
+
+void
+server_drain(Server *server)
+{
+	dlist_iter iter;
+	int listening;
+
+	server->draining = true;
+	/* Those that the kernel has accepted for us. */
+	MHD_run(server->daemon);
+	listening = MHD_quiesce_daemon(server->daemon);
+	if (listening >= 0)
+		close(listening);
+	dlist_foreach(iter, &server->connections)
+	{
+		Connection *connection = dlist_container(Connection, node, iter.cur);
+
+		if (connection->target == NULL)
+			shut(connection);
+	}
+}
+
+int
+server_connections(const Server *server)
+{
+	return server->connection_count + server->lingering;
+}
+
+/* What server_each_header passes through the library. */
+typedef struct EachHeader
+{
+	void (*callback)(void *arg, const char *name, Span value);
+	void *arg;
+} EachHeader;
+
+static enum MHD_Result
+pass_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	EachHeader *each = arg;
+
+	each->callback(each->arg, name, value != NULL ? span_of(value) : (Span){"", 0});
+	return MHD_YES;
+}
+
+void
+server_each_header(const ServerRequest *request, bool cookies,
+                   void (*callback)(void *arg, const char *name, Span value), void *arg)
+{
+	EachHeader each = {callback, arg};
+
+	MHD_get_connection_values(request->connection, cookies ? MHD_COOKIE_KIND : MHD_HEADER_KIND, pass_header, &each);
+}

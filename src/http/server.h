@@ -1,0 +1,59 @@
+/*
+ * server.h
+ *		HTTP/1.1 on a socket, by libmicrohttpd.
+ */
+#ifndef SESSION_FILES_HTTP_SERVER_H
+#define SESSION_FILES_HTTP_SERVER_H
+
+#include "../compat.h"
+
+#include "../route.h"
+
+typedef struct Server Server;
+typedef struct ServerRequest ServerRequest;
+
+/* What a connection has sent; valid until it is answered. */
+struct ServerRequest
+{
+	HttpRequest http;
+	const char *authorization; /* NULL if there is no such header */
+	void *connection;          /* for server_each_header */
+};
+
+/* Answers a request. It must not raise errors: they would jump through the library's frames. */
+typedef void (*ServerHandler)(const ServerRequest *request, HttpAnswer *answer);
+
+typedef struct ServerOptions
+{
+	int socket; /* listening; the server's from here on */
+	int max_connections;
+	int header_size;
+	int body_size;
+	int idle_timeout;
+	ServerHandler handler;
+	void (*refused)(int status); /* told of what the server answered on its own */
+} ServerOptions;
+
+/* Returns a socket that listens on an IP address, or -1, with *failed saying what failed, and errno why. */
+extern int server_listen(const char *address, int port, bool shared, const char **failed);
+
+extern Server *server_open(const ServerOptions *options);
+extern void server_close(Server *server);
+
+/* The descriptor that is readable when there is something to do; and how long not to wait for it, in ms, or -1. */
+extern int server_descriptor(const Server *server);
+extern long server_timeout(Server *server);
+
+/* Does what there is to do. */
+extern void server_run(Server *server);
+
+/* Takes no more connections, and closes those that wait for a request; answers say that the connection is closed. */
+extern void server_drain(Server *server);
+
+extern int server_connections(const Server *server);
+
+/* Calls back with each header of a request, or with each cookie. */
+extern void server_each_header(const ServerRequest *request, bool cookies,
+                               void (*callback)(void *arg, const char *name, Span value), void *arg);
+
+#endif

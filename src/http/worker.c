@@ -1,0 +1,389 @@
+/*
+ * worker.c
+ *		An HTTP worker: requests to transactions.
+ *
+ * One thread, one wait: for the server's descriptor, signals, and the postmaster's end. Each request is
+ * a read-only transaction of its own, as the role that its token names. An error ends the transaction
+ * inside the handler, for it must not jump through the server's frames; the connection goes on.
+ *
+ * A SIGTERM ends the worker after what it is doing: no new connections, answers to the requests that are
+ * under way, and a second at most for clients to read them. A request that waits or takes long is cancelled.
+ */
+#include "worker.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/sinval.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "../entry.h"
+#include "identity.h"
+#include "metrics.h"
+#include "server.h"
+
+#define HTTP_OK 200
+#define HTTP_UNAUTHORIZED 401
+#define HTTP_FORBIDDEN 403
+#define HTTP_METHOD_NOT_ALLOWED 405
+#define HTTP_INTERNAL_ERROR 500
+#define HTTP_UNAVAILABLE 503
+
+/* How long clients have to read their answers when the worker ends, in ms. */
+#define DRAIN_TIME 1000
+
+/* A request that has taken so long is cancelled when the worker ends, in ms. */
+#define PATIENCE 500
+
+/* How often at least a worker that did something flushes its statistics, in ms. */
+#define FLUSH_EVERY 1000
+
+static const Entry *entry = NULL;
+static Server *server = NULL;
+
+/* Holds what a request allocates, until the next one. */
+static MemoryContext request_context = NULL;
+
+/* When the request under way began, or 0: the signal handler asks. */
+static volatile TimestampTz request_start = 0;
+
+static bool statistics_pending = false;
+
+/* Ends the worker: a request that waits for a lock, or takes long, now, others after their answer. */
+static void
+on_terminate(SIGNAL_ARGS)
+{
+	int saved = errno;
+	TimestampTz start = request_start;
+
+	ShutdownRequestPending = true;
+	if (start != 0 &&
+	    (MyProc->wait_event_info != 0 || TimestampDifferenceExceeds(start, GetCurrentTimestamp(), PATIENCE)))
+	{
+		QueryCancelPending = true;
+		InterruptPending = true;
+	}
+	SetLatch(MyLatch);
+	errno = saved;
+}
+
+static void
+add_header(HttpAnswer *answer, const char *name, const char *value)
+{
+	answer->headers[answer->header_count++] = (Header){name, value};
+}
+
+static void
+answer_detail(HttpAnswer *answer, int status, const char *detail)
+{
+	answer->status = status;
+	answer->header_count = 0;
+	add_header(answer, "Content-Type", "application/json");
+	initStringInfo(&answer->body);
+	entry->detail(&answer->body, detail);
+}
+
+/* Answers a request that has no token, or a wrong one; error is NULL or says why, in ASCII. */
+static void
+answer_unauthorized(HttpAnswer *answer, const char *error)
+{
+	answer_detail(answer, HTTP_UNAUTHORIZED, "Unauthorized");
+	add_header(answer, "WWW-Authenticate",
+	           error == NULL ? "Bearer" : psprintf("Bearer error=\"invalid_token\", error_description=\"%s\"", error));
+}
+
+/* Answers a request that raised an error. */
+static void
+answer_error(HttpAnswer *answer, int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+			answer_detail(answer, HTTP_UNAVAILABLE, "Service Unavailable");
+			return;
+	}
+	if (sqlstate == ERRCODE_LOCK_NOT_AVAILABLE)
+		answer_detail(answer, HTTP_UNAVAILABLE, "Service Unavailable");
+	else if (sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		answer_detail(answer, HTTP_FORBIDDEN, "Forbidden");
+	else
+		answer_detail(answer, HTTP_INTERNAL_ERROR, "Internal Server Error");
+}
+
+/* Shows the request in pg_stat_activity, and to whoever logs an error. */
+static void
+begin_activity(const ServerRequest *request)
+{
+	debug_query_string = psprintf("%.*s %.*s", request->http.method.len, request->http.method.bytes,
+	                              request->http.target.len, request->http.target.bytes);
+	pgstat_report_activity(STATE_RUNNING, debug_query_string);
+}
+
+static void
+end_activity(void)
+{
+	debug_query_string = NULL;
+	pgstat_report_activity(STATE_IDLE, NULL);
+	statistics_pending = true;
+}
+
+/* Answers in a transaction of the role. */
+static void
+run_transaction(const ServerRequest *request, const char *role, HttpAnswer *answer)
+{
+	StartTransactionCommand();
+	MemoryContextSwitchTo(request_context);
+	XactReadOnly = true;
+	if (StatementTimeout > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+	identity_become(role);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	entry->answer(&request->http, answer);
+	PopActiveSnapshot();
+	if (StatementTimeout > 0)
+		disable_timeout(STATEMENT_TIMEOUT, false);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(request_context);
+}
+
+/* Ends the transaction after an error, which becomes the answer. */
+static void
+recover(HttpAnswer *answer)
+{
+	int sqlstate;
+
+	MemoryContextSwitchTo(request_context);
+	HOLD_INTERRUPTS();
+	sqlstate = geterrcode();
+	disable_all_timeouts(false);
+	QueryCancelPending = false;
+	EmitErrorReport();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	MemoryContextSwitchTo(request_context);
+	RESUME_INTERRUPTS();
+	answer_error(answer, sqlstate);
+}
+
+static void
+try_transaction(const ServerRequest *request, const char *role, HttpAnswer *answer)
+{
+	/* A cancellation of the request before this one came too late. */
+	QueryCancelPending = false;
+	SetCurrentStatementStartTimestamp();
+	begin_activity(request);
+	PG_TRY();
+	{
+		run_transaction(request, role, answer);
+	}
+	PG_CATCH();
+	{
+		recover(answer);
+	}
+	PG_END_TRY();
+	end_activity();
+}
+
+/* Answers GET /metrics, which touches no table. */
+static bool
+answer_metrics(const ServerRequest *request, HttpAnswer *answer)
+{
+	if (!span_equals(request->http.target, "/metrics"))
+		return false;
+	if (!span_equals(request->http.method, "GET") && !span_equals(request->http.method, "HEAD"))
+	{
+		answer_detail(answer, HTTP_METHOD_NOT_ALLOWED, "Method Not Allowed");
+		add_header(answer, "Allow", "GET, HEAD");
+		return true;
+	}
+	answer->status = HTTP_OK;
+	answer->header_count = 0;
+	add_header(answer, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+	initStringInfo(&answer->body);
+	metrics_write(&answer->body);
+	return true;
+}
+
+/* Answers a request: the server's handler. */
+static void
+handle(const ServerRequest *request, HttpAnswer *answer)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	const char *role;
+	const char *error;
+
+	request_start = start;
+	MemoryContextReset(request_context);
+	MemoryContextSwitchTo(request_context);
+	if (!answer_metrics(request, answer))
+	{
+		error = identity_read(request, &role);
+		if (error != NULL || role == NULL)
+			answer_unauthorized(answer, error);
+		else
+			try_transaction(request, role, answer);
+	}
+	metrics_count_request(answer->status, GetCurrentTimestamp() - start);
+	request_start = 0;
+}
+
+/* Sees to it that the process may have so many connections beside what PostgreSQL needs; logs if it may not. */
+static void
+allow_connections(int connections)
+{
+	struct rlimit limit;
+	rlim_t wanted = (rlim_t) connections + max_files_per_process + 32;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= wanted)
+		return;
+	limit.rlim_cur = limit.rlim_max == RLIM_INFINITY ? wanted : Min(wanted, limit.rlim_max);
+	(void) setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < wanted)
+		ereport(LOG, (errmsg("the limit of open files, %llu, is too low for session_files.http_max_connections = %d",
+		                     (unsigned long long) limit.rlim_cur, connections),
+		              errhint("Raise the limit of the server's processes (ulimit -n, LimitNOFILE) to %llu.",
+		                      (unsigned long long) wanted)));
+}
+
+static void
+open_server(void)
+{
+	const HttpSettings *settings = entry->settings;
+	ServerOptions options = {.max_connections = settings->max_connections,
+	                         .header_size = settings->header_size,
+	                         .body_size = settings->body_size,
+	                         .idle_timeout = settings->idle_timeout,
+	                         .handler = handle,
+	                         .refused = metrics_count_refusal};
+	const char *failed;
+
+	allow_connections(options.max_connections);
+	options.socket = server_listen(settings->listen_address, settings->port, true, &failed);
+	if (options.socket < 0)
+		ereport(FATAL, (errcode_for_socket_access(), errmsg("could not %s the address \"%s\", port %d: %m", failed,
+		                                                    settings->listen_address, settings->port)));
+	server = server_open(&options);
+	if (server == NULL)
+		ereport(FATAL, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not start libmicrohttpd")));
+}
+
+/* Connects to the database, as a role that is no superuser. */
+static void
+connect_database(void)
+{
+	const HttpSettings *settings = entry->settings;
+
+	BackgroundWorkerInitializeConnection(settings->database, settings->role, 0);
+	if (session_auth_is_superuser)
+		ereport(FATAL, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		                errmsg("the role \"%s\" of session_files.http_role is a superuser", settings->role)));
+}
+
+/* Waits until there is something to do, and does it. */
+static void
+work(WaitEventSet *events, long limit)
+{
+	WaitEvent event;
+	long timeout = server_timeout(server);
+
+	if (statistics_pending && (timeout < 0 || timeout > FLUSH_EVERY))
+		timeout = FLUSH_EVERY;
+	if (limit >= 0 && (timeout < 0 || timeout > limit))
+		timeout = limit;
+	if (WaitEventSetWait(events, timeout, &event, 1, PG_WAIT_EXTENSION) == 0 && statistics_pending)
+	{
+		pgstat_report_stat(true);
+		statistics_pending = false;
+	}
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (catchupInterruptPending)
+		ProcessCatchupInterrupt();
+	server_run(server);
+	metrics_set_connections(server_connections(server));
+	if (statistics_pending)
+		(void) pgstat_report_stat(false);
+}
+
+static WaitEventSet *
+create_wait_event_set(void)
+{
+	WaitEventSet *events = compat_create_wait_event_set(3);
+
+	AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(events, WL_SOCKET_READABLE, server_descriptor(server), NULL, NULL);
+	return events;
+}
+
+static void
+reload(void)
+{
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	identity_load_keys();
+}
+
+/* Answers what is under way, and ends the server. */
+static void
+drain(WaitEventSet *events)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_TIME);
+	long left = DRAIN_TIME;
+
+	server_drain(server);
+	while (server_connections(server) > 0 && left > 0)
+	{
+		work(events, left);
+		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+	}
+	server_close(server);
+}
+
+void
+session_files_http_worker(Datum number)
+{
+	WaitEventSet *events;
+	const Entry *(*get_entry)(void) =
+		(const Entry *(*) (void) ) load_external_function("session_files", "session_files_entry", true, NULL);
+
+	entry = get_entry();
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, on_terminate);
+	BackgroundWorkerUnblockSignals();
+	connect_database();
+	metrics_start_worker(DatumGetInt32(number));
+	request_context = AllocSetContextCreate(TopMemoryContext, "session_files http request", ALLOCSET_DEFAULT_SIZES);
+	identity_init(entry);
+	identity_load_keys();
+	open_server();
+	events = create_wait_event_set();
+	pgstat_report_activity(STATE_IDLE, NULL);
+	while (!ShutdownRequestPending)
+	{
+		if (ConfigReloadPending)
+			reload();
+		work(events, -1);
+	}
+	drain(events);
+	pgstat_report_stat(true);
+	proc_exit(0);
+}
