@@ -1,5 +1,5 @@
 -- The schema that PostgREST exposes: one function, which hands the request over to session_files.handle_request and hands back
--- the answer. Run by psql as a superuser, after roles.sql; can be run again.
+-- the answer. Run by psql as a superuser, after ../http/roles.sql; can be run again.
 
 \set ON_ERROR_STOP on
 BEGIN;
@@ -38,7 +38,7 @@ BEGIN
 		pg_catalog.set_config('response.headers', answer.headers::text, true);
 	RETURN pg_catalog.convert_to(answer.body, 'UTF8');
 EXCEPTION
-	-- A timeout (roles.sql): PostgREST would make a 500 of it.
+	-- A timeout (../http/roles.sql): PostgREST would make a 500 of it.
 	WHEN query_canceled OR lock_not_available THEN
 		RAISE EXCEPTION USING ERRCODE = 'PT503', MESSAGE = SQLERRM;
 END

@@ -46,11 +46,11 @@ static const ServerRequest *current = NULL;
 static const char *current_claims = NULL;
 
 static void
-forget(Remembered *entry_)
+forget(Remembered *place)
 {
-	free(entry_->text);
-	entry_->text = NULL;
-	token_free(&entry_->token);
+	free(place->text);
+	place->text = NULL;
+	token_free(&place->token);
 }
 
 /* Returns the contents of a file, or NULL and why. */
@@ -122,7 +122,8 @@ token_of(const char *authorization)
 	authorization += strlen(scheme);
 	if (*authorization != ' ')
 		return NULL;
-	return authorization + strspn(authorization, " ");
+	authorization += strspn(authorization, " ");
+	return *authorization != '\0' ? authorization : NULL;
 }
 
 /* Verifies a token, unless it is remembered; returns what is wrong with it, or NULL. */

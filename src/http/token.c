@@ -144,8 +144,7 @@ parse_object(Bytes bytes)
 }
 
 /* Says what is wrong with the keys; returns false, for whoever calls to return too. */
-static bool
-fail(const Reader *reader, const char *format, ...)
+static bool __attribute__((format(printf, 2, 3))) fail(const Reader *reader, const char *format, ...)
 {
 	int written = snprintf(reader->error, reader->error_size, "%s: ", reader->source);
 	va_list arguments;

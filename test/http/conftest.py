@@ -1,17 +1,21 @@
-"""The option of the suite: which door to test."""
+"""The option of the suite: which doors to test."""
 
 import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption('--base-url', help='the door to test, for example http://127.0.0.1:8080')
+    parser.addoption('--base-url', action='append', default=[],
+                     help='a door to test, for example http://127.0.0.1:8080; several are tested each, and against the first')
 
 
 def pytest_configure(config):
     if not config.getoption('--base-url') and not config.option.help:
-        raise pytest.UsageError('test/http needs the door to test: pytest test/http --base-url http://127.0.0.1:PORT')
+        raise pytest.UsageError('test/http needs a door to test: pytest test/http --base-url http://127.0.0.1:PORT')
 
 
-@pytest.fixture(scope='session')
-def base_url(request):
-    return request.config.getoption('--base-url')
+def pytest_generate_tests(metafunc):
+    urls = metafunc.config.getoption('--base-url')
+    if 'other_url' in metafunc.fixturenames:
+        metafunc.parametrize('base_url, other_url', [(urls[0], other) for other in urls[1:]], ids=str, scope='session')
+    elif 'base_url' in metafunc.fixturenames:
+        metafunc.parametrize('base_url', urls, scope='session')
