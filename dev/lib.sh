@@ -67,7 +67,7 @@ open_scratch() {
 	as_server=("${server_user[@]}" env
 		HOME="$scratch" TMPDIR="$scratch/tmp" PATH="$postgres_prefix/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	# Only its owner, and root, can connect to what listens in there.
-	"${as_server[@]}" mkdir "$scratch"/{log,nginx,source,tmp}
+	"${as_server[@]}" mkdir "$scratch"/{log,source,tmp}
 	"${as_server[@]}" mkdir --mode=700 "$scratch/socket"
 }
 
@@ -269,9 +269,33 @@ start_door() {
 		--header 'Content-Type: application/octet-stream' --header 'X-Request-Method: GET' --data / http://postgrest/rpc/handle_request
 
 	address=127.0.0.1:$(free_port)
-	sed -e "s|127.0.0.1:8080|$address|" -e "s|/run/session_files/postgrest.sock|$postgrest_socket|" "$root/postgrest/nginx.conf" |
-		"${as_server[@]}" tee "$scratch/nginx/door.conf" >/dev/null
-	"${as_server[@]}" tee "$scratch/nginx/nginx.conf" >/dev/null <<-CONF
+	start_nginx nginx < <(sed -e "s|127.0.0.1:8080|$address|" -e "s|/run/session_files/postgrest.sock|$postgrest_socket|" \
+		"$root/postgrest/nginx.conf")
+	base_url=http://$address
+	await nginx "${groups[-1]}" "$scratch/log/nginx" answers 404 "$base_url/"
+}
+
+# Starts nginx with TLS before the HTTP server at base_url, on a free port of the loopback interface, and sets base_url. Its certificate
+# is good for nothing.
+start_tls() {
+	local address folder=$scratch/nginx_tls
+	say "Starting nginx"
+	address=127.0.0.1:$(free_port)
+	run "$scratch/log/openssl" openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost \
+		-keyout "$scratch/tmp/tls.key" -out "$scratch/tmp/tls.pem" || die "openssl: $(<"$scratch/log/openssl")"
+	start_nginx nginx_tls < <(sed -e "s|server 127.0.0.1:8080|server ${base_url#http://}|" -e "s|listen 443|listen $address|" \
+		-e "s|/etc/ssl/certs/files.example.org.pem|$scratch/tmp/tls.pem|" \
+		-e "s|/etc/ssl/private/files.example.org.key|$scratch/tmp/tls.key|" "$root/http/nginx.conf")
+	base_url=https://$address
+	await nginx "${groups[-1]}" "$scratch/log/nginx_tls" answers 404 --insecure "$base_url/"
+}
+
+# Starts nginx by a name, with the configuration that it reads.
+start_nginx() {
+	local name=$1
+	"${as_server[@]}" mkdir -p "$scratch/$name"
+	"${as_server[@]}" tee "$scratch/$name/door.conf" >/dev/null
+	"${as_server[@]}" tee "$scratch/$name/nginx.conf" >/dev/null <<-CONF
 		daemon off;
 		pid pid;
 		error_log stderr;
@@ -286,8 +310,5 @@ start_door() {
 			include door.conf;
 		}
 	CONF
-	start "$scratch/log/nginx" nginx -e stderr -p "$scratch/nginx" -c nginx.conf
-	base_url=http://$address
-	await nginx $! "$scratch/log/nginx" answers 404 "$base_url/"
+	start "$scratch/log/$name" nginx -e stderr -p "$scratch/$name" -c nginx.conf
 }
-
