@@ -1,6 +1,6 @@
 /*
  * catalog.c
- *		OIDs of the extension's own relations and enum labels, kept for the backend's life.
+ *		OIDs of the extension's own relations, functions and enum labels, kept for the backend's life.
  *
  * A listing costs some 10 us, and looking up twenty names would be a fifth of it. The cache is
  * published only when all of it is resolved, never holds a miss, and is dropped whenever the
@@ -13,7 +13,9 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_enum.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -49,6 +51,9 @@ static const struct
 	{"file_counts_pkey", offsetof(Catalog, file_counts_pkey)},
 	{"file_queue", offsetof(Catalog, file_queue)},
 	{"file_queue_due_idx", offsetof(Catalog, file_queue_due_idx)},
+	{"workspaces", offsetof(Catalog, workspaces)},
+	{"workspace_grants", offsetof(Catalog, workspace_grants)},
+	{"workspace_grants_key", offsetof(Catalog, workspace_grants_key)},
 };
 
 #define RELATION_OID(catalog, i) (*(Oid *) ((char *) (catalog) + relations[i].offset))
@@ -123,6 +128,18 @@ resolve_labels(Oid schema, const char *type_name, const char *const *labels, int
 	}
 }
 
+/* Functions are not watched: those that policies call can go only with the tables. */
+static Oid
+resolve_function(Oid schema, const char *name, Oid argument_type)
+{
+	Oid oid = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+	                          PointerGetDatum(buildoidvector(&argument_type, 1)), ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(oid))
+		report_missing("function", name);
+	return oid;
+}
+
 static void
 resolve(Catalog *catalog)
 {
@@ -136,6 +153,8 @@ resolve(Catalog *catalog)
 			report_missing("relation", relations[i].name);
 		RELATION_OID(catalog, i) = oid;
 	}
+	catalog->may_see_workspace = resolve_function(schema, "may_see_workspace", TEXTOID);
+	catalog->may_see_session = resolve_function(schema, "may_see_session", UUIDOID);
 	resolve_labels(schema, "session_status", (const char *const[]){"OPEN"}, 1, &catalog->session_open);
 	resolve_labels(schema, "ingestion_status", status_labels, STATUS_COUNT, catalog->statuses);
 	resolve_labels(schema, "ingestion_status_reason", reason_labels, REASON_COUNT, catalog->reasons);
