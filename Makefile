@@ -5,6 +5,7 @@ EXTVERSION = 1.0
 
 MODULE_big = session_files
 OBJS = \
+	src/access.o \
 	src/answer.o \
 	src/bundle.o \
 	src/catalog.o \
@@ -42,6 +43,7 @@ SQL_PARTS = \
 	sql/parts/60_ingestion.sql \
 	sql/parts/70_claims.sql \
 	sql/parts/75_maintenance.sql \
+	sql/parts/78_access.sql \
 	sql/parts/80_views.sql \
 	sql/parts/90_privileges.sql
 SQL_SCRIPT = sql/$(EXTENSION)--$(EXTVERSION).sql

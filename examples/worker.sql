@@ -1,10 +1,14 @@
 -- What a role needs that registers the files of a session and closes it, as upload.py beside this file does, and what one needs that
 -- judges them, as worker.py does. Run by psql as a superuser, in the database that has the extension, with a name for either or both;
 -- they may be the same: psql --set=uploader=NAME --set=worker=NAME --file=worker.sql
--- Sessions are opened by others.
+-- Sessions are opened by others. With --set=workspace=NAME, which is there already, they see that one; without it, every workspace.
 
 \set ON_ERROR_STOP on
 BEGIN;
+\if :{?workspace}
+\else
+\set workspace ''
+\endif
 \if :{?uploader}
 GRANT USAGE ON SCHEMA session_files TO :"uploader";
 -- With UPDATE it also locks the session, so that nobody closes it while files are registered.
@@ -13,6 +17,7 @@ GRANT SELECT, INSERT ON session_files.files TO :"uploader";
 GRANT EXECUTE ON FUNCTION
 	session_files.register_files, session_files.close_session, session_files.uuid7, session_files.name_key, session_files.locate_names
 	TO :"uploader";
+SELECT session_files.grant_workspace(quote_ident(:'uploader')::regrole, nullif(:'workspace', ''));
 \endif
 \if :{?worker}
 GRANT USAGE ON SCHEMA session_files TO :"worker";
@@ -25,5 +30,6 @@ GRANT EXECUTE ON FUNCTION
 	session_files.check_lease, session_files.sort_ids, session_files.pick_ids, session_files.retry_at, session_files.notify_work,
 	session_files.uuid7_time
 	TO :"worker";
+SELECT session_files.grant_workspace(quote_ident(:'worker')::regrole, nullif(:'workspace', ''));
 \endif
 COMMIT;

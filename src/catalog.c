@@ -1,6 +1,6 @@
 /*
  * catalog.c
- *		OIDs of the extension's own relations and enum labels, kept for the backend's life.
+ *		OIDs of the extension's own relations, functions and enum labels, kept for the backend's life.
  *
  * A listing costs some 10 us, and looking up twenty names would be a fifth of it. The cache is
  * published only when all of it is resolved, never holds a miss, and is dropped whenever the
@@ -54,6 +54,9 @@ static const struct
 	{"file_counts_pkey", offsetof(Catalog, file_counts_pkey)},
 	{"file_queue", offsetof(Catalog, file_queue)},
 	{"file_queue_due_idx", offsetof(Catalog, file_queue_due_idx)},
+	{"workspaces", offsetof(Catalog, workspaces)},
+	{"workspace_grants", offsetof(Catalog, workspace_grants)},
+	{"workspace_grants_key", offsetof(Catalog, workspace_grants_key)},
 };
 
 #define RELATION_OID(catalog, i) (*(Oid *) ((char *) (catalog) + relations[i].offset))
@@ -129,17 +132,16 @@ resolve_labels(Oid schema, const char *type_name, const char *const *labels, int
 	}
 }
 
-/* Returns the function session_files.handle_request(method text, target text, headers json, body bytea). */
 static Oid
-resolve_handle_request(Oid schema)
+resolve_function(Oid schema, const char *name, const Oid *types, int count)
 {
-	oidvector *types = buildoidvector((Oid[]){TEXTOID, TEXTOID, JSONOID, BYTEAOID}, 4);
-	Oid oid = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("handle_request"),
-	                          PointerGetDatum(types), ObjectIdGetDatum(schema));
+	oidvector *arguments = buildoidvector(types, count);
+	Oid oid = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name), PointerGetDatum(arguments),
+	                          ObjectIdGetDatum(schema));
 
 	if (!OidIsValid(oid))
-		report_missing("function", "handle_request");
-	pfree(types);
+		report_missing("function", name);
+	pfree(arguments);
 	return oid;
 }
 
@@ -157,7 +159,10 @@ resolve(Catalog *catalog)
 		RELATION_OID(catalog, i) = oid;
 	}
 	catalog->schema = schema;
-	catalog->handle_request = resolve_handle_request(schema);
+	catalog->handle_request =
+		resolve_function(schema, "handle_request", (Oid[]){TEXTOID, TEXTOID, JSONOID, BYTEAOID}, 4);
+	catalog->may_see_workspace = resolve_function(schema, "may_see_workspace", (Oid[]){TEXTOID}, 1);
+	catalog->may_see_session = resolve_function(schema, "may_see_session", (Oid[]){UUIDOID}, 1);
 	resolve_labels(schema, "session_status", (const char *const[]){"OPEN"}, 1, &catalog->session_open);
 	resolve_labels(schema, "ingestion_status", status_labels, STATUS_COUNT, catalog->statuses);
 	resolve_labels(schema, "ingestion_status_reason", reason_labels, REASON_COUNT, catalog->reasons);

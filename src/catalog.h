@@ -1,6 +1,6 @@
 /*
  * catalog.h
- *		OIDs of the extension's own relations and enum labels, and the columns of its tables.
+ *		OIDs of the extension's own relations, functions and enum labels, and the columns of its tables.
  */
 #ifndef SESSION_FILES_CATALOG_H
 #define SESSION_FILES_CATALOG_H
@@ -46,6 +46,11 @@ extern const char *const reason_labels[REASON_COUNT];
 
 #define Anum_file_counts_first_status 3 /* failed, finished, pending */
 
+#define Anum_workspaces_name 1
+
+#define Anum_workspace_grants_role 1
+#define Anum_workspace_grants_workspace_name 2
+
 #define Anum_file_queue_session_id 1
 #define Anum_file_queue_due_at 2
 #define Anum_file_queue_file_ingestion_ids 3
@@ -70,9 +75,14 @@ typedef struct Catalog
 	Oid file_counts_pkey;
 	Oid file_queue;
 	Oid file_queue_due_idx;
+	Oid workspaces;
+	Oid workspace_grants;
+	Oid workspace_grants_key;
 	Oid schema;
-	Oid handle_request; /* the function */
-	Oid session_open;   /* the label of session_status */
+	Oid handle_request; /* functions */
+	Oid may_see_workspace;
+	Oid may_see_session;
+	Oid session_open; /* the label of session_status */
 	Oid statuses[STATUS_COUNT];
 	Oid reasons[REASON_COUNT];
 } Catalog;

@@ -35,10 +35,10 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "access.h"
 #include "bundle.h"
 #include "catalog.h"
 #include "scan.h"
@@ -77,6 +77,7 @@ typedef struct Hint
 typedef struct Claim
 {
 	Catalog catalog;
+	Access access;
 	Relation upload_sessions;
 	Relation files;
 	Relation file_queue;
@@ -257,7 +258,7 @@ serve_session(Claim *claim, const pg_uuid_t *session_id)
 	}
 }
 
-/* Tells whether a session is one to claim from: of the workspace, and not expired. */
+/* Tells whether a session is one to claim from: of the workspace, and not expired. One that may not be seen does not exist. */
 static bool
 may_claim_from(Claim *claim, const pg_uuid_t *session_id, bool *exists)
 {
@@ -272,9 +273,10 @@ may_claim_from(Claim *claim, const pg_uuid_t *session_id, bool *exists)
 	{
 		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
 
-		*exists = claim->workspace == NULL ||
-		          (VARSIZE_ANY_EXHDR(name) == VARSIZE_ANY_EXHDR(claim->workspace) &&
-		           memcmp(VARDATA_ANY(name), VARDATA_ANY(claim->workspace), VARSIZE_ANY_EXHDR(name)) == 0);
+		*exists = (claim->workspace == NULL ||
+		           (VARSIZE_ANY_EXHDR(name) == VARSIZE_ANY_EXHDR(claim->workspace) &&
+		            memcmp(VARDATA_ANY(name), VARDATA_ANY(claim->workspace), VARSIZE_ANY_EXHDR(name)) == 0)) &&
+		          access_may_see(&claim->access, session_id, (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)});
 		found = *exists && DatumGetTimestampTz(scan_value(&scan, Anum_upload_sessions_expires_at)) > claim->now;
 	}
 	scan_end(&scan);
@@ -352,7 +354,7 @@ serve_sessions(Claim *claim)
 	}
 }
 
-/* Refuses a caller who may not read, or, with `mode` for it, change a table; or to whom policies apply, which are not applied here. */
+/* Refuses a caller who may not read, or, with `mode` for it, change a table. */
 static Relation
 open_table(Oid oid, AclMode mode)
 {
@@ -361,11 +363,19 @@ open_table(Oid oid, AclMode mode)
 
 	if (acl != ACLCHECK_OK)
 		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(table));
-	if (table->rd_rel->relrowsecurity && check_enable_rls(oid, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-		                errmsg("claiming does not apply the policies of row level security on table \"%s\"",
-		                       RelationGetRelationName(table))));
 	return table;
+}
+
+/* Refuses a caller to whom policies on a table apply that claiming cannot apply. */
+static void
+check_policies(const Claim *claim, Relation table)
+{
+	if (!access_covers(&claim->access, table))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		     errmsg("claiming can apply no other policy of row level security on table \"%s\" than the extension's own",
+		            RelationGetRelationName(table))));
 }
 
 static void
@@ -375,6 +385,9 @@ open_claim(Claim *claim)
 	claim->upload_sessions = open_table(claim->catalog.upload_sessions, ACL_SELECT);
 	claim->files = open_table(claim->catalog.files, ACL_SELECT);
 	claim->file_queue = open_table(claim->catalog.file_queue, ACL_SELECT | ACL_DELETE);
+	access_begin(&claim->access, &claim->catalog, claim->upload_sessions);
+	check_policies(claim, claim->files);
+	check_policies(claim, claim->file_queue);
 	claim->due_idx = index_open(claim->catalog.file_queue_due_idx, RowExclusiveLock);
 	claim->seen = table_slot_create(claim->file_queue, NULL);
 	InitDirtySnapshot(claim->dirty);

@@ -4,7 +4,7 @@
  *
  * Opens the tables, finds the session and the cursors' files, reads the counts, and walks the
  * order from the cursor, the start or, for a late page, the end. As it reads past the planner, it
- * checks itself that the caller may read the tables.
+ * checks itself that the caller may read the tables, and may see the session (access.c).
  */
 #include "compat.h"
 
@@ -18,9 +18,9 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/timestamp.h"
 
+#include "access.h"
 #include "counts.h"
 #include "scan.h"
 
@@ -67,22 +67,26 @@ open_tables(Tables *tables)
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("the tables of the extension session_files keep changing")));
 }
 
-/*
- * Tells whether the current user may read a table. Policies of row level security cannot be applied
- * here, so a table that has some for this user is refused.
- */
 static bool
 may_read(Relation table)
 {
-	Oid oid = RelationGetRelid(table);
-
-	return pg_class_aclcheck(oid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
-	       !(table->rd_rel->relrowsecurity && check_enable_rls(oid, InvalidOid, true) == RLS_ENABLED);
+	return pg_class_aclcheck(RelationGetRelid(table), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
-/* Finds the session in the workspace and when it expires. */
+/* Tells whether the current user may read the tables; which sessions, access says. */
 static bool
-find_session(Tables *tables, Span workspace_name, const pg_uuid_t *session_id, TimestampTz *expires_at)
+may_list(const Tables *tables, Access *access)
+{
+	if (!may_read(tables->upload_sessions) || !may_read(tables->files))
+		return false;
+	access_begin(access, &tables->catalog, tables->upload_sessions);
+	return access_covers(access, tables->files);
+}
+
+/* Finds the session in the workspace and when it expires. One that may not be seen is not found. */
+static bool
+find_session(Tables *tables, const Access *access, Span workspace_name, const pg_uuid_t *session_id,
+             TimestampTz *expires_at)
 {
 	KeyScan scan;
 	bool found;
@@ -96,7 +100,8 @@ find_session(Tables *tables, Span workspace_name, const pg_uuid_t *session_id, T
 		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
 
 		found = VARSIZE_ANY_EXHDR(name) == workspace_name.len &&
-		        memcmp(VARDATA_ANY(name), workspace_name.bytes, workspace_name.len) == 0;
+		        memcmp(VARDATA_ANY(name), workspace_name.bytes, workspace_name.len) == 0 &&
+		        access_may_see(access, session_id, workspace_name);
 		*expires_at = DatumGetTimestampTz(scan_value(&scan, Anum_upload_sessions_expires_at));
 	}
 	scan_end(&scan);
@@ -253,12 +258,13 @@ ListingOutcome
 listing_read(Span workspace_name, const ListRequest *request, ListPage *page)
 {
 	Tables tables;
+	Access access;
 	ListingOutcome outcome;
 
 	open_tables(&tables);
-	if (!may_read(tables.upload_sessions) || !may_read(tables.files))
+	if (!may_list(&tables, &access))
 		outcome = LISTING_FORBIDDEN;
-	else if (!find_session(&tables, workspace_name, &request->session_id, &page->expires_at))
+	else if (!find_session(&tables, &access, workspace_name, &request->session_id, &page->expires_at))
 		outcome = LISTING_NO_SESSION;
 	else
 		outcome = read_session(&tables, request, page);

@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
+#include "access.h"
 #include "catalog.h"
 #include "name_key.h"
 #include "queue.h"
@@ -38,6 +39,23 @@ open_files(const Catalog *catalog)
 	if (acl != ACLCHECK_OK)
 		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(files));
 	return files;
+}
+
+/*
+ * Tells whether the caller may see a session. The statement that has called has policies of its own,
+ * but what is not found must not differ from what may not be seen.
+ */
+static bool
+may_see(const Catalog *catalog, const pg_uuid_t *session_id)
+{
+	Relation upload_sessions = table_open(catalog->upload_sessions, AccessShareLock);
+	Access access;
+	bool may_see;
+
+	access_begin(&access, catalog, upload_sessions);
+	may_see = access_may_see_id(&access, session_id);
+	table_close(upload_sessions, NoLock);
+	return may_see;
 }
 
 /* Adds the place of the session's visible file with a key, if there is one. */
@@ -83,7 +101,7 @@ session_files_locate_ids(PG_FUNCTION_ARGS)
 	int found = 0;
 	Seek seek;
 
-	if (count > 0)
+	if (count > 0 && may_see(&catalog, PG_GETARG_UUID_P(0)))
 	{
 		seek_begin(&seek, files, catalog.files_pkey, PG_GETARG_UUID_P(0), last_of(ids, count));
 		for (int i = 0; i < count; i++)
@@ -113,6 +131,8 @@ session_files_locate_names(PG_FUNCTION_ARGS)
 	int count;
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
+	if (!may_see(&catalog, PG_GETARG_UUID_P(0)))
+		count = 0;
 	for (int i = 0; i < count; i++)
 	{
 		text *name;

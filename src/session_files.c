@@ -14,6 +14,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/uuid.h"
 
+#include "access.h"
 #include "answer.h"
 #include "catalog.h"
 #include "claim.h"
@@ -35,6 +36,7 @@ void
 _PG_init(void)
 {
 	catalog_init();
+	access_init();
 	claim_init();
 	settings_init();
 	notice_init();
@@ -128,7 +130,8 @@ raise_answer(const Answer *answer, Span workspace_name, Span session_id)
 				ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			     errmsg("permission denied for the tables upload_sessions and files of session_files"),
-			     errhint("Listing needs the privilege SELECT on both, and no policy of row level security on them.")));
+			     errhint(
+					 "Listing needs the privilege SELECT on both, and can apply no other policy of row level security on files than the extension's own.")));
 			break;
 		default:
 			elog(ERROR, "unexpected status %d", answer->status);

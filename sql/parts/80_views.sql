@@ -1,6 +1,7 @@
--- What is going on. Views with the rights of their owner: who may read them, may read them in full.
+-- What is going on. Views with the rights of their owner, to whom row level security does not apply: they say themselves what the reader
+-- may see. The functions in them run as the reader.
 
-CREATE VIEW session_files.session_progress AS
+CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 	SELECT s.session_id, s.workspace_name, s.status, s.created_at, s.expires_at,
 		c.failed + c.finished + c.pending AS total, c.pending, q.claimed, q.put_off, c.finished, c.failed,
 		(SELECT coalesce(jsonb_object_agg(r.reason, r.files), '{}')
@@ -31,22 +32,23 @@ CREATE VIEW session_files.session_progress AS
 			SELECT coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS claimed,
 				coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NULL AND q.claimed_at IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS put_off
 			FROM session_files.file_queue AS q WHERE q.session_id = s.session_id
-		) AS q;
+		) AS q
+	WHERE session_files.may_see_session(s.session_id);
 COMMENT ON VIEW session_files.session_progress IS
 	'How far each session is: files by status, and of the PENDING ones those that a worker holds and those put off for another attempt; '
 	'failed files by reason (counted each time: leave the column out where millions failed); when the oldest PENDING file was created; '
 	'files finished or failed per second over the last minute, and when, at that rate, the last one will be.';
 
-CREATE VIEW session_files.leases AS
+CREATE VIEW session_files.leases WITH (security_barrier) AS
 	SELECT q.worker, q.lease_token, q.session_id, sum(cardinality(q.file_ingestion_ids)) AS files, max(q.attempt) AS attempt,
 		min(q.claimed_at) AS claimed_at, min(q.due_at) AS expires_at, min(q.due_at) - clock_timestamp() AS remaining
 	FROM session_files.file_queue AS q
-	WHERE q.lease_token IS NOT NULL
+	WHERE q.lease_token IS NOT NULL AND session_files.may_see_session(q.session_id)
 	GROUP BY q.worker, q.lease_token, q.session_id;
 COMMENT ON VIEW session_files.leases IS
 	'What workers hold: a row per claim and session. A negative remaining: the lease has run out, and nobody has claimed the files since.';
 
-CREATE VIEW session_files.workers AS
+CREATE VIEW session_files.workers WITH (security_barrier) AS
 	SELECT l.worker, count(DISTINCT l.session_id) AS sessions, count(DISTINCT l.lease_token) AS leases, sum(l.files) AS files,
 		coalesce(sum(l.files) FILTER (WHERE l.remaining <= interval '0'), 0) AS overdue_files,
 		min(l.claimed_at) AS oldest_claim, max(l.claimed_at) AS newest_claim, min(l.expires_at) AS next_expiry

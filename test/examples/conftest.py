@@ -73,6 +73,7 @@ def roles(db):
                     f'--file={EXAMPLES / "worker.sql"}'], check=True)
     yield names
     for name in names.values():
+        db.execute('SELECT session_files.revoke_workspace(%s)', [name])
         db.execute(sql.SQL('DROP OWNED BY {}').format(sql.Identifier(name)))
         db.execute(sql.SQL('DROP ROLE {}').format(sql.Identifier(name)))
 

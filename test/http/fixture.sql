@@ -1,4 +1,5 @@
 -- What cases.json and test_http.py ask for: loaded by psql into a database that has the extension and none of these workspaces.
+-- With --set=role=NAME the role of the door is granted the workspaces that it shall show, which is all but the one named hidden.
 -- The labels in the comments are those of cases.json. Ids are of version 7 with chosen times.
 
 BEGIN;
@@ -10,7 +11,8 @@ INSERT INTO session_files.workspaces (name) VALUES
 	('team a/b ü+1'),
 	('日本😀'),
 	('a%2Fb'),
-	(E'x\uFFFD');
+	(E'x\uFFFD'),
+	('hidden');
 
 INSERT INTO session_files.upload_sessions (session_id, workspace_name, status, created_at, expires_at) VALUES
 	('0197fabc-def0-7abc-9def-0123456789ab', 'main', 'OPEN', '2025-06-01 00:00:00+00', '2026-01-02 03:04:05+00'),                   -- S
@@ -21,7 +23,8 @@ INSERT INTO session_files.upload_sessions (session_id, workspace_name, status, c
 	('0197fabc-def0-7abc-9def-0123456789b0', 'main', 'OPEN', '2025-06-01 00:00:00+00', '2999-12-31 00:00:00.123456+00'),            -- many
 	('0197fabc-def0-7abc-9def-0123456789b1', '日本😀', 'OPEN', '2025-06-01 00:00:00+00', '2026-01-02 03:04:05+00'),
 	('0197fabc-def0-7abc-9def-0123456789b2', 'a%2Fb', 'OPEN', '2025-06-01 00:00:00+00', '2026-01-02 03:04:05+00'),
-	('0197fabc-def0-7abc-9def-0123456789b3', E'x\uFFFD', 'OPEN', '2025-06-01 00:00:00+00', '2026-01-02 03:04:05+00');
+	('0197fabc-def0-7abc-9def-0123456789b3', E'x\uFFFD', 'OPEN', '2025-06-01 00:00:00+00', '2026-01-02 03:04:05+00'),
+	('0197fabc-def0-7abc-9def-0123456789b4', 'hidden', 'OPEN', '2025-06-01 00:00:00+00', '2026-01-02 03:04:05+00');
 
 -- S: all statuses and reasons, with ties; names that are hard to sort or to render. The rows go in shuffled, so that no order
 -- of the listing is that of the table.
@@ -96,4 +99,10 @@ INSERT INTO session_files.files (session_id, file_ingestion_id, ingestion_status
 	('0197fabc-def0-7abc-9def-0123456789af', '01980000-0500-7000-8000-000000000001', 'FINISHED', NULL, 'a.txt'),                            -- other2
 	('0197fabc-def0-7abc-9def-0123456789af', '01980000-0500-7000-8000-000000000002', 'PENDING', NULL, 'other.txt');                         -- other3
 
+INSERT INTO session_files.files (session_id, file_ingestion_id, ingestion_status, name) VALUES
+	('0197fabc-def0-7abc-9def-0123456789b4', '01980000-0600-7000-8000-000000000001', 'PENDING', 'hidden.txt');
+
+\if :{?role}
+SELECT session_files.grant_workspace(:'role', name) FROM session_files.workspaces WHERE name <> 'hidden';
+\endif
 COMMIT;

@@ -5,7 +5,7 @@ CREATE DATABASE regress_recreate ENCODING 'UTF8' TEMPLATE template0;
 CREATE EXTENSION session_files;
 SELECT extversion, extrelocatable, extnamespace::regnamespace FROM pg_extension WHERE extname = 'session_files';
 
--- Every function and table says what it is for; PUBLIC may do nothing.
+-- Every function and table says what it is for; PUBLIC may do nothing but ask what it may see, as policies do.
 SELECT p.oid::regprocedure AS without_comment FROM pg_proc p
 	WHERE pronamespace = 'session_files'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL;
 SELECT c.oid::regclass AS without_comment FROM pg_class c

@@ -6,7 +6,7 @@ CREATE ROLE regress_uploader;
 CREATE ROLE regress_worker;
 CREATE ROLE regress_watcher;
 CREATE ROLE regress_keeper;
-INSERT INTO session_files.workspaces VALUES ('privileges');
+INSERT INTO session_files.workspaces VALUES ('privileges'), ('other');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-000000000001', 'privileges');
 INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES
 	('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-0000000000a1', 'a'),
@@ -29,6 +29,15 @@ GRANT EXECUTE ON FUNCTION session_files.create_workspace, session_files.create_s
 GRANT SELECT, UPDATE ON session_files.files TO regress_worker;
 GRANT EXECUTE ON FUNCTION session_files.finish_files, session_files.fail_files, session_files.settle_files, session_files.sort_ids,
 	session_files.name_key, session_files.locate_ids TO regress_worker;
+
+-- A workspace has to be granted, too.
+SET ROLE regress_lister;
+SELECT session_files.get_session_files('privileges', '00000000-0000-7000-8000-000000000001', "limit" => 0);
+RESET ROLE;
+SELECT session_files.grant_workspace('regress_lister', 'privileges');
+SELECT session_files.grant_workspace('regress_worker', 'privileges');
+SELECT session_files.grant_workspace('regress_watcher');
+SELECT session_files.grant_workspace('regress_keeper');
 
 SET ROLE regress_lister;
 SELECT session_files.get_session_files('privileges', '00000000-0000-7000-8000-000000000001', "limit" => 0);
@@ -75,11 +84,6 @@ SET ROLE regress_worker;
 SELECT * FROM session_files.claim_files('w');
 RESET ROLE;
 GRANT SELECT ON session_files.upload_sessions TO regress_worker;
-ALTER TABLE session_files.file_queue ENABLE ROW LEVEL SECURITY;
-SET ROLE regress_worker;
-SELECT * FROM session_files.claim_files('w');
-RESET ROLE;
-ALTER TABLE session_files.file_queue DISABLE ROW LEVEL SECURITY;
 SET ROLE regress_watcher;
 SELECT total, pending, claimed, put_off FROM session_files.session_progress;
 SELECT worker, files FROM session_files.workers;
@@ -114,5 +118,6 @@ RESET ROLE;
 SELECT failed, finished, pending FROM session_files.file_counts ORDER BY 1, 2, 3;
 DELETE FROM session_files.upload_sessions;
 DELETE FROM session_files.workspaces;
+DELETE FROM session_files.workspace_grants;
 DROP OWNED BY regress_lister, regress_uploader, regress_worker, regress_watcher, regress_keeper;
 DROP ROLE regress_lister, regress_uploader, regress_worker, regress_watcher, regress_keeper;

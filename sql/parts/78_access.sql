@@ -1,0 +1,129 @@
+-- Who may see which workspace, and all that is in it: row level security on every table, by one table of grants (src/access.c).
+
+CREATE TABLE session_files.workspace_grants (
+	role regrole NOT NULL,
+	workspace_name text COLLATE "C" REFERENCES session_files.workspaces (name) ON UPDATE CASCADE ON DELETE CASCADE
+);
+COMMENT ON TABLE session_files.workspace_grants IS
+	'Which roles, and their members, may see which workspaces. Those to whom row level security does not apply see all of them.';
+COMMENT ON COLUMN session_files.workspace_grants.workspace_name IS 'NULL: every workspace.';
+
+-- The look-up, also of NULL, which the second one makes unique. The columns and the name are known to the C code (src/catalog.h).
+CREATE UNIQUE INDEX workspace_grants_key ON session_files.workspace_grants (workspace_name, role);
+CREATE UNIQUE INDEX workspace_grants_every_key ON session_files.workspace_grants (role) WHERE workspace_name IS NULL;
+
+-- A role that was dropped is a number, which can be another role's elsewhere.
+SELECT pg_catalog.pg_extension_config_dump('session_files.workspace_grants', 'WHERE role IN (SELECT oid FROM pg_catalog.pg_roles)');
+
+CREATE FUNCTION session_files.may_see_workspace(workspace_name text) RETURNS boolean
+	LANGUAGE c STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'session_files_may_see_workspace';
+COMMENT ON FUNCTION session_files.may_see_workspace(text) IS
+	'Whether the current user may see a workspace: by workspace_grants, or because row level security does not apply to him. NULL stands for '
+	'every workspace. One that is not there is like one that may not be seen.';
+
+CREATE FUNCTION session_files.may_see_session(session_id uuid) RETURNS boolean
+	LANGUAGE c STABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'session_files_may_see_session';
+COMMENT ON FUNCTION session_files.may_see_session(uuid) IS
+	'Whether the current user may see a session, and so its files: if he may see its workspace or, where upload_sessions has other policies '
+	'than the extension''s own, if they let him see its row. One that is not there is like one that may not be seen.';
+
+CREATE FUNCTION session_files.report_grants() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_report_grants';
+COMMENT ON FUNCTION session_files.report_grants() IS 'Trigger on workspace_grants: has every backend look its grants up anew.';
+
+-- By rows, and always: so they fire for what logical replication applies, too.
+CREATE TRIGGER report_changes AFTER INSERT OR UPDATE OR DELETE ON session_files.workspace_grants
+	FOR EACH ROW EXECUTE FUNCTION session_files.report_grants();
+CREATE TRIGGER report_truncate AFTER TRUNCATE ON session_files.workspace_grants
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.report_grants();
+ALTER TABLE session_files.workspace_grants ENABLE ALWAYS TRIGGER report_changes;
+ALTER TABLE session_files.workspace_grants ENABLE ALWAYS TRIGGER report_truncate;
+
+CREATE FUNCTION session_files.grant_creator() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_grant_creator';
+COMMENT ON FUNCTION session_files.grant_creator() IS
+	'Trigger on workspaces: grants a new workspace to the role that has created it, unless it may see the workspace anyway.';
+
+CREATE TRIGGER grant_creator AFTER INSERT ON session_files.workspaces
+	FOR EACH ROW EXECUTE FUNCTION session_files.grant_creator();
+
+CREATE FUNCTION session_files.grant_workspace(role regrole, workspace_name text DEFAULT NULL) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	IF role IS NULL THEN
+		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	PERFORM FROM pg_roles AS r WHERE r.oid = grant_workspace.role;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no role "%"', role USING ERRCODE = 'undefined_object';
+	END IF;
+	IF workspace_name IS NOT NULL THEN
+		PERFORM FROM session_files.workspaces AS w WHERE w.name = grant_workspace.workspace_name;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'there is no workspace "%"', workspace_name USING ERRCODE = 'no_data_found';
+		END IF;
+	END IF;
+	INSERT INTO session_files.workspace_grants (role, workspace_name)
+		VALUES (grant_workspace.role, grant_workspace.workspace_name) ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION session_files.grant_workspace(regrole, text) IS
+	'Lets a role, and who inherits from it, see a workspace and what is in it, or, without a name (NULL, the default), every workspace. What '
+	'was granted already stays. Errors: 22004 (no role), 42704 (no such role), P0002 (no such workspace).';
+
+CREATE FUNCTION session_files.revoke_workspace(role regrole, workspace_name text DEFAULT NULL) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	IF role IS NULL THEN
+		RAISE EXCEPTION 'role must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF workspace_name IS NULL THEN
+		DELETE FROM session_files.workspace_grants AS g WHERE g.role = revoke_workspace.role AND g.workspace_name IS NULL;
+		RETURN;
+	END IF;
+	PERFORM FROM session_files.workspaces AS w WHERE w.name = revoke_workspace.workspace_name;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no workspace "%"', workspace_name USING ERRCODE = 'no_data_found';
+	END IF;
+	DELETE FROM session_files.workspace_grants AS g
+		WHERE g.role = revoke_workspace.role AND g.workspace_name = revoke_workspace.workspace_name;
+END
+$$;
+COMMENT ON FUNCTION session_files.revoke_workspace(regrole, text) IS
+	'Takes back what grant_workspace granted: a workspace or, without a name (NULL, the default), every workspace as such; what was granted '
+	'by name stays then. What was not granted is no error. Errors: 22004 (no role), P0002 (no such workspace).';
+
+ALTER TABLE session_files.workspaces ENABLE ROW LEVEL SECURITY;
+ALTER TABLE session_files.workspace_grants ENABLE ROW LEVEL SECURITY;
+ALTER TABLE session_files.upload_sessions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE session_files.files ENABLE ROW LEVEL SECURITY;
+ALTER TABLE session_files.file_counts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE session_files.file_queue ENABLE ROW LEVEL SECURITY;
+
+-- pg_dump dumps the policies on an extension's tables like an administrator's, as they are then. So when a dump is restored, which turns
+-- row_security off, they come from it; until then there are none, and nobody sees anything.
+DO $$
+BEGIN
+	IF pg_catalog.current_setting('row_security')::boolean THEN
+		CREATE POLICY visible_workspaces ON session_files.workspaces USING (session_files.may_see_workspace(name));
+		CREATE POLICY new_workspaces ON session_files.workspaces FOR INSERT WITH CHECK (true);
+		CREATE POLICY visible_workspaces ON session_files.workspace_grants USING (session_files.may_see_workspace(workspace_name));
+		CREATE POLICY visible_workspaces ON session_files.upload_sessions USING (session_files.may_see_workspace(workspace_name));
+		CREATE POLICY visible_sessions ON session_files.files USING (session_files.may_see_session(session_id));
+		CREATE POLICY visible_sessions ON session_files.file_counts USING (session_files.may_see_session(session_id));
+		CREATE POLICY visible_sessions ON session_files.file_queue USING (session_files.may_see_session(session_id));
+	ELSE
+		RAISE NOTICE 'row_security is off, as when a dump is restored: the policies of session_files are left to the dump';
+	END IF;
+END
+$$;

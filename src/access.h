@@ -1,0 +1,46 @@
+/*
+ * access.h
+ *		Which sessions the current user may see.
+ */
+#ifndef SESSION_FILES_ACCESS_H
+#define SESSION_FILES_ACCESS_H
+
+#include "compat.h"
+
+#include "utils/relcache.h"
+#include "utils/uuid.h"
+
+#include "catalog.h"
+#include "span.h"
+
+/* What decides which sessions the current user may see. */
+typedef enum AccessRule
+{
+	ACCESS_ALL,       /* row level security does not apply to the user */
+	ACCESS_BY_GRANTS, /* the extension's own policy */
+	ACCESS_BY_QUERY   /* others on upload_sessions, as they are or besides */
+} AccessRule;
+
+typedef struct Access
+{
+	const Catalog *catalog;
+	Relation upload_sessions;
+	AccessRule rule;
+} Access;
+
+/* To be called once, when the library is loaded. */
+extern void access_init(void);
+
+/* Looks which rule there is, with upload_sessions open. */
+extern void access_begin(Access *access, const Catalog *catalog, Relation upload_sessions);
+
+/* Tells whether an open table that has session ids goes by that rule; not if it has policies of its own. */
+extern bool access_covers(const Access *access, Relation table);
+
+/* Tells whether the current user may see a session that is there, of a workspace. */
+extern bool access_may_see(const Access *access, const pg_uuid_t *session_id, Span workspace_name);
+
+/* The same for a session that may not be there: false then, unless the user may see all. */
+extern bool access_may_see_id(const Access *access, const pg_uuid_t *session_id);
+
+#endif
