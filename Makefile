@@ -10,6 +10,7 @@ OBJS = \
 	src/catalog.o \
 	src/claim.o \
 	src/counts.o \
+	src/digest.o \
 	src/leaf.o \
 	src/listing.o \
 	src/locate.o \
