@@ -1,10 +1,11 @@
-"""The option of the suite: which door to test."""
+"""The options of the suite: which door to test, and the database behind it."""
 
 import pytest
 
 
 def pytest_addoption(parser):
     parser.addoption('--base-url', help='the door to test, for example http://127.0.0.1:8080')
+    parser.addoption('--database', help='the database behind the door, for example dbname=door, for tests that write; without it they are skipped')
 
 
 def pytest_configure(config):
@@ -15,3 +16,13 @@ def pytest_configure(config):
 @pytest.fixture(scope='session')
 def base_url(request):
     return request.config.getoption('--base-url')
+
+
+@pytest.fixture
+def database(request):
+    """Gives a connection to the database behind the door."""
+    conninfo = request.config.getoption('--database')
+    if not conninfo:
+        pytest.skip('needs --database')
+    with pytest.importorskip('psycopg').connect(conninfo, autocommit=True) as connection:
+        yield connection
