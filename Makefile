@@ -11,13 +11,17 @@ OBJS = \
 	src/catalog.o \
 	src/claim.o \
 	src/counts.o \
+	src/digest.o \
 	src/entry.o \
+	src/etag.o \
 	src/leaf.o \
+	src/links.o \
 	src/listing.o \
 	src/locate.o \
 	src/maintenance.o \
 	src/name_key.o \
 	src/notice.o \
+	src/openapi.o \
 	src/order.o \
 	src/owner.o \
 	src/percent.o \
@@ -49,7 +53,7 @@ SQL_PARTS = \
 SQL_SCRIPT = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 DATA_built = $(SQL_SCRIPT)
-EXTRA_CLEAN = $(SQL_SCRIPT) results output_iso log tmp_check
+EXTRA_CLEAN = $(SQL_SCRIPT) src/openapi_json.h results output_iso log tmp_check
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --load-extension=session_files
@@ -64,6 +68,12 @@ override CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-mi
 
 $(SQL_SCRIPT): $(SQL_PARTS)
 	cat $(SQL_PARTS) > $@
+
+# The document as C strings, one a line.
+src/openapi_json.h: src/openapi.json
+	sed -e 's/["\\]/\\&/g' -e 's/.*/"&\\n"/' src/openapi.json > $@
+
+src/openapi.o src/openapi.bc: src/openapi_json.h
 
 $(OBJS): $(wildcard src/*.h)
 

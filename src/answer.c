@@ -22,48 +22,47 @@ answer_errors(Answer *answer)
 }
 
 static void
-answer_cursors(const RequestText *text, const ListPage *page, Answer *answer)
+answer_cursors(const RequestText *text, Answer *answer)
 {
-	if (page->unknown_before)
+	if (answer->page.unknown_before)
 		request_refuse_cursor(text, PARAM_BEFORE, &answer->errors);
-	if (page->unknown_after)
+	if (answer->page.unknown_after)
 		request_refuse_cursor(text, PARAM_AFTER, &answer->errors);
 	answer_errors(answer);
 }
 
 static void
-answer_page(const ListPage *page, Answer *answer)
+answer_page(Answer *answer)
 {
 	answer->status = HTTP_OK;
-	answer->session_expires_at = page->expires_at;
-	enlargeStringInfo(&answer->body, page->count * ENTRY_SIZE);
-	response_page(&answer->body, page);
+	enlargeStringInfo(&answer->body, answer->page.count * ENTRY_SIZE);
+	response_page(&answer->body, &answer->page);
 }
 
 void
 answer_listing(Span workspace_name, const RequestText *text, Answer *answer)
 {
-	ListRequest request;
-	ListPage page;
-
 	initStringInfo(&answer->body);
-	request_check(text, &request, &answer->errors);
+	request_check(text, &answer->request, &answer->errors);
 	if (answer->errors.count > 0)
 	{
 		answer_errors(answer);
 		return;
 	}
-	switch (listing_read(workspace_name, &request, &page))
+	switch (listing_read(workspace_name, &answer->request, &answer->page))
 	{
 		case LISTING_DONE:
-			answer_page(&page, answer);
+			answer_page(answer);
+			break;
+		case LISTING_NOT_MODIFIED:
+			answer->status = HTTP_NOT_MODIFIED;
 			break;
 		case LISTING_NO_CURSOR:
-			answer_cursors(text, &page, answer);
+			answer_cursors(text, answer);
 			break;
 		case LISTING_NO_SESSION:
 			answer->status = HTTP_NOT_FOUND;
-			response_no_session(&answer->body, &request.session_id);
+			response_no_session(&answer->body, &answer->request.session_id);
 			break;
 		case LISTING_FORBIDDEN:
 			answer->status = HTTP_FORBIDDEN;

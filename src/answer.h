@@ -7,11 +7,12 @@
 
 #include "compat.h"
 
-#include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
+#include "listing.h"
 #include "request.h"
 
 #define HTTP_OK 200
+#define HTTP_NOT_MODIFIED 304
 #define HTTP_FORBIDDEN 403
 #define HTTP_NOT_FOUND 404
 #define HTTP_METHOD_NOT_ALLOWED 405
@@ -22,8 +23,9 @@ typedef struct Answer
 {
 	int status; /* one of HTTP_* */
 	StringInfoData body;
-	TimestampTz session_expires_at; /* with HTTP_OK */
-	RequestErrors errors;           /* with HTTP_UNPROCESSABLE, what the body says */
+	ListRequest request;  /* unless the status is HTTP_UNPROCESSABLE */
+	ListPage page;        /* with HTTP_OK; with HTTP_NOT_MODIFIED its version and expires_at */
+	RequestErrors errors; /* with HTTP_UNPROCESSABLE, what the body says */
 } Answer;
 
 /* Checks, lists and renders, under the active snapshot. */

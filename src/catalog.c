@@ -173,7 +173,14 @@ catalog_exists(void)
 {
 	Oid schema = get_namespace_oid(SCHEMA_NAME, true);
 
-	return OidIsValid(schema) && OidIsValid(get_relname_relid("files", schema));
+	if (cache_valid)
+		return true;
+	for (int i = 0; i < lengthof(relations); i++)
+	{
+		if (!OidIsValid(schema) || !OidIsValid(get_relname_relid(relations[i].name, schema)))
+			return false;
+	}
+	return true;
 }
 
 const Catalog *

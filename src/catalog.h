@@ -45,6 +45,7 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_files_retries 6
 
 #define Anum_file_counts_first_status 3 /* failed, finished, pending */
+#define Anum_file_counts_digest 6
 
 #define Anum_workspaces_name 1
 
@@ -90,7 +91,7 @@ typedef struct Catalog
 /* Watches for changes of the catalogs; to be called once, when the library is loaded. */
 extern void catalog_init(void);
 
-/* Tells whether the extension is in this database, as far as its schema tells. */
+/* Tells whether the extension's relations are in this database. */
 extern bool catalog_exists(void);
 
 /* Returns the OIDs; valid until the next lock is taken. Raises 42704 when the extension is not there. */

@@ -1,6 +1,7 @@
 /*
  * counts.c
- *		How many files a session has of each status: the triggers that keep it, the reader.
+ *		How many files a session has of each status, and a digest of what they are: the triggers that
+ *		keep them, the reader.
  *
  * file_counts has several rows ("slots") per session. A statement's changes go, in its own
  * transaction, to a slot that nobody else has locked, or to a new one: so nobody waits for a
@@ -11,6 +12,11 @@
  * number: to take another could fail, where another transaction changed it since the snapshot.
  * Such slots pile up, one per transaction; READ COMMITTED writers merge them now and then when there are too
  * many.
+ *
+ * Each slot has a digest of its own: the shares of the rows that were added and removed, XORed. So is
+ * the session's, over its slots. XOR, as a share that is removed goes out as it came in, in whatever
+ * slot and order; as it cannot overflow, which a sum of bigints in SQL would; and as a file is there
+ * only once, so that none can go out with its double.
  *
  * A slot also counts what was settled - not PENDING any more - in the current minute and in the one
  * before, for the view session_progress.
@@ -38,6 +44,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "digest.h"
 #include "notice.h"
 #include "owner.h"
 #include "scan.h"
@@ -72,6 +79,7 @@ typedef struct Delta
 {
 	pg_uuid_t session_id; /* the hash key */
 	int64 by_status[STATUS_COUNT];
+	uint64 digest;
 } Delta;
 
 /* The minute, since PostgreSQL's epoch, in which the backend counts; slots keep that one and the one before. */
@@ -83,37 +91,39 @@ typedef struct Delta
 	"CASE WHEN " row ".minute OPERATOR(pg_catalog.=) " now " THEN " row ".settled_before WHEN " row \
 	".minute OPERATOR(pg_catalog.=) (" now " OPERATOR(pg_catalog.-) 1) THEN " row ".settled ELSE 0 END"
 
-/* $2 to $5: failed, finished, pending, settled; $6: the minute. */
+/* $2 to $5: failed, finished, pending, settled; $6: the minute; $7: the digest. */
 #define ADD_TO_SLOT                                                                                 \
 	"failed = c.failed OPERATOR(pg_catalog.+) $2, finished = c.finished OPERATOR(pg_catalog.+) $3," \
 	" pending = c.pending OPERATOR(pg_catalog.+) $4, settled = $5 OPERATOR(pg_catalog.+) " SETTLED( \
 		"c", "$6") ","                                                                              \
-				   " settled_before = " SETTLED_BEFORE("c", "$6") ", minute = $6"
+				   " settled_before = " SETTLED_BEFORE(                                             \
+					   "c", "$6") ", minute = $6, digest = c.digest OPERATOR(pg_catalog.#) $7"
 
 static OwnerQuery take_slot = {
 	.text = "UPDATE session_files.file_counts AS c SET " ADD_TO_SLOT
 			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=)"
 			" (SELECT f.slot FROM session_files.file_counts AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
 			" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING c.ctid, c.pending",
-	.arg_count = 6,
-	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
+	.arg_count = 7,
+	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
 };
 
 static OwnerQuery take_slot_at = {
 	.text = "UPDATE session_files.file_counts AS c SET " ADD_TO_SLOT
 			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.ctid OPERATOR(pg_catalog.=)"
-			" (SELECT f.ctid FROM session_files.file_counts AS f WHERE f.ctid OPERATOR(pg_catalog.=) $7"
+			" (SELECT f.ctid FROM session_files.file_counts AS f WHERE f.ctid OPERATOR(pg_catalog.=) $8"
 			" AND f.session_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING c.ctid, c.pending",
-	.arg_count = 7,
-	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIDOID},
+	.arg_count = 8,
+	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIDOID},
 };
 
 static OwnerQuery own_slot = {
 	.text = "INSERT INTO session_files.file_counts AS c"
-			" (session_id, failed, finished, pending, settled, minute, slot) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+			" (session_id, failed, finished, pending, settled, minute, digest, slot)"
+			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 			" ON CONFLICT (session_id, slot) DO UPDATE SET " ADD_TO_SLOT,
-	.arg_count = 7,
-	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
+	.arg_count = 8,
+	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
 };
 
 /* Two statements, as the second must see the rows as they are once the first has locked them. */
@@ -130,7 +140,7 @@ static OwnerQuery merge_slots = {
 		" AND c.slot OPERATOR(pg_catalog.=) ANY ($2[2:]) RETURNING c.*),"
 		" merged AS (SELECT COALESCE(pg_catalog.sum(failed), 0)::bigint AS failed,"
 		" COALESCE(pg_catalog.sum(finished), 0)::bigint AS finished,"
-		" COALESCE(pg_catalog.sum(pending), 0)::bigint AS pending,"
+		" COALESCE(pg_catalog.sum(pending), 0)::bigint AS pending, COALESCE(pg_catalog.bit_xor(digest), 0) AS digest,"
 		" COALESCE(pg_catalog.sum(" SETTLED(
 			"gone",
 			"$3") "), 0)::bigint AS settled,"
@@ -140,6 +150,7 @@ static OwnerQuery merge_slots = {
 							" UPDATE session_files.file_counts AS c SET failed = c.failed OPERATOR(pg_catalog.+) m.failed,"
 							" finished = c.finished OPERATOR(pg_catalog.+) m.finished,"
 							" pending = c.pending OPERATOR(pg_catalog.+) m.pending,"
+							" digest = c.digest OPERATOR(pg_catalog.#) m.digest,"
 							" settled = m.settled OPERATOR(pg_catalog.+) " SETTLED(
 								"c",
 								"$3") ","
@@ -196,6 +207,7 @@ counts_read(const Catalog *catalog, Relation file_counts, const pg_uuid_t *sessi
 	{
 		for (int status = 0; status < STATUS_COUNT; status++)
 			counts->by_status[status] += DatumGetInt64(scan_value(&scan, Anum_file_counts_first_status + status));
+		counts->digest ^= (uint64) DatumGetInt64(scan_value(&scan, Anum_file_counts_digest));
 		counts->slots++;
 	}
 	scan_end(&scan);
@@ -267,7 +279,7 @@ take_free_slot(Known *session, Datum *values, int64 *pending)
 {
 	bool isnull;
 
-	values[6] = PointerGetDatum(&session->place);
+	values[7] = PointerGetDatum(&session->place);
 	if ((!ItemPointerIsValid(&session->place) || owner_run(&take_slot_at, values) == 0) &&
 	    owner_run(&take_slot, values) == 0)
 		return false;
@@ -282,12 +294,13 @@ static void
 store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 {
 	int64 settled = Max(0, -delta->by_status[STATUS_PENDING]);
-	Datum values[7] = {UUIDPGetDatum(&delta->session_id),
+	Datum values[8] = {UUIDPGetDatum(&delta->session_id),
 	                   Int64GetDatum(delta->by_status[STATUS_FAILED]),
 	                   Int64GetDatum(delta->by_status[STATUS_FINISHED]),
 	                   Int64GetDatum(delta->by_status[STATUS_PENDING]),
 	                   Int64GetDatum(settled),
 	                   Int64GetDatum(CURRENT_MINUTE()),
+	                   Int64GetDatum((int64) delta->digest),
 	                   (Datum) 0};
 	bool taken = false;
 
@@ -306,7 +319,7 @@ store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 	}
 	if (!taken)
 	{
-		values[6] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
+		values[7] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
 		owner_run(&own_slot, values);
 	}
 }
@@ -326,8 +339,29 @@ find_delta(HTAB *deltas, const pg_uuid_t *session_id)
 	Delta *delta = hash_search(deltas, session_id, HASH_ENTER, &found);
 
 	if (!found)
+	{
 		memset(delta->by_status, 0, sizeof(delta->by_status));
+		delta->digest = 0;
+	}
 	return delta;
+}
+
+/* Returns a row's share of its session's digest. The row is read up to the name. */
+static uint64
+digest_row(const Catalog *catalog, const TupleTableSlot *slot, int status)
+{
+	Datum value = slot->tts_values[Anum_files_name - 1];
+	struct varlena *name = PG_DETOAST_DATUM_PACKED(value);
+	int reason =
+		slot->tts_isnull[Anum_files_ingestion_status_reason - 1]
+			? REASON_NONE
+			: catalog_reason(catalog, DatumGetObjectId(slot->tts_values[Anum_files_ingestion_status_reason - 1]));
+	uint64 digest = digest_file(DatumGetUUIDP(slot->tts_values[Anum_files_file_ingestion_id - 1]), status, reason,
+	                            (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)});
+
+	if ((Pointer) name != DatumGetPointer(value))
+		pfree(name);
+	return digest;
 }
 
 /* Adds the rows of a transition table, each `sign` times, to the deltas. NULL: it has none. */
@@ -349,12 +383,13 @@ collect(const Catalog *catalog, TupleDesc desc, Tuplestorestate *rows, int sign,
 		int status;
 
 		CHECK_FOR_INTERRUPTS();
-		slot_getsomeattrs(slot, Anum_files_ingestion_status);
+		slot_getsomeattrs(slot, Anum_files_name);
 		session_id = DatumGetUUIDP(slot->tts_values[Anum_files_session_id - 1]);
 		status = catalog_status(catalog, DatumGetObjectId(slot->tts_values[Anum_files_ingestion_status - 1]));
 		if (delta == NULL || memcmp(&delta->session_id, session_id, sizeof(pg_uuid_t)) != 0)
 			delta = find_delta(deltas, session_id);
 		delta->by_status[status] += sign;
+		delta->digest ^= digest_row(catalog, slot, status);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -375,7 +410,8 @@ is_moot(const Delta *delta, TriggerEvent event)
 		if (delta->by_status[status] != 0)
 			return false;
 	}
-	return true;
+	/* Another name or reason changes the digest alone. */
+	return delta->digest == 0;
 }
 
 /* Returns the trigger's data, having checked that it is a statement trigger of one of the tables. */

@@ -1,6 +1,6 @@
 /*
  * counts.h
- *		How many files a session has of each status.
+ *		How many files a session has of each status, and a digest of what they are.
  */
 #ifndef SESSION_FILES_COUNTS_H
 #define SESSION_FILES_COUNTS_H
@@ -14,7 +14,8 @@
 typedef struct Counts
 {
 	int64 by_status[STATUS_COUNT];
-	int slots; /* rows that were summed up */
+	uint64 digest; /* equal for equal files, as digest.c says */
+	int slots;     /* rows that were summed up */
 } Counts;
 
 /* Sums up a session's counts as the active snapshot sees them; file_counts is open. */

@@ -22,6 +22,7 @@
 
 #include "access.h"
 #include "counts.h"
+#include "etag.h"
 #include "scan.h"
 
 typedef struct Tables
@@ -126,19 +127,19 @@ find_file(Tables *tables, const pg_uuid_t *session_id, const pg_uuid_t *id, File
 	return found;
 }
 
-static int64
-read_total(Tables *tables, const ListRequest *request)
+/* Reads the total, and the version of the answer. */
+static void
+read_counts(Tables *tables, const ListRequest *request, ListPage *page)
 {
 	Counts counts;
-	int64 total = 0;
 
 	counts_read(&tables->catalog, tables->file_counts, &request->session_id, &counts);
 	for (int status = 0; status < STATUS_COUNT; status++)
 	{
 		if (request->status == STATUS_ANY || request->status == status)
-			total += counts.by_status[status];
+			page->total += counts.by_status[status];
 	}
-	return total;
+	page->version = etag_version(counts.digest, page->expires_at);
 }
 
 static void
@@ -245,7 +246,10 @@ read_session(Tables *tables, const ListRequest *request, ListPage *page)
 
 	page->count = 0;
 	page->has_more = false;
-	page->total = read_total(tables, request);
+	page->total = 0;
+	read_counts(tables, request, page);
+	if (etag_is_listed(request->if_none_match, page->version))
+		return LISTING_NOT_MODIFIED;
 	if (request->has_before || request->has_after)
 		read_page_at_cursor(tables, request, request->has_before ? &before : NULL, request->has_after ? &after : NULL,
 		                    page);

@@ -14,14 +14,16 @@
 typedef enum ListingOutcome
 {
 	LISTING_DONE,
-	LISTING_FORBIDDEN,  /* the caller may not read the tables */
-	LISTING_NO_SESSION, /* no such session in the workspace */
-	LISTING_NO_CURSOR   /* a cursor is no file of the session */
+	LISTING_NOT_MODIFIED, /* the caller has this version: the page is not read */
+	LISTING_FORBIDDEN,    /* the caller may not read the tables */
+	LISTING_NO_SESSION,   /* no such session in the workspace */
+	LISTING_NO_CURSOR     /* a cursor is no file of the session */
 } ListingOutcome;
 
 typedef struct ListPage
 {
 	TimestampTz expires_at;
+	uint64 version;      /* with LISTING_DONE and LISTING_NOT_MODIFIED, as etag.h says */
 	bool unknown_before; /* with LISTING_NO_CURSOR: which one */
 	bool unknown_after;
 	int count;

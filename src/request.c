@@ -362,6 +362,7 @@ request_check(const RequestText *text, ListRequest *request, RequestErrors *erro
 	request->limit = (int) limit;
 	request->field = (ListField) field;
 	request->descending = descending;
+	request->if_none_match = text->if_none_match;
 	if (errors->count == 0)
 		check_combination(text, errors);
 }

@@ -34,6 +34,7 @@ extern const char *const parameter_names[PARAM_COUNT];
 typedef struct RequestText
 {
 	Span values[PARAM_COUNT];
+	Span if_none_match; /* which versions of the answer the caller has */
 } RequestText;
 
 typedef enum ListField
@@ -56,6 +57,7 @@ typedef struct ListRequest
 	int64 page_number; /* from 1; PG_INT64_MAX stands for all that is larger */
 	ListField field;
 	bool descending;
+	Span if_none_match;
 } ListRequest;
 
 /* An error of a parameter, in the terms of the 422 body. */

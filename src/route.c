@@ -13,37 +13,26 @@
 #include "utils/timestamp.h"
 
 #include "answer.h"
+#include "catalog.h"
+#include "etag.h"
+#include "links.h"
+#include "openapi.h"
 #include "percent.h"
 #include "request.h"
 #include "response.h"
 
-/* /api/v1/workspaces/{workspace_name}/upload_sessions/{session_id}/files */
-static const char *const path_template[] = {"api", "v1", "workspaces", NULL, "upload_sessions", NULL, "files"};
-
-#define SEGMENT_COUNT ((int) lengthof(path_template))
+#define MAX_SEGMENTS 7
 #define WORKSPACE_SEGMENT 3
 #define SESSION_SEGMENT 5
 
-/* Takes bytes away from the start. */
-static void
-advance(Span *text, int bytes)
+/* A request that has come to a path that is there. */
+typedef struct Visit
 {
-	text->bytes += bytes;
-	text->len -= bytes;
-}
-
-/* Cuts off and returns what comes before a separator; all of it if there is none. */
-static Span
-cut(Span *rest, char separator, bool *found)
-{
-	Span piece = {rest->bytes, 0};
-
-	while (piece.len < rest->len && piece.bytes[piece.len] != separator)
-		piece.len++;
-	*found = piece.len < rest->len;
-	advance(rest, *found ? piece.len + 1 : piece.len);
-	return piece;
-}
+	Span segments[MAX_SEGMENTS];
+	int segment_count;
+	Span query;
+	Span if_none_match;
+} Visit;
 
 /* Takes scheme and authority away from a target in absolute form ("http://host/path"). */
 static Span
@@ -57,35 +46,33 @@ strip_authority(Span target)
 
 		if (target.len >= len && pg_strncasecmp(target.bytes, schemes[i], len) == 0)
 		{
-			advance(&target, len);
+			span_advance(&target, len);
 			while (target.len > 0 && *target.bytes != '/' && *target.bytes != '?')
-				advance(&target, 1);
+				span_advance(&target, 1);
 			break;
 		}
 	}
 	return target;
 }
 
-/* Splits the path; returns whether it is that of the listing. */
+/* Splits the path; returns false if no path that is there has such segments. */
 static bool
-match_path(Span path, Span *segments)
+split_path(Span path, Visit *visit)
 {
 	bool more = path.len > 0 && path.bytes[0] == '/';
-	int count = 0;
 
 	if (!more)
 		return false;
-	advance(&path, 1);
+	span_advance(&path, 1);
 	while (more)
 	{
-		Span segment = percent_decode(cut(&path, '/', &more), false);
+		Span segment = percent_decode(span_cut(&path, '/', &more), false);
 
-		if (count == SEGMENT_COUNT || segment.len == 0 ||
-		    (path_template[count] != NULL && !span_equals(segment, path_template[count])))
+		if (visit->segment_count == MAX_SEGMENTS || segment.len == 0)
 			return false;
-		segments[count++] = segment;
+		visit->segments[visit->segment_count++] = segment;
 	}
-	return count == SEGMENT_COUNT;
+	return true;
 }
 
 /* Reads the query string: of a repeated parameter the last that is not empty counts. */
@@ -96,9 +83,9 @@ read_query(Span query, RequestText *text)
 
 	while (more)
 	{
-		Span value = cut(&query, '&', &more);
+		Span value = span_cut(&query, '&', &more);
 		bool has_value;
-		Span name = percent_decode(cut(&value, '=', &has_value), true);
+		Span name = percent_decode(span_cut(&value, '=', &has_value), true);
 
 		if (value.len == 0)
 			continue;
@@ -118,11 +105,19 @@ add_header(HttpAnswer *answer, const char *name, const char *value)
 	answer->headers[answer->header_count++] = (Header){name, value};
 }
 
+/* Begins an answer with a body of JSON. */
 static void
-answer_detail(HttpAnswer *answer, int status, const char *detail)
+begin_answer(HttpAnswer *answer, int status)
 {
 	answer->status = status;
 	initStringInfo(&answer->body);
+	add_header(answer, "Content-Type", "application/json");
+}
+
+static void
+answer_detail(HttpAnswer *answer, int status, const char *detail)
+{
+	begin_answer(answer, status);
 	response_detail(&answer->body, detail);
 }
 
@@ -139,32 +134,120 @@ format_time(TimestampTz time)
 	                tm.tm_sec, (int) microseconds);
 }
 
+/* Adds what a caller needs to keep an answer and to ask whether it still holds. */
 static void
-answer_files(HttpAnswer *answer, const Span *segments, Span query)
+add_version(HttpAnswer *answer, const ListPage *page)
 {
-	RequestText text = {0};
+	char *etag = palloc(ETAG_LEN + 1);
+
+	etag_format(page->version, etag);
+	add_header(answer, "Session-Expires-At", format_time(page->expires_at));
+	add_header(answer, "ETag", etag);
+	/* Who may see what depends on who asks. */
+	add_header(answer, "Cache-Control", "private, no-cache");
+}
+
+static void
+add_links(HttpAnswer *answer, const RequestText *text, const Answer *listing)
+{
+	StringInfoData links;
+
+	initStringInfo(&links);
+	links_append(&links, text, &listing->request, &listing->page);
+	if (links.len > 0)
+		add_header(answer, "Link", links.data);
+}
+
+static void
+answer_files(HttpAnswer *answer, const Visit *visit)
+{
+	RequestText text = {.if_none_match = visit->if_none_match};
 	Answer listing;
 
-	text.values[PARAM_SESSION_ID] = segments[SESSION_SEGMENT];
-	read_query(query, &text);
-	answer_listing(segments[WORKSPACE_SEGMENT], &text, &listing);
+	text.values[PARAM_SESSION_ID] = visit->segments[SESSION_SEGMENT];
+	read_query(visit->query, &text);
+	answer_listing(visit->segments[WORKSPACE_SEGMENT], &text, &listing);
 	answer->status = listing.status;
 	answer->body = listing.body;
+	if (listing.status != HTTP_NOT_MODIFIED)
+		add_header(answer, "Content-Type", "application/json");
+	if (listing.status == HTTP_OK || listing.status == HTTP_NOT_MODIFIED)
+		add_version(answer, &listing.page);
 	if (listing.status == HTTP_OK)
-		add_header(answer, "Session-Expires-At", format_time(listing.session_expires_at));
+		add_links(answer, &text, &listing);
+}
+
+static void
+answer_document(HttpAnswer *answer, const Visit *visit)
+{
+	begin_answer(answer, HTTP_OK);
+	appendBinaryStringInfo(&answer->body, openapi_document.bytes, openapi_document.len);
+}
+
+static void
+answer_health(HttpAnswer *answer, const Visit *visit)
+{
+	if (!catalog_exists())
+		answer_detail(answer, HTTP_UNAVAILABLE, "Service Unavailable");
+	else
+	{
+		begin_answer(answer, HTTP_OK);
+		appendStringInfoString(&answer->body, "{\"status\":\"ok\"}");
+	}
+	add_header(answer, "Cache-Control", "no-store");
+}
+
+/* The paths that are there; a segment that may be any text is NULL. */
+static const struct Route
+{
+	int segment_count;
+	const char *segments[MAX_SEGMENTS];
+	void (*answer)(HttpAnswer *answer, const Visit *visit);
+} routes[] = {
+	/* /api/v1/workspaces/{workspace_name}/upload_sessions/{session_id}/files */
+	{7, {"api", "v1", "workspaces", NULL, "upload_sessions", NULL, "files"}, answer_files},
+	{1, {"openapi.json"}, answer_document},
+	{1, {"healthz"}, answer_health},
+};
+
+static bool
+matches(const struct Route *route, const Visit *visit)
+{
+	if (visit->segment_count != route->segment_count)
+		return false;
+	for (int i = 0; i < route->segment_count; i++)
+	{
+		if (route->segments[i] != NULL && !span_equals(visit->segments[i], route->segments[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Returns the route to a path, or NULL. */
+static const struct Route *
+find_route(Span path, Visit *visit)
+{
+	if (!split_path(path, visit))
+		return NULL;
+	for (int i = 0; i < lengthof(routes); i++)
+	{
+		if (matches(&routes[i], visit))
+			return &routes[i];
+	}
+	return NULL;
 }
 
 void
 route_request(const HttpRequest *request, HttpAnswer *answer)
 {
-	Span query = strip_authority(request->target);
+	Span target = strip_authority(request->target);
 	bool has_query;
-	Span path = cut(&query, '?', &has_query);
-	Span segments[SEGMENT_COUNT];
+	Span path = span_cut(&target, '?', &has_query);
+	Visit visit = {.query = target, .if_none_match = request->if_none_match};
+	const struct Route *route = find_route(path, &visit);
 
 	answer->header_count = 0;
-	add_header(answer, "Content-Type", "application/json");
-	if (!match_path(path, segments))
+	if (route == NULL)
 		answer_detail(answer, HTTP_NOT_FOUND, "Not Found");
 	else if (!span_equals(request->method, "GET") && !span_equals(request->method, "HEAD"))
 	{
@@ -172,5 +255,5 @@ route_request(const HttpRequest *request, HttpAnswer *answer)
 		add_header(answer, "Allow", "GET, HEAD");
 	}
 	else
-		answer_files(answer, segments, query);
+		route->answer(answer, &visit);
 }

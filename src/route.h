@@ -30,7 +30,7 @@ typedef struct HttpAnswer
 	int status;
 	int header_count;
 	Header headers[ROUTE_MAX_HEADERS];
-	StringInfoData body; /* for HEAD that of GET, for the door to leave out */
+	StringInfoData body; /* for HEAD that of GET, for the door to leave out; none with 304 */
 } HttpAnswer;
 
 /* Answers a request under the active snapshot. */

@@ -25,4 +25,25 @@ span_equals(Span span, const char *text)
 	return span.len == (int) strlen(text) && memcmp(span.bytes, text, span.len) == 0;
 }
 
+/* Takes bytes away from the start. */
+static inline void
+span_advance(Span *span, int bytes)
+{
+	span->bytes += bytes;
+	span->len -= bytes;
+}
+
+/* Cuts off and returns what comes before a separator; all of it if there is none. */
+static inline Span
+span_cut(Span *rest, char separator, bool *found)
+{
+	Span piece = {rest->bytes, 0};
+
+	while (piece.len < rest->len && piece.bytes[piece.len] != separator)
+		piece.len++;
+	*found = piece.len < rest->len;
+	span_advance(rest, *found ? piece.len + 1 : piece.len);
+	return piece;
+}
+
 #endif

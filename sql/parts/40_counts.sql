@@ -7,6 +7,8 @@ CREATE TABLE session_files.file_counts (
 	failed bigint NOT NULL,
 	finished bigint NOT NULL,
 	pending bigint NOT NULL,
+	-- What the files are, in 64 bits: the slots' digests XORed (src/digest.c). Equal files give an equal one.
+	digest bigint NOT NULL DEFAULT 0,
 	-- Not PENDING any more: how many in the minute (since 2000-01-01 UTC) of the last change, and in the one before.
 	minute bigint NOT NULL,
 	settled bigint NOT NULL DEFAULT 0,
@@ -14,7 +16,7 @@ CREATE TABLE session_files.file_counts (
 	CONSTRAINT file_counts_pkey PRIMARY KEY (session_id, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE session_files.file_counts IS
-	'How many files a session has of each status: the sum over its slots. Kept by triggers on files, in the transaction that changes the files.';
+	'How many files a session has of each status, and a digest of what they are: the sum, or the XOR, over its slots. Kept by triggers on files, in the transaction that changes the files.';
 
 CREATE FUNCTION session_files.count_changes() RETURNS trigger
 	LANGUAGE c

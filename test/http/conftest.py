@@ -1,11 +1,13 @@
-"""The option of the suite: which doors to test."""
+"""The options of the suite: which doors to test, and the database behind them."""
 
+import psycopg
 import pytest
 
 
 def pytest_addoption(parser):
     parser.addoption('--base-url', action='append', default=[],
                      help='a door to test, for example http://127.0.0.1:8080; several are tested each, and against the first')
+    parser.addoption('--database', help='the database behind the door, for example dbname=door, for tests that write; without it they are skipped')
 
 
 def pytest_configure(config):
@@ -19,3 +21,13 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize('base_url, other_url', [(urls[0], other) for other in urls[1:]], ids=str, scope='session')
     elif 'base_url' in metafunc.fixturenames:
         metafunc.parametrize('base_url', urls, scope='session')
+
+
+@pytest.fixture
+def database(request):
+    """Gives a connection to the database behind the door."""
+    conninfo = request.config.getoption('--database')
+    if not conninfo:
+        pytest.skip('needs --database')
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        yield connection

@@ -15,15 +15,18 @@ A case has a name, a target and the answer: `status` (200 if left out), `headers
 
 `method` is GET if left out. `request_headers` and `request_body` are sent along. In targets and inputs <label> stands
 for the path of a session or the id of a file. A list is a long text, in parts that are a string or [string, repeats].
-`any_body`: what refuses that is the door's HTTP library, in its own words. Characters of a target are sent as UTF-8, unescaped, and U+DC80 to U+DCFF as the bytes 80 to FF. `or_status`: a door may
-refuse such a target before it looks at the path, with this status and any JSON detail. Every answer has
-Content-Type: application/json; a listing whose target begins with <session> has its Session-Expires-At.
+`any_body`: what refuses that is the door's HTTP library, in its own words. Characters of a target are sent as UTF-8,
+unescaped, and U+DC80 to U+DCFF as the bytes 80 to FF. `or_status`: a door may refuse such a target before it looks at the
+path, with this status and any JSON detail. A header that is null is not there. Every answer with a body has
+Content-Type: application/json; a listing whose target begins with <session> has its Session-Expires-At, an ETag and
+Cache-Control, and so has the answer that it has not changed.
 """
 
 import json
 import pathlib
 import re
-from urllib.parse import quote
+import uuid
+from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 
@@ -35,6 +38,7 @@ SESSIONS, FILES = CASES['sessions'], CASES['files']
 GOLDEN = {name: json.loads((HERE.parent / 'golden' / f'{name}.json').read_text(encoding='ascii'))
           for name in ('uuid', 'integer')}
 MAX_TARGET_BYTES = 6000
+ETAG = re.compile('"[0-9a-f]{16}"')
 
 
 def text_of(text):
@@ -81,11 +85,12 @@ def expected_body(case):
 
 
 def expected_headers(case):
-    headers = {'Content-Type': 'application/json'}
+    status = case.get('status', 200)
+    headers = {'Content-Type': None if status == 304 else 'application/json'}
     session = isinstance(case['target'], str) and re.match(r'<(\w+)>', case['target'])
-    if case.get('status', 200) == 200 and session:
-        headers['Session-Expires-At'] = SESSIONS[session[1]]['expires_at']
-    return headers | case.get('headers', {})
+    if status in (200, 304) and session:
+        headers |= {'Session-Expires-At': SESSIONS[session[1]]['expires_at'], 'Cache-Control': 'private, no-cache'}
+    return headers | {name: value and text_of(value) for name, value in case.get('headers', {}).items()}
 
 
 def send(base_url, case, method=None):
@@ -120,9 +125,12 @@ def test_case(base_url, case):
         return assert_detail(answer)
     assert answer.body.decode('utf-8') == body
     assert {name: answer.headers.get_all(name) for name in expected_headers(case)} == {
-        name: [value] for name, value in expected_headers(case).items()}
-    if answer.status == 404:
-        assert 'Session-Expires-At' not in answer.headers
+        name: value and [value] for name, value in expected_headers(case).items()}
+    has_version = 'Session-Expires-At' in expected_headers(case)
+    assert bool(ETAG.fullmatch(answer.headers.get('ETag', ''))) == has_version
+    if not has_version:
+        for name in ('ETag', 'Session-Expires-At', 'Link'):
+            assert name not in answer.headers
     if answer.status != 405:
         assert 'Allow' not in answer.headers
 
@@ -132,7 +140,7 @@ def test_head_answers_as_get_without_a_body(base_url, case):
     get, head = send(base_url, case), send(base_url, case, 'HEAD')
     assert head.body == b''
     assert head.status == get.status
-    for name in ('Content-Type', 'Content-Length', 'Session-Expires-At', 'Allow'):
+    for name in ('Content-Type', 'Content-Length', 'Session-Expires-At', 'ETag', 'Cache-Control', 'Link', 'Allow'):
         assert head.headers.get_all(name) == get.headers.get_all(name), name
 
 
@@ -235,6 +243,149 @@ def test_walks_give_what_one_page_gives(base_url, field, order, status):
     assert forth == everything
     assert back == everything
     assert pages == everything
+
+
+@pytest.mark.parametrize('status', ['', 'FAILED'])
+@pytest.mark.parametrize('order', ['ASC', 'DESC'])
+@pytest.mark.parametrize('field', ['created_at', 'ingestion_status', 'ingestion_status_reason', 'name'])
+def test_walks_by_links_give_what_one_page_gives(base_url, field, order, status):
+    """As a client resolves them; there, and all the way back."""
+    url = base_url + text_of('<S>') + f'?field={field}&order={order}&ingestion_status={status}&limit='
+    everything = ids_of(follow(url + '100'))
+
+    def walk(url, relation):
+        while url:
+            answer = follow(url)
+            yield url, ids_of(answer)
+            url = links_of(url, answer).get(relation)
+
+    forth = list(walk(url + '4', 'next'))
+    assert sum((ids for _, ids in forth), []) == everything
+    assert len(forth) == (len(everything) + 3) // 4
+    back = list(walk(forth[-1][0], 'prev'))
+    assert sum((ids for _, ids in reversed(back)), []) == everything
+    assert len(back) == len(forth)
+
+
+def follow(url):
+    parts = urlsplit(url)
+    answer = ask(f'{parts.scheme}://{parts.netloc}', 'GET', f'{parts.path}?{parts.query}')
+    assert answer.status == 200, (url, answer.body)
+    return answer
+
+
+def ids_of(answer):
+    return [item['file_ingestion_id'] for item in json.loads(answer.body)['data']]
+
+
+def links_of(url, answer):
+    """Returns the URLs in the header Link by their relation."""
+    found = re.findall(r'<([^>]*)>; rel="(\w+)"(?:, |$)', answer.headers.get('Link', ''))
+    return {relation: urljoin(url, reference) for reference, relation in found}
+
+
+# Versions
+
+@pytest.mark.parametrize('method', ['GET', 'HEAD'])
+@pytest.mark.parametrize('form', ['{}', 'W/{}', '"a", {}', '{},"a"', '"a,b" ,, W/{} , "c"', ' {} ', '{}, *'])
+def test_the_version_that_is_there(base_url, form, method):
+    target = text_of('<S>?field=name&limit=7')
+    first = ask(base_url, 'GET', target)
+    again = ask(base_url, method, target, [('If-None-Match', form.format(first.headers['ETag']))])
+    assert (again.status, again.body) == (304, b'')
+    for name in ('ETag', 'Cache-Control', 'Session-Expires-At'):
+        assert again.headers.get_all(name) == first.headers.get_all(name)
+    for name in ('Content-Type', 'Content-Range', 'Link'):
+        assert name not in again.headers
+    assert again.headers.get('Content-Length', '0') == '0'
+
+
+def test_a_connection_goes_on_after_not_modified(base_url):
+    target = text_of('<S>?limit=1')
+    first = make_request(base_url, 'GET', target, [('If-None-Match', '*')])
+    second = make_request(base_url, 'GET', target, [('Connection', 'close')])
+    answer, rest = parse(exchange(base_url, first + second), 'GET')
+    assert answer.status == 304
+    answer, rest = parse(rest, 'GET')
+    assert answer.body.decode() == page_of('f30', True, 30)
+    assert rest == b''
+
+
+@pytest.mark.parametrize('form', ['{}x', 'w/{}', 'W/W/{}', 'W/ {}', "'{}'", '{};q=1', '"{}"'])
+def test_what_is_no_version(base_url, form):
+    target = text_of('<S>?limit=1')
+    etag = ask(base_url, 'GET', target).headers['ETag']
+    for sent in (form.format(etag), etag.strip('"'), etag[:-2] + '"'):
+        assert ask(base_url, 'GET', target, [('If-None-Match', sent)]).status == 200, sent
+
+
+def test_sessions_have_versions_of_their_own(base_url):
+    etags = {ask(base_url, 'GET', text_of(f'<{label}>')).headers['ETag'] for label in SESSIONS}
+    empty = {value['expires_at'] for label, value in SESSIONS.items() if label in ('japan', 'percent', 'replacement')}
+    assert len(empty) == 1    # these three have no file and expire at the same time: one version
+    assert len(etags) == len(SESSIONS) - 2
+
+
+WRITES = [
+    "INSERT INTO session_files.files (session_id, name) SELECT %(s)s, 'file ' || n FROM generate_series(1, 20) n",
+    "UPDATE session_files.files SET name = 'renamed' WHERE session_id = %(s)s AND name = 'file 7'",
+    "UPDATE session_files.files SET name = 'file 7' WHERE session_id = %(s)s AND name = 'renamed'",
+    "UPDATE session_files.files SET name = name, retries = retries + 1 WHERE session_id = %(s)s",
+    "UPDATE session_files.files SET ingestion_status = 'FAILED', ingestion_status_reason = 'SLOWDOWN' WHERE session_id = %(s)s AND name = 'file 8'",
+    "UPDATE session_files.files SET ingestion_status_reason = 'EMPTY_FILE' WHERE session_id = %(s)s AND name = 'file 8'",
+    "SELECT session_files.register_files(%(s)s, ARRAY['file 1', 'file 2'])",
+    "SELECT session_files.register_files(%(s)s, ARRAY['file 1', 'new'])",
+    "SELECT session_files.claim_files('w', 3, session => %(s)s)",
+    "SELECT session_files.finish_files(%(s)s, ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = %(s)s AND name < 'file 4'))",
+    "SELECT session_files.finish_files(%(s)s, ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = %(s)s AND name < 'file 4'))",
+    "UPDATE session_files.upload_sessions SET expires_at = expires_at + '1 second' WHERE session_id = %(s)s",
+    "SELECT session_files.close_session(%(s)s)",
+    "DELETE FROM session_files.files WHERE session_id = %(s)s AND name = 'no such file'",
+    "DELETE FROM session_files.files WHERE session_id = %(s)s AND name = 'new'",
+    "UPDATE session_files.files SET session_id = %(t)s WHERE session_id = %(s)s AND name = 'file 9'",
+    "UPDATE session_files.files SET session_id = %(s)s WHERE session_id = %(t)s AND name = 'file 9'",
+    "DELETE FROM session_files.files WHERE session_id = %(t)s",
+    "DELETE FROM session_files.files WHERE session_id = %(s)s",
+    "DELETE FROM session_files.files WHERE session_id = %(s)s",
+]
+
+
+def test_not_modified_exactly_when_nothing_changed(base_url, database):
+    """After each write a version that was seen holds exactly if everything is as it was then."""
+    workspace = f'versions {uuid.uuid4()}'
+    database.execute('SELECT session_files.create_workspace(%s)', [workspace])
+    database.execute("SELECT session_files.grant_workspace('session_files_anonymous', %s)", [workspace])
+    sessions = {name: database.execute('SELECT session_files.create_session(%s)', [workspace]).fetchone()[0] for name in 'st'}
+    path = f'/api/v1/workspaces/{quote(workspace)}/upload_sessions/{sessions["s"]}/files'
+    seen, unchanged = {}, 0
+    try:
+        for write in [None, *WRITES]:
+            if write:
+                database.execute(write, sessions)
+            answer = ask(base_url, 'GET', path + '?limit=100')
+            now = answer.body, answer.headers['Session-Expires-At']
+            for query in ('?limit=100', '?limit=0', '?ingestion_status=PENDING&field=name&limit=2&page_number=2'):
+                for etag, then in seen.items():
+                    status = ask(base_url, 'GET', path + query, [('If-None-Match', etag)]).status
+                    assert status == (304 if then == now else 200), (write, query)
+            unchanged += answer.headers['ETag'] in seen
+            assert seen.setdefault(answer.headers['ETag'], now) == now, write
+        assert (len(seen), unchanged) == (11, 10)
+    finally:
+        database.execute('DELETE FROM session_files.upload_sessions WHERE workspace_name = %s', [workspace])
+        database.execute('DELETE FROM session_files.workspaces WHERE name = %s', [workspace])
+
+
+# The document
+
+def test_document(base_url):
+    answer = ask(base_url, 'GET', '/openapi.json')
+    assert answer.status == 200
+    assert answer.headers.get_all('Content-Type') == ['application/json']
+    assert answer.body == (HERE.parents[1] / 'src' / 'openapi.json').read_bytes()
+    head = ask(base_url, 'HEAD', '/openapi.json')
+    assert (head.status, head.body) == (200, b'')
+    assert head.headers.get_all('Content-Length') == answer.headers.get_all('Content-Length')
 
 
 # Golden answers

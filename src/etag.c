@@ -1,0 +1,75 @@
+/*
+ * etag.c
+ *		Entity tags: which version of a listing a caller has.
+ *
+ * The body of a listing depends on the target, the session's files and how it is rendered, its headers
+ * also on when the session expires: a version is a hash of all these but the target, which a cache
+ * knows itself (RFC 9110, section 8.8.3).
+ */
+#include "compat.h"
+
+#include "etag.h"
+
+#include "common/hashfn.h"
+
+/* To be changed with whatever changes the bytes of a body, or what the headers say. */
+#define RENDERING UINT64CONST(1)
+
+uint64
+etag_version(uint64 digest, TimestampTz expires_at)
+{
+	uint64 facts[] = {digest, (uint64) expires_at};
+
+	return hash_bytes_extended((const unsigned char *) facts, sizeof(facts), RENDERING);
+}
+
+void
+etag_format(uint64 version, char *text)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	text[0] = '"';
+	for (int i = ETAG_LEN - 2; i > 0; i--, version >>= 4)
+		text[i] = digits[version & 0xf];
+	text[ETAG_LEN - 1] = '"';
+	text[ETAG_LEN] = '\0';
+}
+
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static Span
+trim_blanks(Span text)
+{
+	while (text.len > 0 && is_blank(text.bytes[0]))
+		span_advance(&text, 1);
+	while (text.len > 0 && is_blank(text.bytes[text.len - 1]))
+		text.len--;
+	return text;
+}
+
+bool
+etag_is_listed(Span if_none_match, uint64 version)
+{
+	bool more = if_none_match.len > 0;
+	char own[ETAG_LEN + 1];
+
+	if (span_equals(trim_blanks(if_none_match), "*"))
+		return true;
+	etag_format(version, own);
+	/* Others' tags may hold commas, but a piece of one has no two quotes. */
+	while (more)
+	{
+		Span tag = trim_blanks(span_cut(&if_none_match, ',', &more));
+
+		/* The comparison is the weak one. */
+		if (tag.len > 2 && memcmp(tag.bytes, "W/", 2) == 0)
+			span_advance(&tag, 2);
+		if (span_equals(tag, own))
+			return true;
+	}
+	return false;
+}

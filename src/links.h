@@ -1,0 +1,18 @@
+/*
+ * links.h
+ *		The pages before and after a page, as links.
+ */
+#ifndef SESSION_FILES_LINKS_H
+#define SESSION_FILES_LINKS_H
+
+#include "compat.h"
+
+#include "lib/stringinfo.h"
+
+#include "listing.h"
+#include "request.h"
+
+/* Writes the value of the header Link (RFC 8288); nothing where there is no other page. */
+extern void links_append(StringInfo out, const RequestText *text, const ListRequest *request, const ListPage *page);
+
+#endif

@@ -1,0 +1,13 @@
+/*
+ * openapi.c
+ *		What is served, as an OpenAPI document: src/openapi.json, of which the Makefile makes a string.
+ */
+#include "compat.h"
+
+#include "openapi.h"
+
+static const char document[] =
+#include "openapi_json.h"
+	;
+
+const Span openapi_document = {document, sizeof(document) - 1};

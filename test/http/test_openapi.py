@@ -1,0 +1,73 @@
+"""Validates real answers against the schemas of the document that the door serves."""
+
+import json
+
+import jsonschema
+import pytest
+
+from door import ask
+from test_http import all_cases, send, text_of
+
+LISTING = '/api/v1/workspaces/{workspace_name}/upload_sessions/{session_id}/files'
+
+
+@pytest.fixture(scope='module')
+def document(base_url):
+    return json.loads(ask(base_url, 'GET', '/openapi.json').body)
+
+
+def schema_at(document, *keys):
+    """Returns the schema at a place in the document, with what it refers to."""
+    pointer = '/'.join(key.replace('~', '~0').replace('/', '~1') for key in keys)
+    return document | {'$ref': '#/' + pointer}
+
+
+def validate(value, schema):
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(value)
+
+
+def is_listing(case):
+    """Picks the cases that come to the listing, with a method that it has."""
+    target = case['target']
+    return isinstance(target, str) and target.startswith(('<', '/api/v1/workspaces/main/')) and case.get('status', 200) in (200, 304, 422) \
+        and case.get('method', 'GET') == 'GET' and 'or_status' not in case
+
+
+@pytest.mark.parametrize('case', all_cases(is_listing))
+def test_answers_of_the_listing(base_url, document, case):
+    answer = send(base_url, case)
+    responses = document['paths'][LISTING]['get']['responses']
+    response = responses[str(answer.status)]
+    if answer.status == 304:
+        assert answer.body == b'' and 'content' not in response
+    else:
+        validate(json.loads(answer.body),
+                 schema_at(document, 'paths', LISTING, 'get', 'responses', str(answer.status), 'content', 'application/json', 'schema'))
+    for name, header in response.get('headers', {}).items():
+        if name != 'Link' or name in answer.headers:
+            assert name in answer.headers
+            validate(answer.headers[name], schema_at(document, 'components', 'headers', name, 'schema'))
+
+
+@pytest.mark.parametrize('status, method, target', [
+    ('404', 'GET', '/api/v1/workspaces/main/upload_sessions/0197fabc-def0-7abc-9def-000000000000/files'),
+    ('404', 'GET', '/x'),
+    ('405', 'POST', '<S>'),
+])
+def test_refusals(base_url, document, status, method, target):
+    answer = ask(base_url, method, text_of(target))
+    assert str(answer.status) == status
+    validate(json.loads(answer.body), schema_at(document, 'components', 'schemas', 'Refusal'))
+
+
+def test_health(base_url, document):
+    validate(json.loads(ask(base_url, 'GET', '/healthz').body), schema_at(document, 'components', 'schemas', 'Health'))
+
+
+def test_the_schemas_refuse_something(document):
+    page = schema_at(document, 'components', 'schemas', 'Page')
+    good = {'data': [], 'has_more': False, 'total': 0}
+    validate(good, page)
+    for wrong in ({}, good | {'total': -1}, good | {'x': 1}, good | {'data': [{'name': 'a'}]}):
+        with pytest.raises(jsonschema.ValidationError):
+            validate(wrong, page)
