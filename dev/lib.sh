@@ -218,6 +218,10 @@ free_port() {
 	/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+random_secret() {
+	od -A n -N 32 -t x1 /dev/urandom | tr -d ' \n'
+}
+
 # Runs curl without the caller's ~/.curlrc and proxy.
 ask() {
 	curl --disable --noproxy '*' --silent "$@"
@@ -250,7 +254,8 @@ start_http() {
 	await "the HTTP server" "$(head -n 1 "$scratch/data/postmaster.pid")" "$scratch/log/postgres" answers 404 "$base_url/"
 }
 
-# Starts PostgREST and nginx before a database, on a free port of the loopback interface, and sets base_url.
+# Starts PostgREST and nginx before a database, on a free port of the loopback interface, and sets base_url. Tokens are verified with
+# jwt_secret, if that is set.
 start_door() {
 	local database=$1 address postgrest_socket=$scratch/socket/postgrest
 	say "Starting PostgREST and nginx"
@@ -262,7 +267,7 @@ start_door() {
 	start "$scratch/log/postgrest" env \
 		PGRST_DB_URI="postgresql:///$database?host=$scratch/socket&user=session_files_authenticator" \
 		PGRST_SERVER_UNIX_SOCKET="$postgrest_socket" \
-		PGRST_JWT_SECRET="$(od -A n -N 32 -t x1 /dev/urandom | tr -d ' \n')" \
+		PGRST_JWT_SECRET="${jwt_secret:-$(random_secret)}" \
 		"$scratch/postgrest" "$scratch/source/postgrest/postgrest.conf"
 	# Its socket is there before it has read the schema; then it answers 503.
 	await PostgREST $! "$scratch/log/postgrest" answers 404 --unix-socket "$postgrest_socket" --request POST \
