@@ -24,7 +24,7 @@ typedef struct Answer
 	int status; /* one of HTTP_* */
 	StringInfoData body;
 	ListRequest request;  /* unless the status is HTTP_UNPROCESSABLE */
-	ListPage page;        /* with HTTP_OK; with HTTP_NOT_MODIFIED its version and expires_at */
+	ListPage page;        /* with HTTP_OK; with HTTP_NOT_MODIFIED its digest and expires_at */
 	RequestErrors errors; /* with HTTP_UNPROCESSABLE, what the body says */
 } Answer;
 

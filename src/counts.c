@@ -205,9 +205,10 @@ counts_read(const Catalog *catalog, Relation file_counts, const pg_uuid_t *sessi
 	scan_begin(&scan, ForwardScanDirection, MAX_SLOTS);
 	while (scan_next(&scan))
 	{
+		/* The last column first: the others are taken apart with it. */
+		counts->digest ^= (uint64) DatumGetInt64(scan_value(&scan, Anum_file_counts_digest));
 		for (int status = 0; status < STATUS_COUNT; status++)
 			counts->by_status[status] += DatumGetInt64(scan_value(&scan, Anum_file_counts_first_status + status));
-		counts->digest ^= (uint64) DatumGetInt64(scan_value(&scan, Anum_file_counts_digest));
 		counts->slots++;
 	}
 	scan_end(&scan);

@@ -19,14 +19,22 @@
 
 #include "catalog.h"
 
-/* Not 0, which would leave the seed out. */
-#define FILE_SEED UINT64CONST(0x73657373696f6e01)
+/* Takes a word into a state, so that each of its bits comes to matter to half of those of the state. */
+static inline uint64
+stir(uint64 state, uint64 word)
+{
+	state = (state ^ word) * UINT64CONST(0x9e3779b97f4a7c15);
+	return state ^ (state >> 32);
+}
 
 uint64
 digest_file(const pg_uuid_t *id, int status, int reason, Span name)
 {
-	uint64 state = FILE_SEED + (uint64) (status * (REASON_COUNT + 1) + reason - REASON_NONE);
+	uint64 id_words[2];
+	uint64 state = 1 + (uint64) (status * (REASON_COUNT + 1) + reason - REASON_NONE);
 
-	return hash_bytes_extended((const unsigned char *) name.bytes, name.len,
-	                           hash_bytes_extended(id->data, UUID_LEN, state));
+	StaticAssertStmt(sizeof(id_words) == UUID_LEN, "an ID is two words");
+	memcpy(id_words, id->data, UUID_LEN);
+	state = stir(stir(stir(0, state), id_words[0]), id_words[1]);
+	return hash_bytes_extended((const unsigned char *) name.bytes, name.len, state);
 }

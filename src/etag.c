@@ -15,24 +15,18 @@
 /* To be changed with whatever changes the bytes of a body, or what the headers say. */
 #define RENDERING UINT64CONST(1)
 
-uint64
-etag_version(uint64 digest, TimestampTz expires_at)
-{
-	uint64 facts[] = {digest, (uint64) expires_at};
-
-	return hash_bytes_extended((const unsigned char *) facts, sizeof(facts), RENDERING);
-}
-
 void
-etag_format(uint64 version, char *text)
+etag_make(uint64 digest, TimestampTz expires_at, char *etag)
 {
 	static const char digits[] = "0123456789abcdef";
+	uint64 facts[] = {digest, (uint64) expires_at};
+	uint64 version = hash_bytes_extended((const unsigned char *) facts, sizeof(facts), RENDERING);
 
-	text[0] = '"';
+	etag[0] = '"';
 	for (int i = ETAG_LEN - 2; i > 0; i--, version >>= 4)
-		text[i] = digits[version & 0xf];
-	text[ETAG_LEN - 1] = '"';
-	text[ETAG_LEN] = '\0';
+		etag[i] = digits[version & 0xf];
+	etag[ETAG_LEN - 1] = '"';
+	etag[ETAG_LEN] = '\0';
 }
 
 static bool
@@ -52,14 +46,12 @@ trim_blanks(Span text)
 }
 
 bool
-etag_is_listed(Span if_none_match, uint64 version)
+etag_is_listed(Span if_none_match, const char *etag)
 {
 	bool more = if_none_match.len > 0;
-	char own[ETAG_LEN + 1];
 
 	if (span_equals(trim_blanks(if_none_match), "*"))
 		return true;
-	etag_format(version, own);
 	/* Others' tags may hold commas, but a piece of one has no two quotes. */
 	while (more)
 	{
@@ -68,7 +60,7 @@ etag_is_listed(Span if_none_match, uint64 version)
 		/* The comparison is the weak one. */
 		if (tag.len > 2 && memcmp(tag.bytes, "W/", 2) == 0)
 			span_advance(&tag, 2);
-		if (span_equals(tag, own))
+		if (span_equals(tag, etag))
 			return true;
 	}
 	return false;

@@ -14,13 +14,13 @@
 /* Two quotes and 16 digits. */
 #define ETAG_LEN 18
 
-/* Returns the version of a session's listings: the same as long as each request has the same answer. */
-extern uint64 etag_version(uint64 digest, TimestampTz expires_at);
+/*
+ * Writes the tag of a session's listings, ETAG_LEN bytes and a NUL: the same as long as each request
+ * has the same answer.
+ */
+extern void etag_make(uint64 digest, TimestampTz expires_at, char *etag);
 
-/* Writes the strong tag of a version, ETAG_LEN bytes and a NUL. */
-extern void etag_format(uint64 version, char *text);
-
-/* Tells whether a version is one of those that If-None-Match names. What is malformed in it names none. */
-extern bool etag_is_listed(Span if_none_match, uint64 version);
+/* Tells whether If-None-Match names a tag, or any. What is malformed in it names none. */
+extern bool etag_is_listed(Span if_none_match, const char *etag);
 
 #endif

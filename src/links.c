@@ -16,7 +16,10 @@
 static void
 append_parameter(StringInfo out, Parameter parameter, Span value)
 {
-	appendStringInfo(out, "%s%s=", out->data[out->len - 1] == '?' ? "" : "&", parameter_names[parameter]);
+	if (out->data[out->len - 1] != '?')
+		appendStringInfoChar(out, '&');
+	appendStringInfoString(out, parameter_names[parameter]);
+	appendStringInfoChar(out, '=');
 	appendBinaryStringInfo(out, value.bytes, value.len);
 }
 
@@ -61,7 +64,9 @@ append_link(StringInfo out, const RequestText *text, int limit, const pg_uuid_t 
 	append_cursor(out, PARAM_AFTER, after);
 	append_word(out, text, PARAM_FIELD);
 	append_word(out, text, PARAM_ORDER);
-	appendStringInfo(out, ">; rel=\"%s\"", relation);
+	appendStringInfoString(out, ">; rel=\"");
+	appendStringInfoString(out, relation);
+	appendStringInfoChar(out, '"');
 }
 
 void

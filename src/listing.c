@@ -127,7 +127,7 @@ find_file(Tables *tables, const pg_uuid_t *session_id, const pg_uuid_t *id, File
 	return found;
 }
 
-/* Reads the total, and the version of the answer. */
+/* Reads the total, and the digest of what there is. */
 static void
 read_counts(Tables *tables, const ListRequest *request, ListPage *page)
 {
@@ -139,7 +139,19 @@ read_counts(Tables *tables, const ListRequest *request, ListPage *page)
 		if (request->status == STATUS_ANY || request->status == status)
 			page->total += counts.by_status[status];
 	}
-	page->version = etag_version(counts.digest, page->expires_at);
+	page->digest = counts.digest;
+}
+
+/* Tells whether the caller has the answer as it is now. */
+static bool
+is_known(const ListRequest *request, const ListPage *page)
+{
+	char etag[ETAG_LEN + 1];
+
+	if (request->if_none_match.len == 0)
+		return false;
+	etag_make(page->digest, page->expires_at, etag);
+	return etag_is_listed(request->if_none_match, etag);
 }
 
 static void
@@ -248,7 +260,7 @@ read_session(Tables *tables, const ListRequest *request, ListPage *page)
 	page->has_more = false;
 	page->total = 0;
 	read_counts(tables, request, page);
-	if (etag_is_listed(request->if_none_match, page->version))
+	if (is_known(request, page))
 		return LISTING_NOT_MODIFIED;
 	if (request->has_before || request->has_after)
 		read_page_at_cursor(tables, request, request->has_before ? &before : NULL, request->has_after ? &after : NULL,

@@ -23,7 +23,7 @@ typedef enum ListingOutcome
 typedef struct ListPage
 {
 	TimestampTz expires_at;
-	uint64 version;      /* with LISTING_DONE and LISTING_NOT_MODIFIED, as etag.h says */
+	uint64 digest;       /* of the session's files, with LISTING_DONE and LISTING_NOT_MODIFIED */
 	bool unknown_before; /* with LISTING_NO_CURSOR: which one */
 	bool unknown_after;
 	int count;

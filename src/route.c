@@ -140,7 +140,7 @@ add_version(HttpAnswer *answer, const ListPage *page)
 {
 	char *etag = palloc(ETAG_LEN + 1);
 
-	etag_format(page->version, etag);
+	etag_make(page->digest, page->expires_at, etag);
 	add_header(answer, "Session-Expires-At", format_time(page->expires_at));
 	add_header(answer, "ETag", etag);
 	/* Who may see what depends on who asks. */

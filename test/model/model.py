@@ -32,10 +32,21 @@ class Invalid(Exception):
 
 def respond(sessions, target):
     """Answers a GET of a raw request target with (status, body as bytes)."""
+    return respond_with_links(sessions, target)[:2]
+
+
+def respond_with_links(sessions, target):
+    """Answers with (status, body as bytes, value of the header Link or None)."""
+    status, body, values = answer(sessions, target)
+    return status, body, link(json.loads(body), values) if status == 200 else None
+
+
+def answer(sessions, target):
+    """Answers with (status, body as bytes, the parameters that were given)."""
     path, _, query = target.partition('?')
     match = PATH.fullmatch(path)
     if not match:
-        return 404, render({'detail': 'Not Found'})
+        return 404, render({'detail': 'Not Found'}), {}
     workspace, session_text = map(decode, match.groups())
     texts = parse_query(query)
     values, errors = {}, []
@@ -62,18 +73,47 @@ def respond(sessions, target):
         for name in ('before', 'after'):
             check(name, refuse('clear the `page_number` parameter to use a cursor'))
     if errors:
-        return 422, render({'detail': errors})
+        return 422, render({'detail': errors}), values
 
     owner, files = sessions.get(values['session_id'], (None, []))
     if owner != workspace:
         return 404, render({'detail': f"There's no session with the ID '{values['session_id']}' in the workspace. "
-                                      'Check if the ID is correct. '})
+                                      'Check if the ID is correct. '}), values
     for name in ('before', 'after'):
         if values.get(name) not in [None] + [file[0] for file in files]:
             check(name, refuse('no file with this ID in the session'))
     if errors:
-        return 422, render({'detail': errors})
-    return 200, render(list_files(files, values))
+        return 422, render({'detail': errors}), values
+    return 200, render(list_files(files, values)), values
+
+
+def link(page, values):
+    """Writes the links to the pages after and before one, as its own cursors give them."""
+    ids = [file['file_ingestion_id'] for file in page['data']]
+    given = {name for name in ('before', 'after') if name in values}
+    links = []
+
+    def add(relation, **cursors):
+        asked = values | dict.fromkeys(('before', 'after'), None) | cursors
+        names = ('ingestion_status', 'limit', 'before', 'after', 'field', 'order')
+        query = '&'.join(f'{name}={asked[name]}' for name in names if asked.get(name) is not None)
+        links.append(f'<?{query}>; rel="{relation}"')
+
+    if not ids:
+        return None
+    if given == {'before', 'after'}:
+        if page['has_more']:
+            add('next', after=ids[-1], before=values['before'])
+    elif given == {'before'}:
+        add('next', after=ids[-1])
+        if page['has_more']:
+            add('prev', before=ids[0])
+    else:
+        if page['has_more']:
+            add('next', after=ids[-1])
+        if given or values.get('page_number', 1) > 1:
+            add('prev', before=ids[0])
+    return ', '.join(links) or None
 
 
 def list_files(files, values):

@@ -5,6 +5,7 @@ MODEL_SEED replays a run (the seed is printed; ids that the server makes differ 
 MODEL_ROUNDS lengthens or shortens it.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -92,9 +93,14 @@ def read_sessions(db):
 
 def http(db, target, method='GET'):
     """Asks handle_request; returns (status, body as bytes)."""
-    status, body = db.execute('SELECT status, body FROM session_files.handle_request(%s, %s)',
-                              (method, target)).fetchone()
-    return status, body.encode()
+    return http_with_headers(db, target, method)[:2]
+
+
+def http_with_headers(db, target, method='GET', tags=None):
+    """Asks handle_request, for another version than the tags name; returns (status, body as bytes, headers)."""
+    status, headers, body = db.execute('SELECT status, headers, body FROM session_files.handle_request(%s, %s, %s)',
+                                       (method, target, json.dumps({'if-none-match': tags}))).fetchone()
+    return status, body.encode(), {name: value for header in headers for name, value in header.items()}
 
 
 def typed(db, workspace, session, params):
@@ -234,7 +240,46 @@ def check_requests(db, rng, count):
         target = target_of(workspace, session, params)
         compare(typed(db, workspace, session, params), model.respond(sessions, target), target)
         target = target_of(*as_only_text_can(rng, workspace, session, params), rng)
-        compare(http(db, target, rng.choice(['GET', 'HEAD'])), model.respond(sessions, target), target)
+        *got, headers = http_with_headers(db, target, rng.choice(['GET', 'HEAD']), rng.choice([None, '"0"', 'W/"0",']))
+        expected = model.respond_with_links(sessions, target)
+        compare((*got, headers.get('Link')), expected, target)
+        if expected[0] == 200:
+            expected = 304, b'', None
+        *got, headers = http_with_headers(db, target, tags=headers.get('ETag', '*'))
+        compare((*got, headers.get('Link')), expected, ('with its version', target))
+
+
+class Versions:
+    """What each ETag stood for, at any time: the same files and expiry always had the same, others another."""
+
+    FILES = """SELECT coalesce(json_agg(json_build_array(file_ingestion_id, ingestion_status, ingestion_status_reason, name)
+                                        ORDER BY file_ingestion_id), '[]')::text
+               FROM session_files.files WHERE session_id = %s"""
+
+    def __init__(self):
+        self.contents, self.etags = {}, {}
+
+    def check(self, db):
+        for session, workspace, expires_at in db.execute(
+                'SELECT session_id::text, workspace_name, expires_at::text FROM session_files.upload_sessions').fetchall():
+            files, = db.execute(self.FILES, [session]).fetchone()
+            content = hashlib.sha256((expires_at + files).encode()).digest()
+            _, _, headers = http_with_headers(db, target_of(workspace, session, {'limit': 0}))
+            etag = headers['ETag']
+            compare(self.contents.setdefault(etag, content), content, ('an ETag of two contents', session, etag))
+            compare(self.etags.setdefault(content, etag), etag, ('a content of two ETags', session, etag))
+
+    def check_copies(self, db):
+        """Compares every session with a copy that one statement writes."""
+        with db.transaction(force_rollback=True):
+            for session, in db.execute('SELECT session_id::text FROM session_files.upload_sessions').fetchall():
+                copy = str(uuid.uuid4())
+                db.execute("""INSERT INTO session_files.upload_sessions (session_id, workspace_name, created_at, expires_at)
+                              SELECT %s, workspace_name, created_at, expires_at FROM session_files.upload_sessions
+                              WHERE session_id = %s""", (copy, session))
+                db.execute("""INSERT INTO session_files.files SELECT %s, file_ingestion_id, ingestion_status,
+                              ingestion_status_reason, name FROM session_files.files WHERE session_id = %s""", (copy, session))
+            self.check(db)
 
 
 # ---- the tests
@@ -244,12 +289,17 @@ def test_random_sessions_and_requests(db, rng, writer):
     for size in [0, 1, 2, rng.randint(3, 30), rng.randint(30, 300), rng.randint(300, 1000), 2000]:
         writer.create_session(size)
     check_requests(db, rng, REQUESTS)
+    versions = Versions()
     for number in range(ROUNDS):
         try:
             with db.transaction(force_rollback=rng.random() < 0.2):
                 db.execute(f'SET TRANSACTION ISOLATION LEVEL {rng.choice(LEVELS)}')
                 writer.write()
                 check_requests(db, rng, REQUESTS // 10)
+                versions.check(db)
+            versions.check(db)
+            if number % 10 == 0:
+                versions.check_copies(db)
             if rng.random() < 0.3:
                 db.execute(f'{rng.choice(MAINTENANCE)} session_files.{rng.choice(TABLES)}')
             check_requests(db, rng, REQUESTS)
@@ -393,7 +443,7 @@ def test_totals_under_concurrent_writers(db, database, rng, writer):
     """While many write to the same sessions at every isolation level, a snapshot's totals are its count(*)."""
     sessions = [writer.create_session(size) for size in (200, 20, 0, 0)]
     doomed = sessions[-1]    # deleted and made again now and then, with the same id: no count may survive it
-    outcomes, problems, writing = [], [], threading.Event()
+    outcomes, problems, writing, versions = [], [], threading.Event(), Versions()
 
     def change(own, mine, session):
         """Runs one statement, or as many as rows that other writers lock in another order."""
@@ -460,6 +510,7 @@ def test_totals_under_concurrent_writers(db, database, rng, writer):
                 check_totals(own)
                 if number % 10 == 0:
                     check_requests(own, rng, 5)
+                versions.check(own)
 
     def start(work, number):
         def run():
@@ -483,3 +534,4 @@ def test_totals_under_concurrent_writers(db, database, rng, writer):
     compare(outcomes.count('done') > len(outcomes) / 4, True, ('few transactions went through', outcomes))
     check_totals(db)
     check_requests(db, rng, REQUESTS)
+    versions.check_copies(db)

@@ -169,6 +169,25 @@ class Writer:
                                SET name = %s, ingestion_status = %s, ingestion_status_reason = %s
                                WHERE session_id = %s AND file_ingestion_id = %s''', (name, status, reason, *row[:2]))
 
+    def exchange_states(self):
+        """Gives some files each other's states, which changes no count, and every second time takes that back."""
+        session = self.session()
+        rows = self.changed_rows(session, 6)
+        before = self.db.execute('''SELECT session_id::text, file_ingestion_id::text, ingestion_status::text,
+                                           ingestion_status_reason::text, name FROM session_files.files
+                                    WHERE session_id = %s AND file_ingestion_id = ANY (%s) ORDER BY 2''',
+                                 (session, [row.file_ingestion_id for row in rows])).fetchall()
+        turned = [(*row[:2], *other[2:4], row[4]) for row, other in zip(before, before[1:] + before[:1])]
+        for rows in [turned, before][:self.rng.choice([1, 2])]:
+            self.db.execute(f'''UPDATE session_files.files SET {NEW_STATE} FROM {SOURCE}
+                                WHERE files.session_id = source.session_id
+                                AND files.file_ingestion_id = source.file_ingestion_id''',
+                            [as_json([Row(*row) for row in rows])])
+
+    def change_expiry(self):
+        self.db.execute("UPDATE session_files.upload_sessions SET expires_at = created_at + %s * interval '1 hour' WHERE session_id = %s",
+                        (self.rng.randint(1, 3), self.session()))
+
     def move(self):
         start, goal = self.session(), self.session()
         self.db.execute('''UPDATE session_files.files SET session_id = %(goal)s
@@ -247,5 +266,5 @@ class Writer:
             self.write()
 
     WRITES = [insert, insert_into_several_sessions, insert_one_by_one, insert_with_defaults, copy, update_status,
-              update_every_session, update_name, move, delete, upsert, merge, register, finish, fail] * 3
+              update_every_session, update_name, exchange_states, change_expiry, move, delete, upsert, merge, register, finish, fail] * 3
     WRITES += [roll_back] * 5 + [replace_session] * 2 + [truncate]

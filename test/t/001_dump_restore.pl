@@ -30,9 +30,13 @@ my $all = q{
 	FROM session_files.upload_sessions s JOIN session_files.files f USING (session_id) ORDER BY s.session_id, f.file_ingestion_id;
 	SELECT name, created_at FROM session_files.workspaces ORDER BY name;
 	SELECT session_id, sum(failed), sum(finished), sum(pending) FROM session_files.file_counts GROUP BY 1 ORDER BY 1;
+	SELECT 'ETag', header ->> 'ETag' FROM session_files.upload_sessions s,
+		session_files.handle_request('GET', format('/api/v1/workspaces/%s/upload_sessions/%s/files', s.workspace_name, s.session_id)) r,
+		json_array_elements(r.headers) header WHERE header ->> 'ETag' IS NOT NULL ORDER BY s.session_id;
 };
 my $expected = $node->safe_psql('source', $all);
 like($expected, qr/"total":11\b/, 'the source has something to compare');
+is(scalar(() = $expected =~ /^ETag\|"[0-9a-f]{16}"$/mg), 3, 'and ETags');
 
 my $dump = $node->basedir . '/source.dump';
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('source') ], 'pg_dump');

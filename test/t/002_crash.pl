@@ -24,10 +24,20 @@ my $totals = q{
 		(SELECT count(*) FROM session_files.files), (SELECT string_agg(DISTINCT split_part(name, ' ', 1), ' ') FROM session_files.files)
 };
 
+# The digest beside that of a copy of the files, which is written at once.
+my $digests = q{
+	BEGIN;
+	INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-000000000002', 'w');
+	INSERT INTO session_files.files SELECT '00000000-0000-7000-8000-000000000002', file_ingestion_id, ingestion_status, ingestion_status_reason, name FROM session_files.files;
+	SELECT count(DISTINCT digest) || ' of ' || count(*) FROM (SELECT bit_xor(digest) AS digest FROM session_files.file_counts GROUP BY session_id) d;
+	ROLLBACK;
+};
+
 sub totals_are
 {
 	my ($count, $kinds, $name) = @_;
 	is($node->safe_psql('postgres', $totals), "$count|$count|$kinds", $name);
+	is($node->safe_psql('postgres', $digests), '1 of 2', "$name: the digest too");
 }
 
 $node->safe_psql('postgres', sprintf($register, 'kept'));

@@ -28,8 +28,11 @@ my $listings = q{
 	FROM unnest(ARRAY['created_at', 'ingestion_status', 'ingestion_status_reason', 'name']) field, unnest(ARRAY['ASC', 'DESC']) direction,
 		unnest(ARRAY[NULL, 'FAILED', 'PENDING']) status, unnest(ARRAY[1, 2, 9]) page
 };
+$listings .= q{;
+	SELECT headers FROM session_files.handle_request('GET', '/api/v1/workspaces/w/upload_sessions/00000000-0000-7000-8000-000000000001/files?limit=1')};
 my $expected = $primary->safe_psql('postgres', $listings);
-is(scalar(split /\n/, $expected), 72, 'the primary lists');
+is(scalar(split /\n/, $expected), 73, 'the primary lists');
+like($expected, qr/"ETag":/, 'and gives an ETag');
 is($standby->safe_psql('postgres', $listings), $expected, 'the standby lists the same');
 
 my ($status, $out, $error) = $standby->psql('postgres', q{SELECT * FROM session_files.claim_files('w')});
