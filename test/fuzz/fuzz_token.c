@@ -43,7 +43,7 @@
 static TokenKeys *keys;
 static char *example; /* a token that the keys of RFC 7515 verify */
 
-/* Reads the keys of RFC 7515, which are test data of the unit test too. */
+/* Reads the keys of RFC 7515, which are test data of the unit test too; the kid of each is its section. */
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -58,7 +58,10 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void) argv;
 	require(examples != NULL);
 	json_object_foreach(examples, name, value)
+	{
+		json_object_set_new(json_object_get(value, "jwk"), "kid", json_string(name));
 		json_array_append(json_object_get(set, "keys"), json_object_get(value, "jwk"));
+	}
 	text = json_dumps(set, 0);
 	keys = token_read_keys(SECRET, text, error, sizeof(error));
 	require(keys != NULL);
