@@ -409,6 +409,15 @@ def test_changed_signature(check, key, algorithm):
         assert check(f'{signed}.{encode(wrong)}', jwk_set=set_of(OCT, RSA, EC)) == [f'token {INVALID_SIGNATURE}']
 
 
+def test_es256_has_one_length(check):
+    """The library alone would take two halves of any length, with zeros before the numbers."""
+    signed, signature = token_of(EC, {'alg': 'ES256'}, {}).rsplit('.', 1)
+    signature = base64.urlsafe_b64decode(signature + '==')
+    longer = b'\0' + signature[:32] + b'\0' + signature[32:]
+    assert check(f'{signed}.{encode(signature)}', jwk_set=set_of(EC))[1] == '{}'
+    assert check(f'{signed}.{encode(longer)}', jwk_set=set_of(EC)) == [f'token {INVALID_SIGNATURE}']
+
+
 def test_signature_in_der(check):
     """ES256 is two numbers of 32 bytes, not what OpenSSL writes."""
     from cryptography.hazmat.primitives import hashes

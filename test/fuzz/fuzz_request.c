@@ -1,0 +1,405 @@
+/*
+ * fuzz_request.c
+ *		Fuzzes the way of a request: route.c and what it calls, without tables.
+ *
+ * An input is METHOD, TARGET, IF-NONE-MATCH and the page that a listing finds, with a byte 0x1E (record separator) between
+ * them. The page is read byte by byte, whatever it is: outcome, flags, total, and entries with names. What must hold of every
+ * answer is checked here; a "require" that does not hold is a finding.
+ */
+#include "compat.h"
+
+#include <jansson.h>
+
+#include "answer.h"
+#include "catalog.h"
+#include "listing.h"
+#include "percent.h"
+#include "route.h"
+
+/* Without entity tags pages have no version. */
+#if __has_include("etag.h")
+#include "etag.h"
+#endif
+
+#include "postgres_shim.h"
+
+#define SEPARATOR 0x1e
+#define NAME_END 0x1f
+#define UNKNOWN_PARAMETER "zz_unknown=%41"
+/* 2026-01-01, in microseconds since 2000. */
+#define SOME_TIME (INT64CONST(9497) * USECS_PER_DAY)
+
+#define require(condition)                                                                 \
+	do                                                                                     \
+	{                                                                                      \
+		if (!(condition))                                                                  \
+		{                                                                                  \
+			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
+			abort();                                                                       \
+		}                                                                                  \
+	} while (0)
+
+const char *const status_labels[STATUS_COUNT] = {"FAILED", "FINISHED", "PENDING"};
+const char *const reason_labels[REASON_COUNT] = {
+	"EMPTY_FILE",
+	"FAILED_TO_PARSE_META",
+	"FILE NAME TOO LONG. MAX LENGTH IS 800",
+	"FILE_ALREADY_EXISTS",
+	"FILE_NOT_FOUND",
+	"INGESTING_FILE_FAILED",
+	"SLOWDOWN",
+	"UNKNOWN_ERROR",
+};
+
+/* The page that listings find, and what the last one found. */
+static Span page_input;
+static ListPage last_page;
+static int listings;
+
+/* Tells whether bytes are valid UTF-8; NUL is. */
+static bool
+is_utf8(const char *bytes, int len)
+{
+	json_t *string = json_stringn(bytes, len);
+
+	json_decref(string);
+	return string != NULL;
+}
+
+static int
+take_byte(Span *input)
+{
+	if (input->len == 0)
+		return 0;
+	input->len--;
+	return (unsigned char) *input->bytes++;
+}
+
+static int64
+take_number(Span *input)
+{
+	uint64 number = 0;
+
+	for (int i = 0; i < 8; i++)
+		number = number << 8 | take_byte(input);
+	return (int64) number;
+}
+
+/* Takes a name as a table could hold it: of UTF-8, without NUL. */
+static Span
+take_name(Span *input)
+{
+	Span name = {input->bytes, 0};
+
+	while (name.len < input->len && name.bytes[name.len] != NAME_END)
+		name.len++;
+	input->bytes += name.len;
+	input->len -= name.len;
+	take_byte(input);
+	if (memchr(name.bytes, '\0', name.len) != NULL || !is_utf8(name.bytes, name.len))
+		return span_of("not a name");
+	return name;
+}
+
+static void
+take_entry(Span *input, FileEntry *entry)
+{
+	int kind = take_byte(input);
+
+	for (int i = 0; i < UUID_LEN; i++)
+		entry->id.data[i] = (unsigned char) (kind * (i + 1));
+	entry->status = kind % STATUS_COUNT;
+	entry->reason = entry->status == STATUS_FAILED ? (kind / STATUS_COUNT) % REASON_COUNT : REASON_NONE;
+	entry->name = take_name(input);
+}
+
+/* A request that comes to the tables has been checked. */
+static void
+check_request(const ListRequest *request)
+{
+	require(request->limit >= 0 && request->limit <= LIMIT_MAX);
+	require(request->page_number >= 1);
+	require(request->page_number == 1 || !(request->has_before || request->has_after));
+	require(request->status >= STATUS_ANY && request->status < STATUS_COUNT);
+	require(request->field <= FIELD_NAME);
+	require(request->descending == true || request->descending == false);
+}
+
+static ListingOutcome
+find_nothing(const ListRequest *request, ListPage *page, int kind)
+{
+	page->unknown_before = request->has_before && kind % 2 == 0;
+	page->unknown_after = request->has_after && (kind % 3 == 0 || !page->unknown_before);
+	if (page->unknown_before || page->unknown_after)
+		return LISTING_NO_CURSOR;
+	return kind % 2 == 0 ? LISTING_NO_SESSION : LISTING_FORBIDDEN;
+}
+
+ListingOutcome
+listing_read(Span workspace_name, const ListRequest *request, ListPage *page)
+{
+	Span input = page_input;
+	int kind = take_byte(&input);
+
+	listings++;
+	check_request(request);
+	require(is_utf8(workspace_name.bytes, workspace_name.len));
+	memset(page, 0, sizeof(ListPage));
+	if (kind % 4 == 3)
+		return find_nothing(request, page, kind / 4);
+	page->has_more = kind % 8 >= 4;
+	page->expires_at = SOME_TIME + kind * INT64CONST(86399999999);
+	page->total = take_number(&input) & PG_INT64_MAX;
+#if __has_include("etag.h")
+	page->version = etag_version(page->total, page->expires_at);
+	if (etag_is_listed(request->if_none_match, page->version))
+		return LISTING_NOT_MODIFIED;
+#endif
+	while (page->count < request->limit && input.len > 0)
+		take_entry(&input, &page->entries[page->count++]);
+	last_page = *page;
+	return LISTING_DONE;
+}
+
+bool
+catalog_exists(void)
+{
+	return page_input.len == 0 || *page_input.bytes % 2 == 0;
+}
+
+static const char *
+find_header(const HttpAnswer *answer, const char *name)
+{
+	for (int i = 0; i < answer->header_count; i++)
+	{
+		if (strcmp(answer->headers[i].name, name) == 0)
+			return answer->headers[i].value;
+	}
+	return NULL;
+}
+
+static void
+check_headers(const HttpAnswer *answer)
+{
+	require(answer->header_count >= 0 && answer->header_count <= ROUTE_MAX_HEADERS);
+	for (int i = 0; i < answer->header_count; i++)
+	{
+		const Header *header = &answer->headers[i];
+
+		require(*header->name != '\0' &&
+		        strspn(header->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-") == strlen(header->name));
+		require(find_header(answer, header->name) == header->value);
+		for (const char *c = header->value; *c != '\0'; c++)
+			require(*c >= 0x20 && *c <= 0x7e);
+	}
+}
+
+static void
+check_page(const json_t *body)
+{
+	const json_t *data = json_object_get(body, "data");
+
+	require(json_is_array(data) && json_array_size(data) == last_page.count);
+	require(json_integer_value(json_object_get(body, "total")) == last_page.total);
+	require(json_is_true(json_object_get(body, "has_more")) == last_page.has_more);
+	for (int i = 0; i < last_page.count; i++)
+	{
+		const FileEntry *entry = &last_page.entries[i];
+		const json_t *item = json_array_get(data, i);
+		const json_t *name = json_object_get(item, "name");
+		const json_t *reason = json_object_get(item, "ingestion_status_reason");
+
+		require(json_object_size(item) == 4);
+		require(json_string_length(name) == entry->name.len &&
+		        memcmp(json_string_value(name), entry->name.bytes, entry->name.len) == 0);
+		require(json_is_null(reason) == (entry->reason == REASON_NONE));
+		require(strcmp(json_string_value(json_object_get(item, "ingestion_status")), status_labels[entry->status]) ==
+		        0);
+	}
+}
+
+/* The errors of a 422 come in the order of the parameters; only cursors can be refused for a page number, too. */
+static void
+check_errors(const json_t *detail)
+{
+	int last = -1;
+	size_t index;
+	json_t *error;
+
+	require(json_is_array(detail) && json_array_size(detail) > 0 && json_array_size(detail) <= PARAM_COUNT);
+	json_array_foreach(detail, index, error)
+	{
+		const char *name = json_string_value(json_array_get(json_object_get(error, "loc"), 1));
+		int parameter = 0;
+
+		require(name != NULL && json_is_string(json_object_get(error, "type")));
+		require(json_is_string(json_object_get(error, "msg")) && json_is_string(json_object_get(error, "input")));
+		while (parameter < PARAM_COUNT && strcmp(parameter_names[parameter], name) != 0)
+			parameter++;
+		require(parameter < PARAM_COUNT && parameter > last);
+		last = parameter;
+	}
+}
+
+static void
+check_body(const HttpAnswer *answer)
+{
+	json_t *body = json_loadb(answer->body.data, answer->body.len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
+	const json_t *detail = json_object_get(body, "detail");
+
+	require(json_is_object(body));
+	require(find_header(answer, "Content-Type") != NULL);
+	if (find_header(answer, "Session-Expires-At") != NULL)
+		check_page(body);
+	else if (answer->status == 422)
+		check_errors(detail);
+	else if (answer->status != 200)
+		require(json_is_string(detail) && json_object_size(body) == 1);
+	json_decref(body);
+}
+
+/* Answers, and checks what holds of every answer. */
+static HttpAnswer
+ask(const char *method, Span target, Span if_none_match)
+{
+	HttpRequest request = {.method = span_of(method), .target = target, .if_none_match = if_none_match};
+	HttpAnswer answer = {0};
+
+	listings = 0;
+	route_request(&request, &answer);
+	check_headers(&answer);
+	switch (answer.status)
+	{
+		case 200:
+		case 403:
+		case 404:
+		case 422:
+		case 503:
+			check_body(&answer);
+			break;
+		case 405:
+			require(find_header(&answer, "Allow") != NULL && listings == 0);
+			check_body(&answer);
+			break;
+		case 304:
+			require(answer.body.len == 0 && find_header(&answer, "ETag") != NULL);
+			break;
+		default:
+			require(!"a status that is known");
+	}
+	return answer;
+}
+
+static bool
+equal_bodies(const HttpAnswer *a, const HttpAnswer *b)
+{
+	return a->status == b->status && a->body.len == b->body.len &&
+	       (a->body.len == 0 || memcmp(a->body.data, b->body.data, a->body.len) == 0);
+}
+
+static void
+require_equal(const HttpAnswer *a, const HttpAnswer *b)
+{
+	require(equal_bodies(a, b) && a->header_count == b->header_count);
+	for (int i = 0; i < a->header_count; i++)
+	{
+		require(strcmp(a->headers[i].name, b->headers[i].name) == 0);
+		require(strcmp(a->headers[i].value, b->headers[i].value) == 0);
+	}
+}
+
+/* A parameter that nobody knows changes nothing of a body. */
+static void
+check_unknown_parameter(Span target, Span if_none_match, const HttpAnswer *answer)
+{
+	bool has_query = memchr(target.bytes, '?', target.len) != NULL;
+	StringInfoData longer;
+	HttpAnswer other;
+
+	initStringInfo(&longer);
+	appendBinaryStringInfo(&longer, target.bytes, target.len);
+	appendStringInfoString(&longer, has_query ? "&" UNKNOWN_PARAMETER : "?" UNKNOWN_PARAMETER);
+	other = ask("GET", (Span){longer.data, longer.len}, if_none_match);
+	require(equal_bodies(answer, &other));
+}
+
+/* Whoever has an answer already gets a 304, and only they; an empty header is none. */
+static void
+check_version(Span target, const HttpAnswer *answer)
+{
+	const char *etag = find_header(answer, "ETag");
+	HttpAnswer other;
+
+	if (etag == NULL)
+		return;
+	other = ask("GET", target, span_of(etag));
+	require(other.status == 304 && strcmp(find_header(&other, "ETag"), etag) == 0);
+	other = ask("GET", target, span_of("*"));
+	require(other.status == 304);
+	other = ask("GET", target, span_of(""));
+	require(other.status == 200 && strcmp(find_header(&other, "ETag"), etag) == 0);
+}
+
+static void
+check_uuid(Span target)
+{
+	Span text = percent_decode(target, false);
+	char canonical[UUID_TEXT_LEN];
+	pg_uuid_t id;
+	pg_uuid_t again;
+	Span error;
+
+	require(is_utf8(text.bytes, text.len));
+	if (!uuid7_parse(text, &id, &error))
+	{
+		require(is_utf8(error.bytes, error.len));
+		return;
+	}
+	uuid7_format(&id, canonical);
+	require(uuid7_parse((Span){canonical, UUID_TEXT_LEN}, &again, &error) && uuid7_compare(&id, &again) == 0);
+}
+
+/* Cuts a field off the input, into memory of its own size, so that reading beyond it is noticed. */
+static Span
+take_field(Span *input)
+{
+	const char *end = memchr(input->bytes, SEPARATOR, input->len);
+	int len = end != NULL ? (int) (end - input->bytes) : input->len;
+	char *copy = palloc(len);
+
+	memcpy(copy, input->bytes, len);
+	input->bytes += len;
+	input->len -= len;
+	take_byte(input);
+	return (Span){copy, len};
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	Span input = {size > 0 ? (const char *) data : "", (int) size};
+	Span method = take_field(&input);
+	Span target = take_field(&input);
+	Span if_none_match = take_field(&input);
+	HttpRequest request = {.method = method, .target = target, .if_none_match = if_none_match};
+	HttpAnswer answer;
+	HttpAnswer other = {0};
+
+	page_input = input;
+	check_uuid(target);
+	answer = ask("GET", target, if_none_match);
+	other = ask("HEAD", target, if_none_match);
+	require_equal(&answer, &other);
+	check_unknown_parameter(target, if_none_match, &answer);
+	check_version(target, &answer);
+	/* Another method is not allowed, unless there is no such path at all. */
+	listings = 0;
+	route_request(&request, &other);
+	check_headers(&other);
+	if (span_equals(method, "GET") || span_equals(method, "HEAD"))
+		require_equal(&answer, &other);
+	else
+		require(listings == 0 && (other.status == 405 || (other.status == 404 && answer.status == 404)));
+	shim_reset();
+	return 0;
+}
