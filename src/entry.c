@@ -34,7 +34,7 @@ entry_answer(const HttpRequest *request, HttpAnswer *answer)
 {
 	if (!catalog_is_current() && !catalog_exists())
 		answer_detail(answer, HTTP_UNAVAILABLE, "The database does not have the extension session_files.");
-	else if (!catalog_may_handle_requests())
+	else if (!route_is_public(request) && !catalog_may_handle_requests())
 		answer_detail(answer, HTTP_FORBIDDEN, "Forbidden");
 	else
 		route_request(request, answer);
@@ -45,6 +45,7 @@ session_files_entry(void)
 {
 	static const Entry entry = {.version = ENTRY_VERSION,
 	                            .settings = &settings_http,
+	                            .is_public = route_is_public,
 	                            .answer = entry_answer,
 	                            .detail = response_detail,
 	                            .string = response_string};

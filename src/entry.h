@@ -19,6 +19,9 @@ typedef struct Entry
 	int version;
 	const HttpSettings *settings;
 
+	/* Tells whether a request needs no role. */
+	bool (*is_public)(const HttpRequest *request);
+
 	/* Answers a request as the current user and under the active snapshot, as session_files.handle_request does. */
 	void (*answer)(const HttpRequest *request, HttpAnswer *answer);
 

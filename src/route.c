@@ -237,6 +237,22 @@ find_route(Span path, Visit *visit)
 	return NULL;
 }
 
+bool
+route_is_public(const HttpRequest *request)
+{
+	static const char *const paths[] = {"/healthz", "/openapi.json"};
+
+	for (int i = 0; i < lengthof(paths); i++)
+	{
+		int len = strlen(paths[i]);
+
+		if (request->target.len >= len && memcmp(request->target.bytes, paths[i], len) == 0 &&
+		    (request->target.len == len || request->target.bytes[len] == '?'))
+			return true;
+	}
+	return false;
+}
+
 void
 route_request(const HttpRequest *request, HttpAnswer *answer)
 {

@@ -33,6 +33,9 @@ typedef struct HttpAnswer
 	StringInfoData body; /* for HEAD that of GET, for the door to leave out; none with 304 */
 } HttpAnswer;
 
+/* Tells whether a request says nothing of what is in the database, so that it needs no role and no right. */
+extern bool route_is_public(const HttpRequest *request);
+
 /* Answers a request under the active snapshot. */
 extern void route_request(const HttpRequest *request, HttpAnswer *answer);
 

@@ -145,7 +145,7 @@ end_activity(void)
 	statistics_pending = true;
 }
 
-/* Answers in a transaction of the role. */
+/* Answers in a transaction of the role, or of the one that the worker has logged in as. */
 static void
 run_transaction(const ServerRequest *request, const char *role, HttpAnswer *answer)
 {
@@ -154,7 +154,8 @@ run_transaction(const ServerRequest *request, const char *role, HttpAnswer *answ
 	XactReadOnly = true;
 	if (StatementTimeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
-	identity_become(role);
+	if (role != NULL)
+		identity_become(role);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	entry->answer(&request->http, answer);
 	PopActiveSnapshot();
@@ -235,8 +236,12 @@ handle(const ServerRequest *request, HttpAnswer *answer)
 	MemoryContextSwitchTo(request_context);
 	if (!answer_metrics(request, answer))
 	{
+		bool is_public = entry->is_public(&request->http);
+
 		error = identity_read(request, &role);
-		if (error != NULL || role == NULL)
+		if (is_public)
+			try_transaction(request, NULL, answer);
+		else if (error != NULL || role == NULL)
 			answer_unauthorized(answer, error);
 		else
 			try_transaction(request, role, answer);
