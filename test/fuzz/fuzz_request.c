@@ -16,7 +16,7 @@
 #include "percent.h"
 #include "route.h"
 
-/* Without entity tags pages have no version. */
+/* Without entity tags no page is known to the caller. */
 #if __has_include("etag.h")
 #include "etag.h"
 #endif
@@ -140,6 +140,9 @@ listing_read(Span workspace_name, const ListRequest *request, ListPage *page)
 {
 	Span input = page_input;
 	int kind = take_byte(&input);
+#if __has_include("etag.h")
+	char etag[ETAG_LEN + 1];
+#endif
 
 	listings++;
 	check_request(request);
@@ -151,8 +154,9 @@ listing_read(Span workspace_name, const ListRequest *request, ListPage *page)
 	page->expires_at = SOME_TIME + kind * INT64CONST(86399999999);
 	page->total = take_number(&input) & PG_INT64_MAX;
 #if __has_include("etag.h")
-	page->version = etag_version(page->total, page->expires_at);
-	if (etag_is_listed(request->if_none_match, page->version))
+	page->digest = (uint64) page->total;
+	etag_make(page->digest, page->expires_at, etag);
+	if (etag_is_listed(request->if_none_match, etag))
 		return LISTING_NOT_MODIFIED;
 #endif
 	while (page->count < request->limit && input.len > 0)
