@@ -41,9 +41,9 @@ static const Entry *entry = NULL;
 static TokenKeys *keys = NULL;
 static Remembered remembered[REMEMBERED];
 
-/* The current request, and the claims of its token, or NULL. */
+/* The current request, and its token, or NULL. */
 static const ServerRequest *current = NULL;
-static const char *current_claims = NULL;
+static const Token *current_token = NULL;
 
 static void
 forget(Remembered *place)
@@ -159,14 +159,14 @@ identity_read(const ServerRequest *request, const char **role)
 	const char *error;
 
 	current = request;
-	current_claims = NULL;
+	current_token = NULL;
 	*role = anonymous[0] != '\0' ? anonymous : NULL;
 	if (text == NULL)
 		return NULL;
 	error = verify(text, &token);
 	if (error != NULL)
 		return error;
-	current_claims = token->claims;
+	current_token = token;
 	if (token->role != NULL)
 		*role = token->role;
 	return NULL;
@@ -251,19 +251,21 @@ show_cookies(void)
 	return show_pairs(true);
 }
 
+/* Where the claims name no role, the anonymous one is put among them, as PostgREST does. */
 static const char *
 show_claims(void)
 {
 	StringInfoData out;
+	const char *rest = current_token != NULL ? current_token->claims + 1 : "}";
 
 	if (current == NULL)
 		return "";
-	if (current_claims != NULL)
-		return current_claims;
+	if (current_token != NULL && current_token->role != NULL)
+		return current_token->claims;
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"role\":");
 	entry->string(&out, span_of(entry->settings->anonymous_role));
-	appendStringInfoChar(&out, '}');
+	appendStringInfo(&out, *rest == '}' ? "%s" : ",%s", rest);
 	return out.data;
 }
 

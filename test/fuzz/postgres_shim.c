@@ -17,51 +17,33 @@
 
 #include "postgres_shim.h"
 
-/* Before each allocation; 16 bytes, as what follows must be aligned. */
-typedef union Allocation
-{
-	struct
-	{
-		union Allocation *previous;
-		union Allocation *next;
-	};
-	char aligned[16];
-} Allocation;
-
-static Allocation *newest = NULL;
+static void **allocations = NULL;
+static int allocation_count = 0;
 
 MemoryContext CurrentMemoryContext = NULL;
 
-static void
-link_newest(Allocation *allocation)
+/* Returns where an allocation is noted; most are not old. */
+static void **
+find_allocation(void *pointer)
 {
-	allocation->previous = newest;
-	allocation->next = NULL;
-	if (newest != NULL)
-		newest->next = allocation;
-	newest = allocation;
-}
-
-static void
-unlink_allocation(Allocation *allocation)
-{
-	if (allocation->previous != NULL)
-		allocation->previous->next = allocation->next;
-	if (allocation->next != NULL)
-		allocation->next->previous = allocation->previous;
-	else
-		newest = allocation->previous;
+	for (int i = allocation_count; i-- > 0;)
+	{
+		if (allocations[i] == pointer)
+			return &allocations[i];
+	}
+	abort();
 }
 
 void *
 palloc(Size size)
 {
-	Allocation *allocation = malloc(sizeof(Allocation) + size);
+	void *pointer = malloc(size);
 
-	if (allocation == NULL)
+	allocations = realloc(allocations, (allocation_count + 1) * sizeof(void *));
+	if (pointer == NULL || allocations == NULL)
 		abort();
-	link_newest(allocation);
-	return allocation + 1;
+	allocations[allocation_count++] = pointer;
+	return pointer;
 }
 
 void *
@@ -73,30 +55,26 @@ palloc0(Size size)
 void *
 repalloc(void *pointer, Size size)
 {
-	Allocation *allocation = (Allocation *) pointer - 1;
+	void **place = find_allocation(pointer);
 
-	unlink_allocation(allocation);
-	allocation = realloc(allocation, sizeof(Allocation) + size);
-	if (allocation == NULL)
+	*place = realloc(pointer, size);
+	if (*place == NULL)
 		abort();
-	link_newest(allocation);
-	return allocation + 1;
+	return *place;
 }
 
 void
 pfree(void *pointer)
 {
-	Allocation *allocation = (Allocation *) pointer - 1;
-
-	unlink_allocation(allocation);
-	free(allocation);
+	*find_allocation(pointer) = allocations[--allocation_count];
+	free(pointer);
 }
 
 void
 shim_reset(void)
 {
-	while (newest != NULL)
-		pfree(newest + 1);
+	while (allocation_count > 0)
+		free(allocations[--allocation_count]);
 }
 
 char *
