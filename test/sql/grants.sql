@@ -356,7 +356,7 @@ BEGIN
 	END LOOP;
 END
 $$;
--- Without policies, as after the first part of a restore, nothing is seen; without row level security, everything.
+-- Without policies, nothing is seen; without row level security, everything.
 BEGIN;
 DROP POLICY visible_workspaces ON session_files.upload_sessions;
 SET LOCAL ROLE regress_every;
