@@ -53,9 +53,12 @@ my @reader_commands = (
 	DO \$\$
 	BEGIN
 		FOR tries IN 1..6000 LOOP
-			EXIT WHEN $request = 404;
+			IF $request = 404 THEN
+				RETURN;
+			END IF;
 			PERFORM pg_sleep(0.01);
 		END LOOP;
+		RAISE EXCEPTION 'listed still';
 	END
 	\$\$}, "SELECT $request, (SELECT count(*) FROM session_files.files)");
 my ($seen, $complaints) = ('', '');
