@@ -356,7 +356,7 @@ BEGIN
 	END LOOP;
 END
 $$;
--- Without policies, as after the first part of a restore, nothing is seen; without row level security, everything.
+-- Without policies, nothing is seen; without row level security, everything.
 BEGIN;
 DROP POLICY visible_workspaces ON session_files.upload_sessions;
 SET LOCAL ROLE regress_every;
@@ -377,6 +377,7 @@ SELECT set_config(CASE WHEN current_setting('server_version_num')::int >= 160000
 SET LOCAL ROLE regress_one;
 SELECT count(DISTINCT session_id) FROM session_files.files;
 SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
+SELECT session_files.may_see_session('00000000-0000-7000-8000-000000000009');
 ROLLBACK;
 
 SET client_min_messages = warning;

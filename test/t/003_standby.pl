@@ -1,13 +1,15 @@
-# A standby lists what has been replayed, byte for byte as its primary does.
+# A standby lists what has been replayed, byte for byte as its primary does, to whom it was granted.
 use strict;
 use warnings;
 
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $primary = PostgreSQL::Test::Cluster->new('primary');
 $primary->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--locale=C' ]);
+$primary->append_conf('postgresql.conf', 'max_prepared_transactions = 1');
 $primary->start;
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -37,6 +39,49 @@ is($standby->safe_psql('postgres', $listings), $expected, 'the standby lists the
 
 my ($status, $out, $error) = $standby->psql('postgres', q{SELECT * FROM session_files.claim_files('w')});
 like($error, qr/cannot execute claim_files\(\) in a read-only transaction/, 'the standby gives no files away');
+
+# A connection to the standby that has shown a session shows it no more once a revoke is replayed, be it in the same transaction; one that
+# was prepared counts when it is committed.
+$primary->safe_psql('postgres', q{
+	CREATE ROLE reader;
+	GRANT USAGE ON SCHEMA session_files TO reader;
+	GRANT SELECT ON session_files.upload_sessions, session_files.files TO reader;
+	GRANT EXECUTE ON FUNCTION session_files.handle_request TO reader;
+	SELECT session_files.grant_workspace('reader', 'w');
+});
+$primary->wait_for_catchup($standby);
+my $request = q{(session_files.handle_request('GET', '/api/v1/workspaces/w/upload_sessions/00000000-0000-7000-8000-000000000001/files')).status};
+my @reader_commands = (
+	q{SET application_name = 'reader'}, 'SET ROLE reader', "SELECT $request", qq{
+	DO \$\$
+	BEGIN
+		FOR tries IN 1..6000 LOOP
+			IF $request = 404 THEN
+				RETURN;
+			END IF;
+			PERFORM pg_sleep(0.01);
+		END LOOP;
+		RAISE EXCEPTION 'listed still';
+	END
+	\$\$}, "SELECT $request, (SELECT count(*) FROM session_files.files)");
+my ($seen, $complaints) = ('', '');
+my $reader = IPC::Run::start(
+	[ 'psql', '--no-psqlrc', '--no-align', '--tuples-only', '--quiet', '--set=ON_ERROR_STOP=1', '--dbname', $standby->connstr('postgres'),
+		map { ('--command', $_) } @reader_commands ],
+	'>', \$seen, '2>', \$complaints);
+ok($standby->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'reader' AND query LIKE '%tries%'}),
+	'a reader lists on the standby');
+$primary->safe_psql('postgres', q{
+	BEGIN;
+	SELECT session_files.revoke_workspace('reader', 'w');
+	PREPARE TRANSACTION 'revoke';
+});
+$primary->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', "SET ROLE reader; SELECT $request"), '200', 'a prepared revoke does not count');
+$primary->safe_psql('postgres', q{COMMIT PREPARED 'revoke'});
+IPC::Run::finish($reader);
+is($seen, "200\n404|0\n", 'a revoke is replayed into the answers that a connection keeps');
+is($complaints, '', 'without complaints');
 
 $standby->promote;
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM session_files.claim_files('w', 10)}), '10', 'promoted, it does');
