@@ -50,7 +50,7 @@ SQL_PARTS = \
 SQL_SCRIPT = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 DATA_built = $(SQL_SCRIPT)
-EXTRA_CLEAN = $(SQL_SCRIPT) src/openapi_json.h results output_iso log tmp_check
+EXTRA_CLEAN = $(SQL_SCRIPT) src/openapi.inc results output_iso log tmp_check
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --load-extension=session_files
@@ -67,10 +67,10 @@ $(SQL_SCRIPT): $(SQL_PARTS)
 	cat $(SQL_PARTS) > $@
 
 # The document as C strings, one a line.
-src/openapi_json.h: src/openapi.json
+src/openapi.inc: src/openapi.json
 	sed -e 's/["\\]/\\&/g' -e 's/.*/"&\\n"/' src/openapi.json > $@
 
-src/openapi.o src/openapi.bc: src/openapi_json.h
+src/openapi.o src/openapi.bc: src/openapi.inc
 
 $(OBJS): $(wildcard src/*.h)
 

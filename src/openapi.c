@@ -7,7 +7,7 @@
 #include "openapi.h"
 
 static const char document[] =
-#include "openapi_json.h"
+#include "openapi.inc"
 	;
 
 const Span openapi_document = {document, sizeof(document) - 1};

@@ -8,7 +8,7 @@ CREATE TABLE session_files.file_counts (
 	finished bigint NOT NULL,
 	pending bigint NOT NULL,
 	-- What the files are, in 64 bits: the slots' digests XORed (src/digest.c). Equal files give an equal one.
-	digest bigint NOT NULL DEFAULT 0,
+	digest bigint NOT NULL,
 	-- Not PENDING any more: how many in the minute (since 2000-01-01 UTC) of the last change, and in the one before.
 	minute bigint NOT NULL,
 	settled bigint NOT NULL DEFAULT 0,
