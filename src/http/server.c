@@ -136,7 +136,7 @@ on_connection(void *arg, struct MHD_Connection *handle, void **context, enum MHD
 static void
 skip_query(const char *target)
 {
-	char *query = strchr(target, '?');
+	char *query = strchr(unconstify(char *, target), '?');
 
 	if (query != NULL)
 		query[1] = '\0';
