@@ -295,9 +295,13 @@ static void
 connect_database(void)
 {
 	const HttpSettings *settings = entry->settings;
+	bool is_superuser;
 
 	BackgroundWorkerInitializeConnection(settings->database, settings->role, 0);
-	if (session_auth_is_superuser)
+	StartTransactionCommand();
+	is_superuser = superuser_arg(GetSessionUserId());
+	CommitTransactionCommand();
+	if (is_superuser)
 		ereport(FATAL, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 		                errmsg("the role \"%s\" of session_files.http_role is a superuser", settings->role)));
 }
