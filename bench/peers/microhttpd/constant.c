@@ -20,8 +20,9 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+/* What a worker has by default. */
 #define MAX_CONNECTIONS 1000
-#define POOL_SIZE (12 * 1024)
+#define POOL_SIZE (20 * 1024)
 
 static const char *files[2];
 
