@@ -133,13 +133,19 @@ def write_tsv(name, rows):
 
 
 def main():
-    """Reports a file of samples, tab-separated, by the name of a benchmark: for those that are shell scripts."""
-    name, path = sys.argv[1:]
+    """Reports files of samples and, if there are any, bars, tab-separated, by the name of a benchmark: for those that are shell scripts."""
+    name, path, *bars_path = sys.argv[1:]
     samples = Samples()
     for line in pathlib.Path(path).read_text().splitlines():
         measure, case, variant, value = line.split('\t')
         samples.add(measure, case, variant, float(value))
     samples.report(name)
+    if bars_path:
+        bars = Bars()
+        for line in pathlib.Path(bars_path[0]).read_text().splitlines():
+            what, kind, measure, case, variant, base, bar = line.split('\t')
+            getattr(bars, kind)(f'{what}, {case}: {variant} / {base}', samples.ratio(measure, case, variant, base), float(bar))
+        bars.report(name)
 
 
 if __name__ == '__main__':

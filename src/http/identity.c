@@ -181,7 +181,9 @@ identity_become(const char *role)
 	if (!OidIsValid(oid) || !is_member_of_role(GetSessionUserId(), oid) || superuser_arg(oid))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 		                errmsg("permission denied to serve an HTTP request as role \"%s\"", role)));
-	(void) set_config_option("role", role, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	/* A role that was renamed, or made anew, differs in one of the two. */
+	if (GetCurrentRoleId() != oid || strcmp(GetConfigOption("role", false, false), role) != 0)
+		(void) set_config_option("role", role, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET, true, 0, false);
 }
 
 /* The settings request.*. A hook's text has to live until it is copied: it is allocated in the transaction. */
