@@ -272,7 +272,8 @@ open_server(void)
 	                         .body_size = settings->body_size,
 	                         .idle_timeout = settings->idle_timeout,
 	                         .handler = handle,
-	                         .refused = metrics_count_refusal};
+	                         .refused = metrics_count_refusal,
+	                         .ending = &ShutdownRequestPending};
 	const char *failed;
 
 	allow_connections(options.max_connections);
