@@ -71,6 +71,10 @@ typedef struct Problem
 static char *known_settings = NULL;
 static char *known_problem = NULL;
 
+/* Where the workers that were started last listen. */
+static char *served_address = NULL;
+static int served_port = 0;
+
 static const Entry *entry = NULL;
 static Worker workers[HTTP_MAX_WORKERS];
 
@@ -142,7 +146,17 @@ find_catalog_problem(void)
 	return (Problem){NULL, NULL};
 }
 
-/* Tells whether another program has the port. Ours share it, so this can be seen only while none of them runs. */
+/* Notes where workers listen that start now. */
+static void
+note_address(void)
+{
+	if (served_address != NULL)
+		pfree(served_address);
+	served_address = MemoryContextStrdup(TopMemoryContext, entry->settings->listen_address);
+	served_port = entry->settings->port;
+}
+
+/* Tells whether another program has the port. Ours share it, so this can be seen only while none of them has it. */
 static Problem
 find_port_problem(void)
 {
@@ -150,7 +164,7 @@ find_port_problem(void)
 	const char *failed;
 	int fd;
 
-	if (count_running() > 0)
+	if (count_running() > 0 && served_port == settings->port && strcmp(served_address, settings->listen_address) == 0)
 		return (Problem){NULL, NULL};
 	fd = server_listen(settings->listen_address, settings->port, false, &failed);
 	if (fd < 0)
@@ -232,6 +246,7 @@ start_worker(int number)
 		return;
 	}
 	forget_problem();
+	note_address();
 	if (worker->was_started)
 		metrics_count_restart();
 	worker->was_started = true;
@@ -345,6 +360,8 @@ session_files_http_launcher(Datum unused)
 	context = AllocSetContextCreate(TopMemoryContext, "session_files http launcher", ALLOCSET_DEFAULT_SIZES);
 	metrics_set_launcher(MyProcPid);
 	known_settings = render_settings();
+	/* For workers of an earlier launcher. */
+	note_address();
 	pgstat_report_activity(STATE_IDLE, NULL);
 	while (!ShutdownRequestPending)
 	{

@@ -59,7 +59,7 @@ for my $bad (
 {
 	my $answer = ask_on($connection, $listing, $bad->[1]);
 	is_answer($answer, '401 {"detail":"Unauthorized"}', "$bad->[0]: 401");
-	like($answer->{headers}{'www-authenticate'}, qr/^Bearer error="invalid_token", error_description="[^"]+"$/, "$bad->[0]: and why");
+	like($answer->{headers}{'www-authenticate'}, qr/^Bearer error="invalid_token", error_description="(?:[^"\\]|\\.)+"$/, "$bad->[0]: and why");
 }
 is_answer(ask_as('lister'), "200 $page", 'and the connection goes on');
 
@@ -106,13 +106,10 @@ is_answer(ask_on($connection, $listing), "200 $page", 'which goes on');
 
 # An idle worker does not care; the request after that is not cancelled.
 my $pids = worker_pids($node);
-for (1 .. 20)
+for (1 .. 5)
 {
-	$node->safe_psql('postgres', $cancel) if $_ % 4 == 0;
-	my $answer = ask_as('lister');
-	next if $answer->{status} == 200 && $answer->{body} eq $page;
-	is_answer($answer, "200 $page", 'after pg_cancel_backend at idle');
-	last;
+	$node->safe_psql('postgres', $cancel);
+	is_answer(ask_as('lister'), "200 $page", 'after pg_cancel_backend at idle');
 }
 is(worker_pids($node), $pids, 'pg_cancel_backend at idle does nothing');
 $node->poll_query_until('postgres', q{SELECT state FROM pg_stat_activity WHERE backend_type = 'session_files http worker'}, 'idle') or die 'it is not idle';

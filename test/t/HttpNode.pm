@@ -52,12 +52,14 @@ sub fill
 	$node->command_ok([ 'psql', '-XqAt', '-d', $node->connstr($database), '-f', dirname(__FILE__) . '/../../http/roles.sql' ],
 		'roles are created');
 	$node->safe_psql($database, q{
+		BEGIN;
 		INSERT INTO session_files.workspaces VALUES ('w');
 		INSERT INTO session_files.upload_sessions (session_id, workspace_name, expires_at)
 			VALUES ('00000000-0000-7000-8000-000000000001', 'w', '2999-01-01');
 		INSERT INTO session_files.files (session_id, file_ingestion_id, name)
 			SELECT '00000000-0000-7000-8000-000000000001', ('01980000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'file ' || n
 			FROM generate_series(1, 20) n;
+		COMMIT;
 	});
 }
 
