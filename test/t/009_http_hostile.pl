@@ -1,5 +1,5 @@
 # Clients that are slow, that vanish, that send too much or what is no HTTP do no harm to others, and to no worker.
-# HTTP_CONNECTIONS says how many slow clients there are, HTTP_ROUNDS how many vanish.
+# HTTP_CONNECTIONS says how many slow clients there are, HTTP_CLIENTS how many vanish.
 use strict;
 use warnings;
 
@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $connections = $ENV{HTTP_CONNECTIONS} || 2000;
-my $rounds = $ENV{HTTP_ROUNDS} || 300;
+my $rounds = $ENV{HTTP_CLIENTS} || 300;
 my ($node, $port) = create_http_node('main', 'session_files.http_workers' => 1, 'session_files.http_idle_timeout' => '5s',
 	'session_files.http_max_connections' => $connections + 100);
 $node->start;
