@@ -71,6 +71,10 @@ typedef struct Problem
 static char *known_settings = NULL;
 static char *known_problem = NULL;
 
+/* Where the workers that were started last listen. */
+static char *served_address = NULL;
+static int served_port = 0;
+
 static const Entry *entry = NULL;
 static Worker workers[HTTP_MAX_WORKERS];
 
@@ -121,21 +125,38 @@ static Problem
 find_catalog_problem(void)
 {
 	const HttpSettings *settings = entry->settings;
+	HeapTuple database = find_row(DatabaseRelationId, Anum_pg_database_datname, settings->database);
 	HeapTuple role = find_row(AuthIdRelationId, Anum_pg_authid_rolname, settings->role);
 
-	if (find_row(DatabaseRelationId, Anum_pg_database_datname, settings->database) == NULL)
+	if (database == NULL)
 		return (Problem){psprintf("the database \"%s\" does not exist", settings->database),
 		                 "Create it, or set session_files.http_database."};
+	if (!((Form_pg_database) GETSTRUCT(database))->datallowconn)
+		return (Problem){psprintf("the database \"%s\" does not allow connections", settings->database),
+		                 "Alter it WITH ALLOW_CONNECTIONS true, or set session_files.http_database."};
 	if (role == NULL)
 		return (Problem){psprintf("the role \"%s\" does not exist", settings->role),
 		                 "Create it as http/roles.sql does, or set session_files.http_role."};
+	if (!((Form_pg_authid) GETSTRUCT(role))->rolcanlogin)
+		return (Problem){psprintf("the role \"%s\" cannot log in", settings->role),
+		                 "Alter it WITH LOGIN, or set session_files.http_role."};
 	if (((Form_pg_authid) GETSTRUCT(role))->rolsuper)
 		return (Problem){psprintf("the role \"%s\" is a superuser", settings->role),
 		                 "Set session_files.http_role to a role that can do nothing but become others."};
 	return (Problem){NULL, NULL};
 }
 
-/* Tells whether another program has the port. Ours share it, so this can be seen only while none of them runs. */
+/* Notes where workers listen that start now. */
+static void
+note_address(void)
+{
+	if (served_address != NULL)
+		pfree(served_address);
+	served_address = MemoryContextStrdup(TopMemoryContext, entry->settings->listen_address);
+	served_port = entry->settings->port;
+}
+
+/* Tells whether another program has the port. Ours share it, so this can be seen only while none of them has it. */
 static Problem
 find_port_problem(void)
 {
@@ -143,7 +164,7 @@ find_port_problem(void)
 	const char *failed;
 	int fd;
 
-	if (count_running() > 0)
+	if (count_running() > 0 && served_port == settings->port && strcmp(served_address, settings->listen_address) == 0)
 		return (Problem){NULL, NULL};
 	fd = server_listen(settings->listen_address, settings->port, false, &failed);
 	if (fd < 0)
@@ -155,21 +176,22 @@ find_port_problem(void)
 	return (Problem){NULL, NULL};
 }
 
-/* Logs what is wrong, unless it was said before; forgets it when all is right. */
+/* Forgets what was wrong: it is said again when it is still so, or once more. */
+static void
+forget_problem(void)
+{
+	if (known_problem != NULL)
+		pfree(known_problem);
+	known_problem = NULL;
+}
+
+/* Logs what is wrong, unless it was said before. */
 static void
 tell(Problem problem)
 {
-	if (problem.message == NULL)
-	{
-		if (known_problem != NULL)
-			pfree(known_problem);
-		known_problem = NULL;
-		return;
-	}
 	if (known_problem != NULL && strcmp(known_problem, problem.message) == 0)
 		return;
-	if (known_problem != NULL)
-		pfree(known_problem);
+	forget_problem();
 	known_problem = MemoryContextStrdup(TopMemoryContext, problem.message);
 	ereport(LOG, (errmsg("cannot serve HTTP: %s", problem.message), errhint("%s", problem.hint)));
 }
@@ -185,8 +207,9 @@ can_serve(void)
 	problem = find_catalog_problem();
 	if (problem.message == NULL)
 		problem = find_port_problem();
-	tell(problem);
 	result = problem.message == NULL;
+	if (!result)
+		tell(problem);
 	CommitTransactionCommand();
 	return result;
 }
@@ -222,6 +245,8 @@ start_worker(int number)
 			"Raise max_worker_processes, or lower session_files.http_workers."});
 		return;
 	}
+	forget_problem();
+	note_address();
 	if (worker->was_started)
 		metrics_count_restart();
 	worker->was_started = true;
@@ -305,6 +330,7 @@ reload(void)
 
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
+	forget_problem();
 	settings = render_settings();
 	if (strcmp(settings, known_settings) != 0)
 	{
@@ -334,6 +360,8 @@ session_files_http_launcher(Datum unused)
 	context = AllocSetContextCreate(TopMemoryContext, "session_files http launcher", ALLOCSET_DEFAULT_SIZES);
 	metrics_set_launcher(MyProcPid);
 	known_settings = render_settings();
+	/* For workers of an earlier launcher. */
+	note_address();
 	pgstat_report_activity(STATE_IDLE, NULL);
 	while (!ShutdownRequestPending)
 	{

@@ -21,6 +21,7 @@
 #include "lib/ilist.h"
 #include "utils/timestamp.h"
 
+#include "head.h"
 #include "linger.h"
 
 /* Room in a connection's pool besides the request's head: the library's records, and the answer's head. */
@@ -36,7 +37,6 @@ struct Server
 	dlist_head connections; /* the one that has waited longest first */
 	int connection_count;
 	int lingering; /* connections that are closed, but for what their clients still send */
-	bool draining;
 };
 
 /* A connection, and the request that it is sending. */
@@ -44,11 +44,15 @@ typedef struct Connection
 {
 	dlist_node node;
 	struct MHD_Connection *handle;
-	TimestampTz since; /* of the connection, or of the last answer */
-	char *target;      /* NULL between requests */
+	TimestampTz since;      /* of the connection, or of the last answer */
+	char *target;           /* NULL between requests */
+	const char *raw_target; /* where the library has it */
 	bool head_seen;
-	bool answered; /* the last request, in full */
-	int refusal;   /* a status for a request that is refused before its body is read, or 0 */
+	bool chunked;   /* the body */
+	bool answering; /* the answer is made, and may still have to be sent */
+	bool looked_at; /* by close_abandoned */
+	bool answered;  /* the last request, in full */
+	int refusal;    /* a status for a request that is refused before its body is read, or 0 */
 	int64 body_size;
 } Connection;
 
@@ -85,6 +89,7 @@ static void
 start_waiting(Server *server, Connection *connection)
 {
 	connection->since = GetCurrentTimestamp();
+	connection->looked_at = false;
 	dlist_push_tail(&server->connections, &connection->node);
 }
 
@@ -152,7 +157,10 @@ on_target(void *arg, const char *target, struct MHD_Connection *handle)
 		return NULL;
 	free(connection->target);
 	connection->target = strdup(target);
+	connection->raw_target = target;
 	connection->head_seen = false;
+	connection->chunked = false;
+	connection->answering = false;
 	connection->answered = false;
 	connection->refusal = 0;
 	connection->body_size = 0;
@@ -225,6 +233,12 @@ look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char 
 		if (*c <= ' ' || *c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", *c) != NULL)
 			framing->bad = true;
 	}
+	/* A bare CR, for one, ends a line for some. */
+	for (const unsigned char *c = (const unsigned char *) value; c != NULL && *c != '\0'; c++)
+	{
+		if ((*c < ' ' && *c != '\t') || *c == 0x7f)
+			framing->bad = true;
+	}
 	if (name[0] == '\0')
 		framing->bad = true;
 	return MHD_YES;
@@ -246,7 +260,7 @@ is_plain_target(const char *target)
  * servers in a row could read differently is refused: where the request ends, and for whom it is.
  */
 static int
-check_head(const Server *server, Connection *connection, const char *version)
+check_head(const Server *server, Connection *connection, const char *method, const char *version)
 {
 	Framing framing = {0};
 	const union MHD_ConnectionInfo *info =
@@ -258,6 +272,9 @@ check_head(const Server *server, Connection *connection, const char *version)
 	if (size > server->options.header_size)
 		return MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
 	MHD_get_connection_values(connection->handle, MHD_HEADER_KIND, look_at_header, &framing);
+	connection->chunked = framing.encodings > 0;
+	if (!head_is_clean(method, connection->raw_target, strlen(connection->target), version, size))
+		return MHD_HTTP_BAD_REQUEST;
 	if (!is_plain_target(connection->target) || framing.bad || framing.hosts > 1 || framing.lengths > 1 ||
 	    framing.encodings > 1 || framing.lengths + framing.encodings > 1 || framing.authorizations > 1)
 		return MHD_HTTP_BAD_REQUEST;
@@ -292,7 +309,7 @@ queue(Server *server, struct MHD_Connection *handle, int status, struct MHD_Resp
 
 	if (response == NULL)
 		return MHD_NO;
-	if (last || server->draining)
+	if (last || *server->options.ending)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	result = MHD_queue_response(handle, status, response);
 	MHD_destroy_response(response);
@@ -344,7 +361,9 @@ answer_request(Server *server, Connection *connection, const char *method)
 		for (int i = 0; i < answer.header_count; i++)
 			MHD_add_response_header(response, answer.headers[i].name, answer.headers[i].value);
 	}
-	return queue(server, handle, answer.status, response, false);
+	connection->answering = true;
+	/* The library reads the lines of chunks generously: where such a body ends, another server may see differently. */
+	return queue(server, handle, answer.status, response, connection->chunked);
 }
 
 /* Follows a request: called when its head is complete, for each piece of its body, and at its end. */
@@ -360,7 +379,7 @@ on_request(void *arg, struct MHD_Connection *handle, const char *url, const char
 	if (!connection->head_seen)
 	{
 		connection->head_seen = true;
-		connection->refusal = check_head(server, connection, version);
+		connection->refusal = check_head(server, connection, method, version);
 		/* An early answer makes the library close the connection, which is right here: where the request ends is not known. */
 		return connection->refusal != 0 ? refuse(server, handle, connection->refusal) : MHD_YES;
 	}
@@ -489,12 +508,46 @@ close_idle(Server *server)
 	}
 }
 
+/*
+ * Closes connections whose clients will send nothing more, and have nothing to get. The library overlooks the end of what a client
+ * sends, when it comes with what is before it. Each connection is looked at once after each request, when that was some time ago.
+ */
+static void
+close_abandoned(Server *server)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	dlist_iter iter;
+
+	if (!TimestampDifferenceExceeds(last, now, LOOK_EVERY))
+		return;
+	last = now;
+	dlist_reverse_foreach(iter, &server->connections)
+	{
+		Connection *connection = dlist_container(Connection, node, iter.cur);
+		char byte;
+
+		if (!TimestampDifferenceExceeds(connection->since, now, LOOK_EVERY))
+			continue;
+		/* So are those before it, which have waited for longer. */
+		if (connection->looked_at)
+			return;
+		connection->looked_at = true;
+		if ((connection->target == NULL || !connection->answering) &&
+		    recv(descriptor_of(connection), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+			shut(connection);
+	}
+}
+
 void
 server_run(Server *server)
 {
 	MHD_run(server->daemon);
 	if (!dlist_is_empty(&server->connections))
+	{
 		close_idle(server);
+		close_abandoned(server);
+	}
 	server->lingering = linger_run();
 }
 
@@ -504,7 +557,6 @@ server_drain(Server *server)
 	dlist_iter iter;
 	int listening;
 
-	server->draining = true;
 	/* Those that the kernel has accepted for us. */
 	MHD_run(server->daemon);
 	listening = MHD_quiesce_daemon(server->daemon);

@@ -7,6 +7,8 @@
 
 #include "../compat.h"
 
+#include <signal.h>
+
 #include "../route.h"
 
 typedef struct Server Server;
@@ -31,7 +33,8 @@ typedef struct ServerOptions
 	int body_size;
 	int idle_timeout;
 	ServerHandler handler;
-	void (*refused)(int status); /* told of what the server answered on its own */
+	void (*refused)(int status);         /* told of what the server answered on its own */
+	const volatile sig_atomic_t *ending; /* set when the server is about to be drained */
 } ServerOptions;
 
 /* Returns a socket that listens on an IP address, or -1, with *failed saying what failed, and errno why. */

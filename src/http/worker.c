@@ -103,9 +103,23 @@ answer_detail(HttpAnswer *answer, int status, const char *detail)
 static void
 answer_unauthorized(HttpAnswer *answer, const char *error)
 {
+	StringInfoData challenge;
+
 	answer_detail(answer, HTTP_UNAUTHORIZED, "Unauthorized");
-	add_header(answer, "WWW-Authenticate",
-	           error == NULL ? "Bearer" : psprintf("Bearer error=\"invalid_token\", error_description=\"%s\"", error));
+	initStringInfo(&challenge);
+	appendStringInfoString(&challenge, "Bearer");
+	if (error != NULL)
+	{
+		appendStringInfoString(&challenge, " error=\"invalid_token\", error_description=\"");
+		for (; *error != '\0'; error++)
+		{
+			if (*error == '"' || *error == '\\')
+				appendStringInfoChar(&challenge, '\\');
+			appendStringInfoChar(&challenge, *error);
+		}
+		appendStringInfoChar(&challenge, '"');
+	}
+	add_header(answer, "WWW-Authenticate", challenge.data);
 }
 
 /* Answers a request that raised an error. */
@@ -120,7 +134,9 @@ answer_error(HttpAnswer *answer, int sqlstate)
 			answer_detail(answer, HTTP_UNAVAILABLE, "Service Unavailable");
 			return;
 	}
-	if (sqlstate == ERRCODE_LOCK_NOT_AVAILABLE)
+	/* Something of the extension, which is being dropped. */
+	if (sqlstate == ERRCODE_LOCK_NOT_AVAILABLE || sqlstate == ERRCODE_UNDEFINED_OBJECT ||
+	    sqlstate == ERRCODE_UNDEFINED_TABLE)
 		answer_detail(answer, HTTP_UNAVAILABLE, "Service Unavailable");
 	else if (sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
 		answer_detail(answer, HTTP_FORBIDDEN, "Forbidden");
@@ -277,7 +293,8 @@ open_server(void)
 	                         .body_size = settings->body_size,
 	                         .idle_timeout = settings->idle_timeout,
 	                         .handler = handle,
-	                         .refused = metrics_count_refusal};
+	                         .refused = metrics_count_refusal,
+	                         .ending = &ShutdownRequestPending};
 	const char *failed;
 
 	allow_connections(options.max_connections);
@@ -323,9 +340,13 @@ work(WaitEventSet *events, long limit)
 		statistics_pending = false;
 	}
 	ResetLatch(MyLatch);
+	/* Between requests there is nothing to cancel: it would end the worker. */
+	HOLD_CANCEL_INTERRUPTS();
 	CHECK_FOR_INTERRUPTS();
 	if (catchupInterruptPending)
 		ProcessCatchupInterrupt();
+	QueryCancelPending = false;
+	RESUME_CANCEL_INTERRUPTS();
 	server_run(server);
 	metrics_set_connections(server_connections(server));
 	if (statistics_pending)

@@ -1,0 +1,109 @@
+# Clients that are slow, that vanish, that send too much or what is no HTTP do no harm to others, and to no worker.
+# HTTP_CONNECTIONS says how many slow clients there are, HTTP_CLIENTS how many vanish.
+use strict;
+use warnings;
+
+use File::Basename;
+use lib dirname(__FILE__);
+use HttpNode;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $connections = $ENV{HTTP_CONNECTIONS} || 2000;
+my $rounds = $ENV{HTTP_CLIENTS} || 300;
+my ($node, $port) = create_http_node('main', 'session_files.http_workers' => 1, 'session_files.http_idle_timeout' => '5s',
+	'session_files.http_max_connections' => $connections + 100);
+$node->start;
+fill($node, 'postgres');
+my $page = await_answer($port, 200, $listing)->{body};
+my $pid = worker_pids($node);
+
+# Applies settings, and waits until the worker is another one.
+sub change
+{
+	reconfigure($node, @_);
+	$node->reload;
+	$node->poll_query_until('postgres', "SELECT pid <> $pid FROM pg_stat_activity WHERE backend_type = 'session_files http worker'") or die 'not replaced';
+	await_answer($port, 200, $listing);
+	$pid = worker_pids($node);
+	return;
+}
+
+sub open_connections
+{
+	my ($count) = ask($port, '/metrics')->{body} =~ /^session_files_http_connections (\d+)$/m;
+	return $count;
+}
+
+sub lines_of
+{
+	my ($out) = @_;
+	my @lines = <$out>;
+	close($out);
+	chomp(@lines);
+	return @lines;
+}
+
+# The corpus: http_corpus.json says what may come back.
+my ($helper, $out) = run_helper('corpus', $port, dirname(__FILE__) . '/http_corpus.json', $listing, $pid);
+my @results = map { [ split(/\t/, $_, -1) ] } lines_of($out);
+is($results[-1][0], 'done', 'the corpus was sent to its end');
+for my $result (@results[ 0 .. $#results - 1 ])
+{
+	is($result->[0] eq 'right' ? '' : $result->[2], '', $result->[1]);
+}
+is(worker_pids($node), $pid, 'the worker is the same');
+
+# A header that is too large: its client reads why, however much it sends.
+for my $size (20_000, 100_000, 1_000_000)
+{
+	($helper, $out) = run_helper('large', $port, $size);
+	is(join('', lines_of($out)), '431', "a header of $size bytes: 431 is read");
+}
+
+# Clients that vanish, while others are served. Their connections do not have to wait for the idle timeout.
+change('session_files.http_idle_timeout' => '1h');
+my ($load, $answers) = run_helper('load', $port, $listing, 2, 0);
+($helper, $out) = run_helper('vanish', $port, $listing, $rounds);
+is(join('', lines_of($out)), "vanished $rounds", "$rounds clients vanish");
+kill('TERM', $load);
+my %seen = map { split(/\t/, $_) } lines_of($answers);
+delete $seen{connections};
+my $right = delete $seen{"200 $page"};
+ok($right && !%seen, "meanwhile others get $right right answers, and no other: " . join(' ', %seen));
+await('their connections are gone', sub { return open_connections() == 1 });
+is(worker_pids($node), $pid, 'the worker is the same');
+
+# Slow clients, while others are served; the idle timeout ends them.
+my $slow;
+change('session_files.http_idle_timeout' => '5s');
+($helper, $slow) = run_helper('slow', $port, $connections);
+my $line = <$slow>;
+is($line, "open $connections\n", "$connections clients send a byte a second");
+($load, $answers) = run_helper('load', $port, $listing, 2, 0);
+$line = <$slow>;
+is($line, "ended $connections\n", 'the idle timeout ends them all');
+close($slow);
+kill('TERM', $load);
+%seen = map { split(/\t/, $_) } lines_of($answers);
+delete $seen{connections};
+$right = delete $seen{"200 $page"};
+ok($right && !%seen, "meanwhile others get $right right answers, and no other: " . join(' ', %seen));
+is(worker_pids($node), $pid, 'the worker is the same');
+await('their connections are gone', sub { return open_connections() == 1 });
+
+# More connections than there may be: those beyond wait, and are served when others end.
+change('session_files.http_idle_timeout' => '1h', 'session_files.http_max_connections' => 10);
+await('only one is open', sub { return open_connections() == 1 });
+my @open = map { my $socket = dial($port); ask_on($socket, $listing); $socket } 1 .. 10;
+my $waiting = dial($port);
+print $waiting request($listing);
+is(ask_on($_, $listing)->{body}, $page, 'at the limit those that are open are served') for @open[ 0, 9 ];
+ok(!IO::Select->new($waiting)->can_read(0.2), 'one more waits');
+close(shift @open);
+is(read_answer($waiting)->{body}, $page, 'until another one is closed');
+
+no_complaints($node);
+$node->stop;
+done_testing();

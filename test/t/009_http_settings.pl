@@ -1,0 +1,160 @@
+# The HTTP server is off unless it is preloaded and has workers; its settings are taken up by a reload, and what is wrong is said.
+use strict;
+use warnings;
+
+use File::Basename;
+use lib dirname(__FILE__);
+use HttpNode;
+use MIME::Base64 qw(encode_base64url);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my ($node, $port) = create_http_node('main', shared_preload_libraries => 'session_files', 'session_files.http_anonymous_role' => '');
+my $processes = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'session_files http%'};
+
+# Applies settings, and waits until so many workers run that were started after that.
+sub change
+{
+	my ($count, %settings) = @_;
+	my $at = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+	reconfigure($node, %settings);
+	$node->reload;
+	$node->poll_query_until('postgres', "$workers AND backend_start > '$at'", $count) or die 'the workers were not replaced';
+}
+
+# Off.
+$node->start;
+fill($node, 'postgres');
+is($node->safe_psql('postgres', $processes), '0', 'without session_files_http among the preloaded libraries no process runs');
+is(dial($port), undef, 'and nobody listens');
+reconfigure($node, shared_preload_libraries => 'session_files_http', 'session_files.http_workers' => 0);
+$node->restart;
+$node->poll_query_until('postgres', $processes, '1') or die 'the launcher did not start';
+is(dial($port), undef, 'with no workers nobody listens');
+is($node->safe_psql('postgres', $workers), '0', 'and no worker runs');
+
+# Workers up and down.
+change(2, 'session_files.http_workers' => 2);
+await_serving($node, $port, 2);
+is(ask($port, $listing)->{status}, 401, 'a reload starts workers; without an anonymous role a request needs a token');
+is(ask($port, $listing)->{headers}{'www-authenticate'}, 'Bearer', 'and is told so');
+reconfigure($node, 'session_files.http_anonymous_role' => 'session_files_anonymous');
+$node->reload;
+my $page = await_answer($port, 200, $listing)->{body};
+is($page, $node->safe_psql('postgres', q{SELECT session_files.get_session_files('w', '00000000-0000-7000-8000-000000000001', "limit" => 5)}),
+	'a reload gives an anonymous role');
+my @pids = split(/ /, worker_pids($node));
+reconfigure($node, 'session_files.http_workers' => 4);
+$node->reload;
+await_serving($node, $port, 4);
+is(scalar(grep { my $pid = $_; grep { $_ == $pid } split(/ /, worker_pids($node)) } @pids), 2, 'more workers: those that ran still run');
+my @idle = map { dial($port) } 1 .. 40;
+ask_on($_, $listing) for @idle;
+reconfigure($node, 'session_files.http_workers' => 1);
+$node->reload;
+await_serving($node, $port, 1);
+my ($served, $ended, $bad) = (0, 0, 0);
+for my $socket (@idle)
+{
+	my $answer = ask_on($socket, $listing);
+	$answer->{status} == 200 && $answer->{body} eq $page ? $served++ : $answer->{status} == 0 && $answer->{body} eq '' ? $ended++ : $bad++;
+}
+ok($served > 0 && $ended > 0 && $bad == 0, "fewer workers: of 40 idle connections $served are served on, $ended ended");
+change(0, 'session_files.http_workers' => 0);
+await('nobody listens', sub { return !defined dial($port) });
+$node->poll_query_until('postgres', $workers, '0') or die 'the workers did not end';
+pass('no workers: nobody listens');
+change(2, 'session_files.http_workers' => 2);
+await_serving($node, $port, 2);
+
+# Where it listens. Connections of before end cleanly.
+my $idle = dial($port);
+ask_on($idle, $listing);
+my $old_port = $port;
+$port = PostgreSQL::Test::Cluster::get_free_port();
+change(2, 'session_files.http_port' => $port);
+is(await_answer($port, 200, $listing)->{body}, $page, 'the port can be changed');
+ok(ends_cleanly($idle), 'connections to the old one ended cleanly');
+is(dial($old_port), undef, 'where nobody listens any more');
+change(2, 'session_files.http_listen_address' => '127.0.0.2');
+await('the new address answers', sub { return defined dial($port, '127.0.0.2') });
+is(ask_on(dial($port, '127.0.0.2'), $listing)->{body}, $page, 'the address can be changed');
+is(dial($port), undef, 'and the old one is left');
+change(2, 'session_files.http_listen_address' => '127.0.0.1');
+
+# Database, role, limits.
+$node->safe_psql('postgres', 'CREATE DATABASE empty');
+change(2, 'session_files.http_database' => 'empty');
+like(await_answer($port, 503, $listing)->{body}, qr/does not have the extension/, 'the database can be changed');
+$node->safe_psql('postgres', q{CREATE ROLE other_door LOGIN NOINHERIT; GRANT session_files_anonymous TO other_door});
+change(2, 'session_files.http_database' => 'postgres', 'session_files.http_role' => 'other_door');
+await_answer($port, 200, $listing);
+is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT usename, ',') FROM pg_stat_activity WHERE backend_type = 'session_files http worker'}),
+	'other_door', 'the role can be changed');
+is(ask($port, $listing, 'X: ' . 'x' x 3000)->{status}, 200, 'a header of 3 kB is not too large');
+change(2, 'session_files.http_header_size' => '2kB');
+await_answer($port, 200, $listing);
+is(ask($port, $listing, 'X: ' . 'x' x 3000)->{status}, 431, 'until the limit is lowered');
+change(2, 'session_files.http_idle_timeout' => '1s', 'session_files.http_max_connections' => 3, 'session_files.http_header_size' => '16kB');
+await_answer($port, 200, $listing);
+ok(ends_cleanly(dial($port)), 'the limit of idle time can be lowered');
+change(2, 'session_files.http_idle_timeout' => '60s', 'session_files.http_max_connections' => 1000);
+await_answer($port, 200, $listing);
+
+# Keys.
+my ($old, $new) = ('a secret of at least 32 bytes, number one', 'a secret of at least 32 bytes, number two');
+my $claims = '{"role":"session_files_anonymous"}';
+is(ask($port, $listing, token($old, $claims))->{status}, 401, 'without a key a token is refused');
+reconfigure($node, 'session_files.http_jwt_secret' => $old);
+$node->reload;
+@pids = worker_pids($node);
+my $kept = dial($port);
+await('the token is taken', sub { return ask_on($kept, $listing, token($old, $claims))->{status} == 200 });
+is(ask_on($kept, $listing, token($new, $claims))->{status}, 401, 'another one is refused');
+reconfigure($node, 'session_files.http_jwt_secret' => $new);
+$node->reload;
+await('the old token is refused', sub { return ask_on($kept, $listing, token($old, $claims))->{status} == 401 });
+is(ask_on($kept, $listing, token($new, $claims))->{status}, 200, 'and the new one taken, on the same connection');
+my $file = $node->basedir . '/keys.json';
+my $write_keys = sub {
+	unlink($file);
+	append_to_file($file, '{"keys":[{"kty":"oct","alg":"HS256","k":"' . encode_base64url($_[0]) . '"}]}');
+	$node->reload;
+};
+reconfigure($node, 'session_files.http_jwt_secret' => '', 'session_files.http_jwk_set_file' => $file);
+$write_keys->($old);
+await('a token by the file is taken', sub { return ask_on($kept, $listing, token($old, $claims))->{status} == 200 });
+$write_keys->($new);
+await('the file is replaced', sub { return ask_on($kept, $listing, token($old, $claims))->{status} == 401 });
+is(ask_on($kept, $listing, token($new, $claims))->{status}, 200, 'a set of keys in a file is read again by a reload');
+is(worker_pids($node), $pids[0], 'for none of that a worker was started anew');
+
+# Wrong values.
+my $position = log_position($node);
+reconfigure($node, 'session_files.http_jwt_secret' => 'short', 'session_files.http_jwk_set_file' => '');
+$node->reload;
+await_log($node, $position, 'could not use the keys for tokens');
+await('tokens are refused', sub { return ask_on($kept, $listing, token($new, $claims))->{status} == 401 });
+is(ask_on($kept, $listing)->{status}, 200, 'a secret that is too short is named in the log, and requests without a token are served on');
+# PostgreSQL itself logs what a reload changes.
+is(lines_since($node, $position, 'short'), lines_since($node, $position, 'parameter "session_files.http_jwt_secret" changed'),
+	'what the server says does not show it');
+$position = log_position($node);
+reconfigure($node, 'session_files.http_jwt_secret' => '', 'session_files.http_jwk_set_file' => '/nowhere/keys');
+$node->reload;
+await_log($node, $position, 'could not read the keys in "/nowhere/keys": No such file');
+await_log($node, $position, 'HINT:  Until session_files.http_jwk_set_file names keys');
+is(ask_on($kept, $listing)->{status}, 200, 'so is a file that is not there');
+$position = log_position($node);
+reconfigure($node, 'session_files.http_jwk_set_file' => '', 'session_files.http_port' => 70000);
+$node->reload;
+await_log($node, $position, '70000 is outside the valid range');
+is(ask_on($kept, $listing)->{status}, 200, 'a port that is none is refused, and all goes on');
+reconfigure($node, 'session_files.http_port' => $port, 'session_files.http_anonymous_role' => 'nobody_of_that_name');
+$node->reload;
+is(await_answer($port, 403, $listing)->{body}, '{"detail":"Forbidden"}', 'an anonymous role that is not there may do nothing');
+
+no_complaints($node);
+$node->stop;
+done_testing();
