@@ -242,7 +242,7 @@ start_http() {
 	say "Starting the HTTP server in PostgreSQL"
 	sql --dbname="$database" --file="$scratch/source/http/roles.sql"
 	port=$(free_port)
-	for setting in "shared_preload_libraries = 'session_files_http'" "session_files.http_workers = 2" \
+	for setting in "shared_preload_libraries = 'session_files_http'" "session_files.http_workers = ${http_workers:-2}" \
 		"session_files.http_database = '$database'" "session_files.http_port = $port" "$@"; do
 		printf '%s\n' "$setting"
 	done | "${as_server[@]}" tee -a "$scratch/data/postgresql.conf" >/dev/null

@@ -9,11 +9,10 @@
 
 #include "entry.h"
 
-#include "catalog/namespace.h"
-#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
 
 #include "answer.h"
 #include "catalog.h"
@@ -29,12 +28,48 @@ answer_detail(HttpAnswer *answer, int status, const char *detail)
 	response_detail(&answer->body, detail);
 }
 
+/* The user who was last found to have the right to call handle_request; and what was reported since the start. */
+static Oid allowed = InvalidOid;
+static uint64 reports = 0;
+
+static void
+on_catalog_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	allowed = InvalidOid;
+	reports++;
+}
+
+void
+entry_init(void)
+{
+	/* Privileges on the function and its schema, and who has those of a role. */
+	CacheRegisterSyscacheCallback(PROCOID, on_catalog_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, on_catalog_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, on_catalog_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, on_catalog_change, (Datum) 0);
+}
+
+/* Tells whether the current user may call handle_request. */
+static bool
+is_allowed(void)
+{
+	uint64 before = reports;
+
+	if (OidIsValid(allowed) && allowed == GetUserId())
+		return true;
+	if (!catalog_may_handle_requests())
+		return false;
+	if (before == reports)
+		allowed = GetUserId();
+	return true;
+}
+
 static void
 entry_answer(const HttpRequest *request, HttpAnswer *answer)
 {
 	if (!catalog_is_current() && !catalog_exists())
 		answer_detail(answer, HTTP_UNAVAILABLE, "The database does not have the extension session_files.");
-	else if (!route_is_public(request) && !catalog_may_handle_requests())
+	else if (!route_is_public(request) && !is_allowed())
 		answer_detail(answer, HTTP_FORBIDDEN, "Forbidden");
 	else
 		route_request(request, answer);

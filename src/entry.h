@@ -32,6 +32,9 @@ typedef struct Entry
 	void (*string)(StringInfo out, Span text);
 } Entry;
 
+/* To be called once, when the library is loaded. */
+extern void entry_init(void);
+
 /* To be found by load_external_function. */
 extern PGDLLEXPORT const Entry *session_files_entry(void);
 

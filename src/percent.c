@@ -106,11 +106,28 @@ repair_utf8(const unsigned char *bytes, int len)
 	return (Span){out.data, out.len};
 }
 
+/* Tells whether there is nothing to decode, nor to repair. */
+static bool
+is_plain(Span text)
+{
+	for (int i = 0; i < text.len; i++)
+	{
+		if (text.bytes[i] == '%' || text.bytes[i] == '+' || (text.bytes[i] & 0x80) != 0)
+			return false;
+	}
+	return true;
+}
+
 Span
 percent_decode(Span text, bool plus_is_space)
 {
-	unsigned char *decoded = palloc(text.len + 1);
-	int len = decode_escapes(text, plus_is_space, decoded);
+	unsigned char *decoded;
+	int len;
+
+	if (is_plain(text))
+		return text;
+	decoded = palloc(text.len + 1);
+	len = decode_escapes(text, plus_is_space, decoded);
 
 	return repair_utf8(decoded, len);
 }

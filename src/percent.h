@@ -11,7 +11,8 @@
 
 /*
  * Decodes escapes; with plus_is_space, as in forms, also "+". A bad escape stays as it is. Bytes
- * that are not UTF-8 become U+FFFD, once per maximal subpart. The result may hold NUL.
+ * that are not UTF-8 become U+FFFD, once per maximal subpart. The result may hold NUL, and may be the
+ * text itself.
  */
 extern Span percent_decode(Span text, bool plus_is_space);
 

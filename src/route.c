@@ -121,17 +121,37 @@ answer_detail(HttpAnswer *answer, int status, const char *detail)
 	response_detail(&answer->body, detail);
 }
 
-/* Renders a time as RFC 3339 in UTC. */
+/* Writes a number with leading zeros and what follows it; returns where that ends. A call of printf takes ten times as long. */
+static char *
+put_number(char *text, int number, int digits, char separator)
+{
+	for (int i = digits - 1; i >= 0; i--, number /= 10)
+		text[i] = '0' + number % 10;
+	text[digits] = separator;
+	return text + digits + 1;
+}
+
+/* Renders a time as RFC 3339 in UTC: years to 9999, as upload_sessions has them. */
 static const char *
 format_time(TimestampTz time)
 {
 	struct pg_tm tm;
 	fsec_t microseconds;
+	char *text;
+	char *end;
 
 	if (timestamp2tm(time, NULL, &tm, &microseconds, NULL, NULL) != 0)
 		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
-	return psprintf("%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min,
-	                tm.tm_sec, (int) microseconds);
+	text = palloc(sizeof("9999-12-31T23:59:59.999999Z"));
+	end = put_number(text, tm.tm_year, 4, '-');
+	end = put_number(end, tm.tm_mon, 2, '-');
+	end = put_number(end, tm.tm_mday, 2, 'T');
+	end = put_number(end, tm.tm_hour, 2, ':');
+	end = put_number(end, tm.tm_min, 2, ':');
+	end = put_number(end, tm.tm_sec, 2, '.');
+	end = put_number(end, microseconds, 6, 'Z');
+	*end = '\0';
+	return text;
 }
 
 /* Adds what a caller needs to keep an answer and to ask whether it still holds. */

@@ -18,6 +18,7 @@
 #include "answer.h"
 #include "catalog.h"
 #include "claim.h"
+#include "entry.h"
 #include "maintenance.h"
 #include "notice.h"
 #include "request.h"
@@ -36,6 +37,7 @@ void
 _PG_init(void)
 {
 	catalog_init();
+	entry_init();
 	access_init();
 	claim_init();
 	settings_init();

@@ -36,7 +36,7 @@ HttpSettings settings_http = {
 	.workers = 0,
 	.port = 8080,
 	.max_connections = 1000,
-	.header_size = 16 * 1024,
+	.header_size = 8 * 1024,
 	.body_size = 64 * 1024,
 	.idle_timeout = 60,
 };

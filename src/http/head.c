@@ -12,14 +12,19 @@
 
 #include <microhttpd.h>
 
+/* Tells whether the library is one of those versions. */
 static bool
 leaves_zeros(void)
 {
+	static int known = -1;
 	unsigned major;
 	unsigned minor;
 	unsigned patch;
 
-	return sscanf(MHD_get_version(), "%u.%u.%u", &major, &minor, &patch) == 3 && major == 0 && minor == 9 && patch < 76;
+	if (known < 0)
+		known = sscanf(MHD_get_version(), "%u.%u.%u", &major, &minor, &patch) == 3 && major == 0 && minor == 9 &&
+		        patch < 76;
+	return known;
 }
 
 /* Tells whether what is between two places are lines of a head, with the empty one at the end; it begins at the end of the first. */

@@ -206,6 +206,16 @@ typedef struct Framing
 	bool bad;
 } Framing;
 
+/* Tells whether a header's name may have a byte (RFC 9110, section 5.6.2). */
+static bool
+is_token_character(unsigned char c)
+{
+	static const char others[] = "!#$%&'*+-.^_`|~";
+
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+	       (c != '\0' && strchr(others, c) != NULL);
+}
+
 static enum MHD_Result
 look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
 {
@@ -228,11 +238,8 @@ look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char 
 			framing->bad = true;
 	}
 	/* A name with anything but the characters of a token, such as a space before the colon. */
-	for (const char *c = name; *c != '\0'; c++)
-	{
-		if (*c <= ' ' || *c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", *c) != NULL)
-			framing->bad = true;
-	}
+	for (const unsigned char *c = (const unsigned char *) name; *c != '\0'; c++)
+		framing->bad |= !is_token_character(*c);
 	/* A bare CR, for one, ends a line for some. */
 	for (const unsigned char *c = (const unsigned char *) value; c != NULL && *c != '\0'; c++)
 	{
