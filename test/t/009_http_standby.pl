@@ -42,6 +42,36 @@ $lock->quit;
 $primary->wait_for_catchup($standby);
 is(ask_on($kept, $listing)->{body}, $longer, 'and the connection goes on');
 
+# A request that waits for one table holds another, which the primary locks then: recovery cancels it.
+$primary->safe_psql('postgres', q{
+	ALTER ROLE session_files_authenticator SET lock_timeout = 0;
+	ALTER ROLE session_files_authenticator SET statement_timeout = 0;
+});
+$primary->wait_for_catchup($standby);
+my $before = worker_pids($standby);
+$standby->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'session_files http worker'});
+$standby->poll_query_until('postgres', "$workers AND pid NOT IN (" . join(', ', split(/ /, $before)) . ')', '2') or die 'no new workers';
+await_answer($standby_port, 200, $listing);
+$kept = dial($standby_port);
+my ($files, $sessions) = map { $primary->background_psql('postgres') } 1 .. 2;
+$files->query_safe('BEGIN; LOCK TABLE session_files.files IN ACCESS EXCLUSIVE MODE; SELECT pg_switch_wal()');
+$primary->wait_for_catchup($standby);
+print $kept request($listing);
+$standby->poll_query_until('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'session_files http worker' AND wait_event_type = 'Lock'}, '1')
+	or die 'no request waits';
+my $position = log_position($standby);
+$sessions->query_safe('BEGIN; LOCK TABLE session_files.upload_sessions IN ACCESS EXCLUSIVE MODE; SELECT pg_switch_wal()');
+$answer = read_answer($kept);
+is("$answer->{status} $answer->{body}", '503 {"detail":"Service Unavailable"}', 'a conflict with recovery: 503');
+await_log($standby, $position, 'conflict with recovery');
+for my $session ($sessions, $files)
+{
+	$session->query_safe('COMMIT');
+	$session->quit;
+}
+$primary->wait_for_catchup($standby);
+is(ask_on($kept, $listing)->{body}, $longer, 'and the connection goes on');
+
 # Recovery that has to remove what requests may read: under load, answers are right or 503.
 my ($load, $out) = run_helper('load', $standby_port, $listing, 4, 0);
 $primary->safe_psql('postgres', q{
