@@ -19,8 +19,11 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "token.h"
 
@@ -44,6 +47,11 @@ static Remembered remembered[REMEMBERED];
 /* The current request, and its token, or NULL. */
 static const ServerRequest *current = NULL;
 static const Token *current_token = NULL;
+
+/* The role that was last checked and become, while nothing about roles has changed; and how often that happened. */
+static Oid checked_role = InvalidOid;
+static NameData checked_name;
+static uint64 role_changes = 0;
 
 static void
 forget(Remembered *place)
@@ -172,18 +180,31 @@ identity_read(const ServerRequest *request, const char **role)
 	return NULL;
 }
 
+static void
+on_role_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	checked_role = InvalidOid;
+	role_changes++;
+}
+
 void
 identity_become(const char *role)
 {
-	/* A role that is not there, or not granted, is one without the right. */
-	Oid oid = get_role_oid(role, true);
+	uint64 before = role_changes;
+	Oid oid;
 
+	/* An error rolls back what role the worker has. */
+	if (OidIsValid(checked_role) && GetCurrentRoleId() == checked_role && strcmp(NameStr(checked_name), role) == 0)
+		return;
+	oid = get_role_oid(role, true);
+	/* A role that is not there, or not granted, is one without the right. */
 	if (!OidIsValid(oid) || !is_member_of_role(GetSessionUserId(), oid) || superuser_arg(oid))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 		                errmsg("permission denied to serve an HTTP request as role \"%s\"", role)));
-	/* A role that was renamed, or made anew, differs in one of the two. */
-	if (GetCurrentRoleId() != oid || strcmp(GetConfigOption("role", false, false), role) != 0)
-		(void) set_config_option("role", role, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET, true, 0, false);
+	(void) set_config_option("role", role, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET, true, 0, false);
+	namestrcpy(&checked_name, role);
+	if (before == role_changes)
+		checked_role = oid;
 }
 
 /* The settings request.*. A hook's text has to live until it is copied: it is allocated in the transaction. */
@@ -285,6 +306,8 @@ void
 identity_init(const Entry *entry_)
 {
 	entry = entry_;
+	CacheRegisterSyscacheCallback(AUTHOID, on_role_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, on_role_change, (Datum) 0);
 	define("request.method", "The method of the HTTP request.", show_method);
 	define("request.path", "The path of the HTTP request, as it was sent.", show_path);
 	define("request.headers", "The headers of the HTTP request, a JSON object with keys in lower case.", show_headers);

@@ -24,8 +24,9 @@ extern void identity_load_keys(void);
 extern const char *identity_read(const ServerRequest *request, const char **role);
 
 /*
- * Becomes the role; raises 42501 if that cannot be. It is checked anew for each request, but stays the process's role
- * between requests, in which nothing runs: to leave it and to become it again costs more than a snapshot.
+ * Becomes the role; raises 42501 if that cannot be. It stays the process's role between requests, in which nothing
+ * runs, and is checked anew when a request comes of another, or something about roles has changed: to leave it and to
+ * become it again costs more than a snapshot.
  */
 extern void identity_become(const char *role);
 

@@ -148,9 +148,14 @@ answer_error(HttpAnswer *answer, int sqlstate)
 static void
 begin_activity(const ServerRequest *request)
 {
-	debug_query_string = psprintf("%.*s %.*s", request->http.method.len, request->http.method.bytes,
-	                              request->http.target.len, request->http.target.bytes);
-	pgstat_report_activity(STATE_RUNNING, debug_query_string);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendBinaryStringInfo(&text, request->http.method.bytes, request->http.method.len);
+	appendStringInfoChar(&text, ' ');
+	appendBinaryStringInfo(&text, request->http.target.bytes, request->http.target.len);
+	debug_query_string = text.data;
+	pgstat_report_activity(STATE_RUNNING, text.data);
 }
 
 static void

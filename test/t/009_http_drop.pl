@@ -57,6 +57,7 @@ for my $round (1 .. $rounds)
 		INSERT INTO session_files.files (session_id, file_ingestion_id, name)
 			SELECT '00000000-0000-7000-8000-000000000001', ('01980000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'file ' || n
 			FROM generate_series(1, 20) n;
+		SELECT session_files.grant_workspace('session_files_anonymous', 'w');
 		COMMIT;
 	}) if $round < $rounds;
 	await('served again', sub { return ask_on($kept, $listing)->{status} == 200 });

@@ -22,6 +22,7 @@ $node->safe_psql('postgres', q{
 	GRANT USAGE ON SCHEMA session_files TO lister, nothing, stranger;
 	GRANT SELECT ON session_files.upload_sessions, session_files.files TO lister, nothing, stranger;
 	GRANT EXECUTE ON FUNCTION session_files.handle_request TO lister, stranger;
+	SELECT session_files.grant_workspace(role) FROM unnest('{lister,nothing,stranger}'::regrole[]) AS role;
 });
 my $connection = dial($port) // do { await('the server listens', sub { return defined dial($port) }); dial($port) };
 

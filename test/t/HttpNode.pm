@@ -25,6 +25,9 @@ our $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ses
 
 $SIG{PIPE} = 'IGNORE';
 
+# The processes of helpers that were started.
+my @helpers;
+
 # Makes a cluster with the library preloaded and the given settings; returns it, not started, and its HTTP port.
 sub create_http_node
 {
@@ -59,6 +62,7 @@ sub fill
 		INSERT INTO session_files.files (session_id, file_ingestion_id, name)
 			SELECT '00000000-0000-7000-8000-000000000001', ('01980000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'file ' || n
 			FROM generate_series(1, 20) n;
+		SELECT session_files.grant_workspace('session_files_anonymous', 'w');
 		COMMIT;
 	});
 }
@@ -212,7 +216,15 @@ sub run_helper
 {
 	my (@arguments) = @_;
 	my $pid = open(my $out, '-|', '/usr/bin/python3', dirname(__FILE__) . '/http_clients.py', @arguments) or die "python3: $!";
+	push @helpers, $pid;
 	return ($pid, $out);
+}
+
+# A test that gives up leaves none behind, which would keep who waits for the end of its output waiting.
+my $test = $$;
+END
+{
+	kill('KILL', @helpers) if $$ == $test;
 }
 
 1;
