@@ -39,6 +39,8 @@ change(2, 'session_files.http_workers' => 2);
 await_serving($node, $port, 2);
 is(ask($port, $listing)->{status}, 401, 'a reload starts workers; without an anonymous role a request needs a token');
 is(ask($port, $listing)->{headers}{'www-authenticate'}, 'Bearer', 'and is told so');
+is(ask($port, $_)->{status}, 200, "$_ needs none") for '/healthz', '/openapi.json', '/openapi.json?x=1', '/metrics';
+is(ask($port, $_)->{status}, 401, "$_ does") for '/healthz/x', '/healthzx', '/openapi.json/';
 reconfigure($node, 'session_files.http_anonymous_role' => 'session_files_anonymous');
 $node->reload;
 my $page = await_answer($port, 200, $listing)->{body};
