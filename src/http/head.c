@@ -1,6 +1,8 @@
 /*
  * head.c
- *		Looks at the bytes of a request's head, after libmicrohttpd has taken them apart.
+ *		Looks at a request's head, after libmicrohttpd has taken it apart.
+ *
+ * What two servers in a row could read differently is refused: where the request ends, and for whom it is.
  *
  * Versions of the library before 0.9.76 let pass what another server in front of them may read differently, so that one
  * request for that server would be two here: they end a line at a bare LF, end a text at a NUL, and append the continuation
@@ -49,13 +51,106 @@ are_clean_lines(const char *c, const char *end)
 	return false;
 }
 
-bool
-head_is_clean(const char *method, const char *target, size_t target_len, const char *version, size_t size)
+/* Tells whether the bytes of a head had nothing that two readers could take for different things. */
+static bool
+is_clean(const Head *head, size_t size)
 {
+	size_t target_len = strlen(head->target);
+
 	if (!leaves_zeros())
 		return true;
 	/* One space between them. */
-	if (method + strlen(method) + 1 != target || target + target_len + 1 != version)
+	if (head->method + strlen(head->method) + 1 != head->raw_target ||
+	    head->raw_target + target_len + 1 != head->version)
 		return false;
-	return are_clean_lines(version + strlen(version), method + size);
+	return are_clean_lines(head->version + strlen(head->version), head->method + size);
+}
+
+/* What of a head decides on how the request is read. */
+typedef struct Framing
+{
+	int hosts;
+	int lengths;
+	int encodings;
+	int authorizations;
+	bool bad;
+} Framing;
+
+/* Tells whether a header's name may have a byte (RFC 9110, section 5.6.2). */
+static bool
+is_token_character(unsigned char c)
+{
+	static const char others[] = "!#$%&'*+-.^_`|~";
+
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+	       (c != '\0' && strchr(others, c) != NULL);
+}
+
+static enum MHD_Result
+look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	Framing *framing = arg;
+
+	if (pg_strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0)
+		framing->hosts++;
+	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_AUTHORIZATION) == 0)
+		framing->authorizations++;
+	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
+	{
+		framing->lengths++;
+		if (value == NULL || value[0] == '\0' || value[strspn(value, "0123456789")] != '\0')
+			framing->bad = true;
+	}
+	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0)
+	{
+		framing->encodings++;
+		if (value == NULL || pg_strcasecmp(value, "chunked") != 0)
+			framing->bad = true;
+	}
+	/* A name with anything but the characters of a token, such as a space before the colon. */
+	for (const unsigned char *c = (const unsigned char *) name; *c != '\0'; c++)
+		framing->bad |= !is_token_character(*c);
+	/* A bare CR, for one, ends a line for some. */
+	for (const unsigned char *c = (const unsigned char *) value; c != NULL && *c != '\0'; c++)
+	{
+		if ((*c < ' ' && *c != '\t') || *c == 0x7f)
+			framing->bad = true;
+	}
+	if (name[0] == '\0')
+		framing->bad = true;
+	return MHD_YES;
+}
+
+static bool
+is_plain_target(const char *target)
+{
+	for (const unsigned char *c = (const unsigned char *) target; *c != '\0'; c++)
+	{
+		if (*c <= ' ' || *c == 0x7f)
+			return false;
+	}
+	return target[0] != '\0';
+}
+
+int
+head_check(struct MHD_Connection *handle, const Head *head, bool *chunked)
+{
+	Framing framing = {0};
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	size_t size = info != NULL ? info->header_size : 0;
+
+	if (strlen(head->target) > head->limit)
+		return MHD_HTTP_URI_TOO_LONG;
+	if (size > head->limit)
+		return MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+	MHD_get_connection_values(handle, MHD_HEADER_KIND, look_at_header, &framing);
+	*chunked = framing.encodings > 0;
+	if (!is_clean(head, size))
+		return MHD_HTTP_BAD_REQUEST;
+	if (!is_plain_target(head->target) || framing.bad || framing.hosts > 1 || framing.lengths > 1 ||
+	    framing.encodings > 1 || framing.lengths + framing.encodings > 1 || framing.authorizations > 1)
+		return MHD_HTTP_BAD_REQUEST;
+	if (strcmp(head->version, MHD_HTTP_VERSION_1_1) == 0 ? framing.hosts != 1 : framing.encodings > 0)
+		return MHD_HTTP_BAD_REQUEST;
+	return 0;
 }

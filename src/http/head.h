@@ -1,16 +1,24 @@
 /*
  * head.h
- *		Looks at the bytes of a request's head, after libmicrohttpd has taken them apart.
+ *		Looks at a request's head, after libmicrohttpd has taken it apart.
  */
 #ifndef SESSION_FILES_HTTP_HEAD_H
 #define SESSION_FILES_HTTP_HEAD_H
 
 #include "../compat.h"
 
-/*
- * Tells whether a head had nothing that two readers could take for different things. The method, the target and the version are
- * where the library has them; target_len is how long the target was up to a NUL; size is that of the head.
- */
-extern bool head_is_clean(const char *method, const char *target, size_t target_len, const char *version, size_t size);
+#include <microhttpd.h>
+
+typedef struct Head
+{
+	const char *method; /* where the library has it, as raw_target and version */
+	const char *target; /* up to a NUL */
+	const char *raw_target;
+	const char *version;
+	size_t limit; /* of all of the head, in bytes */
+} Head;
+
+/* Returns the status to refuse a request with whose head is complete, or 0; *chunked says whether its body comes in chunks. */
+extern int head_check(struct MHD_Connection *handle, const Head *head, bool *chunked);
 
 #endif

@@ -196,100 +196,6 @@ ignore_message(void *arg, const char *format, va_list values)
 {
 }
 
-/* What of a head decides on how the request is read. */
-typedef struct Framing
-{
-	int hosts;
-	int lengths;
-	int encodings;
-	int authorizations;
-	bool bad;
-} Framing;
-
-/* Tells whether a header's name may have a byte (RFC 9110, section 5.6.2). */
-static bool
-is_token_character(unsigned char c)
-{
-	static const char others[] = "!#$%&'*+-.^_`|~";
-
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-	       (c != '\0' && strchr(others, c) != NULL);
-}
-
-static enum MHD_Result
-look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-	Framing *framing = arg;
-
-	if (pg_strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0)
-		framing->hosts++;
-	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_AUTHORIZATION) == 0)
-		framing->authorizations++;
-	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
-	{
-		framing->lengths++;
-		if (value == NULL || value[0] == '\0' || value[strspn(value, "0123456789")] != '\0')
-			framing->bad = true;
-	}
-	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0)
-	{
-		framing->encodings++;
-		if (value == NULL || pg_strcasecmp(value, "chunked") != 0)
-			framing->bad = true;
-	}
-	/* A name with anything but the characters of a token, such as a space before the colon. */
-	for (const unsigned char *c = (const unsigned char *) name; *c != '\0'; c++)
-		framing->bad |= !is_token_character(*c);
-	/* A bare CR, for one, ends a line for some. */
-	for (const unsigned char *c = (const unsigned char *) value; c != NULL && *c != '\0'; c++)
-	{
-		if ((*c < ' ' && *c != '\t') || *c == 0x7f)
-			framing->bad = true;
-	}
-	if (name[0] == '\0')
-		framing->bad = true;
-	return MHD_YES;
-}
-
-static bool
-is_plain_target(const char *target)
-{
-	for (const unsigned char *c = (const unsigned char *) target; *c != '\0'; c++)
-	{
-		if (*c <= ' ' || *c == 0x7f)
-			return false;
-	}
-	return target[0] != '\0';
-}
-
-/*
- * Looks at a request whose head is complete; returns the status to refuse it with, or 0. What two
- * servers in a row could read differently is refused: where the request ends, and for whom it is.
- */
-static int
-check_head(const Server *server, Connection *connection, const char *method, const char *version)
-{
-	Framing framing = {0};
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection->handle, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-	size_t size = info != NULL ? info->header_size : 0;
-
-	if (strlen(connection->target) > server->options.header_size)
-		return MHD_HTTP_URI_TOO_LONG;
-	if (size > server->options.header_size)
-		return MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
-	MHD_get_connection_values(connection->handle, MHD_HEADER_KIND, look_at_header, &framing);
-	connection->chunked = framing.encodings > 0;
-	if (!head_is_clean(method, connection->raw_target, strlen(connection->target), version, size))
-		return MHD_HTTP_BAD_REQUEST;
-	if (!is_plain_target(connection->target) || framing.bad || framing.hosts > 1 || framing.lengths > 1 ||
-	    framing.encodings > 1 || framing.lengths + framing.encodings > 1 || framing.authorizations > 1)
-		return MHD_HTTP_BAD_REQUEST;
-	if (strcmp(version, MHD_HTTP_VERSION_1_1) == 0 ? framing.hosts != 1 : framing.encodings > 0)
-		return MHD_HTTP_BAD_REQUEST;
-	return 0;
-}
-
 static const char *
 reason_of(int status)
 {
@@ -386,7 +292,13 @@ on_request(void *arg, struct MHD_Connection *handle, const char *url, const char
 	if (!connection->head_seen)
 	{
 		connection->head_seen = true;
-		connection->refusal = check_head(server, connection, method, version);
+		connection->refusal = head_check(handle,
+		                                 &(Head){.method = method,
+		                                         .target = connection->target,
+		                                         .raw_target = connection->raw_target,
+		                                         .version = version,
+		                                         .limit = server->options.header_size},
+		                                 &connection->chunked);
 		/* An early answer makes the library close the connection, which is right here: where the request ends is not known. */
 		return connection->refusal != 0 ? refuse(server, handle, connection->refusal) : MHD_YES;
 	}
