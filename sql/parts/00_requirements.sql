@@ -11,3 +11,37 @@ BEGIN
 	END IF;
 END
 $$;
+
+-- What is created below calls what is in the schema, by name, and for years. So nobody but superusers may have put something there, or
+-- be able to: CREATE EXTENSION takes a schema that is there already, whoever made it. (No operator is looked up in it, either.)
+DO $$
+DECLARE
+	schema pg_catalog.oid;
+	owner pg_catalog.oid;
+	acl pg_catalog.aclitem[];
+	others pg_catalog.text;
+BEGIN
+	SELECT n.oid, n.nspowner, n.nspacl INTO schema, owner, acl
+		FROM pg_catalog.pg_namespace AS n WHERE n.nspname OPERATOR(pg_catalog.=) 'session_files';
+	SELECT pg_catalog.string_agg(COALESCE(r.rolname, 'PUBLIC'), ', ') INTO others
+		FROM (
+			SELECT owner AS grantee
+			UNION SELECT a.grantee FROM pg_catalog.aclexplode(acl) AS a WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+		) AS g LEFT JOIN pg_catalog.pg_authid AS r ON r.oid OPERATOR(pg_catalog.=) g.grantee
+		WHERE r.rolsuper IS NOT TRUE;
+	IF others IS NOT NULL THEN
+		RAISE EXCEPTION 'the schema session_files is there already, and % can create objects in it', others
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Drop it, or make it a superuser''s, with CREATE granted to nobody.';
+	END IF;
+	PERFORM FROM pg_catalog.pg_depend AS d
+		WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid
+			AND d.refobjid OPERATOR(pg_catalog.=) schema
+			-- The extension itself; default privileges.
+			AND d.classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid
+			AND d.classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_default_acl'::pg_catalog.regclass::pg_catalog.oid;
+	IF FOUND THEN
+		RAISE EXCEPTION 'the schema session_files is there already, and is not empty'
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Drop what is in it, or move it to another schema.';
+	END IF;
+END
+$$;

@@ -30,12 +30,20 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	new_id uuid;
+	expires_in_range boolean;
 BEGIN
 	IF workspace_name IS NULL OR write_mode IS NULL THEN
 		RAISE EXCEPTION 'workspace_name and write_mode must not be null'
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	IF expires_in <= interval '0' OR expires_in > interval '1000 years' THEN
+	-- Intervals are compared by months of 30 days of 24 hours, and added by the calendar: parts with different signs, which outweigh each
+	-- other in a comparison, can lead anywhere. So the parts have limits, which keep the sum in range, and the sum is looked at too.
+	expires_in_range := expires_in > interval '0' AND expires_in <= interval '1000 years'
+		AND extract(year FROM expires_in) BETWEEN -1000 AND 1000 AND extract(day FROM expires_in) BETWEEN -1000000 AND 1000000;
+	IF expires_in_range THEN
+		expires_in_range := now() + expires_in > now();
+	END IF;
+	IF NOT expires_in_range THEN
 		RAISE EXCEPTION 'expires_in is "%", and it must be more than 0 and at most 1000 years', expires_in
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;

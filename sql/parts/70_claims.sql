@@ -34,7 +34,10 @@ BEGIN
 	IF lease IS NULL THEN
 		RAISE EXCEPTION 'lease must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	IF lease <= interval '0' OR lease > interval '1 year' THEN
+	-- Years and days by themselves too: with different signs they outweigh each other in a comparison, where a month is 30 days, but
+	-- not by the calendar.
+	IF lease <= interval '0' OR lease > interval '1 year'
+		OR extract(year FROM lease) NOT BETWEEN -1 AND 1 OR extract(day FROM lease) NOT BETWEEN -1000 AND 1000 THEN
 		RAISE EXCEPTION 'lease is "%", and it must be more than 0 and at most 1 year', lease
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
@@ -64,7 +67,7 @@ AS $$
 DECLARE
 	batch record;
 	token constant uuid := gen_random_uuid();
-	expires_at constant timestamptz := clock_timestamp() + lease;
+	expires_at timestamptz;
 BEGIN
 	IF worker IS NULL OR max IS NULL THEN
 		RAISE EXCEPTION 'worker and max must not be null' USING ERRCODE = 'null_value_not_allowed';
@@ -77,6 +80,7 @@ BEGIN
 		RAISE EXCEPTION 'max is %, and it must be 1 to 100000', max USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	PERFORM session_files.check_lease(lease);
+	expires_at := clock_timestamp() + lease;
 	IF workspace IS NOT NULL THEN
 		PERFORM FROM session_files.workspaces AS w WHERE w.name = workspace;
 		IF NOT FOUND THEN
@@ -188,7 +192,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids);
-	expires_at constant timestamptz := clock_timestamp() + lease;
+	expires_at timestamptz;
 	batch record;
 	kept uuid[] := '{}';
 BEGIN
@@ -196,6 +200,7 @@ BEGIN
 	IF lease_token IS NULL THEN
 		RAISE EXCEPTION 'lease_token must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
+	expires_at := clock_timestamp() + lease;
 	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) AS l WHERE l.is_held LOOP
 		INSERT INTO session_files.file_queue
 				(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
@@ -259,6 +264,10 @@ DECLARE
 	session record;
 	changed bigint;
 BEGIN
+	IF array_ndims(reasons) > 1 THEN
+		RAISE EXCEPTION 'reasons has % dimensions, and one is allowed', array_ndims(reasons)
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
 	IF session_id IS NULL OR array_position(reasons, NULL) IS NOT NULL THEN
 		RAISE EXCEPTION 'session_id and each of reasons must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
@@ -287,5 +296,5 @@ END
 $$;
 COMMENT ON FUNCTION session_files.retry_failed(uuid, session_files.ingestion_status_reason[]) IS
 	'Makes FAILED files PENDING again, with all their attempts before them: those that failed for one of the reasons, or all (NULL, the '
-	'default) but those whose name is too long. Returns how many. Errors: 22004 (NULL), 22023 (the reason of a name too long), 22P02 '
-	'(unknown reason), P0002 (no such session), 55000 (session expired).';
+	'default) but those whose name is too long. Returns how many. Errors: 22004 (NULL), 22023 (the reason of a name too long, more than one '
+	'dimension), 22P02 (unknown reason), P0002 (no such session), 55000 (session expired).';
