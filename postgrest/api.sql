@@ -16,6 +16,7 @@ CREATE DOMAIN session_files_api."*/*" AS bytea;
 -- STABLE makes PostgREST's transaction read-only, for a POST as well.
 CREATE FUNCTION session_files_api.handle_request(bytea) RETURNS session_files_api."*/*"
 	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	headers json := pg_catalog.current_setting('request.headers');

@@ -17,8 +17,8 @@ from psycopg import sql
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / 'README.md').read_text()
 KINDS = ['lister', 'uploader', 'worker', 'watcher', 'keeper']
-# Further roles: may do all, in its workspace; is granted the secret one; may do nothing.
-ROLES = [*KINDS, 'mighty', 'stranger', 'nobody']
+# Further roles: may do all, in its workspace; the same, with a schema full of traps; is granted the secret workspace; may do nothing.
+ROLES = [*KINDS, 'mighty', 'intruder', 'stranger', 'nobody']
 FATAL = re.compile(r'PANIC|FATAL|terminated by signal|TRAP: ')
 
 # What the workspaces of the fixture hold. In the secret one each text has the word SECRET in it, whatever it is printed with.
@@ -162,6 +162,7 @@ def grant(db):
     mighty = sql.Identifier(role('mighty'))
     for privilege in ['USAGE ON SCHEMA', 'SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA', 'EXECUTE ON ALL FUNCTIONS IN SCHEMA']:
         db.execute(sql.SQL(f'GRANT {privilege} session_files TO {{}}').format(mighty))
+    db.execute(sql.SQL('GRANT {} TO {}').format(mighty, sql.Identifier(role('intruder'))))
     db.execute(sql.SQL('CREATE SCHEMA hostile_own AUTHORIZATION {}').format(mighty))
 
 
