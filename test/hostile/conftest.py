@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.types.string import TextLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / 'README.md').read_text()
@@ -46,7 +47,11 @@ def readme_grants():
 
 
 def connect(database, **options):
-    return psycopg.connect(dbname=database, autocommit=True, client_encoding='UTF8', **options)
+    connection = psycopg.connect(dbname=database, autocommit=True, client_encoding='UTF8', **options)
+    # Times as text: Python's end with the year 9999.
+    for kind in ['timestamptz', 'interval']:
+        connection.adapters.register_loader(kind, TextLoader)
+    return connection
 
 
 def make_workspace(db, name, mark):
