@@ -1,1 +1,219 @@
 \echo Use "ALTER EXTENSION session_files UPDATE TO '1.1'" to load this file. \quit
+
+-- Intervals whose parts outweigh each other, and arrays of several dimensions, get the 22023 of what is out of range.
+
+CREATE OR REPLACE FUNCTION session_files.create_session(
+	workspace_name text,
+	write_mode session_files.write_mode DEFAULT 'KEEP',
+	expires_in interval DEFAULT NULL
+) RETURNS uuid
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	new_id uuid;
+	expires_in_range boolean;
+BEGIN
+	IF workspace_name IS NULL OR write_mode IS NULL THEN
+		RAISE EXCEPTION 'workspace_name and write_mode must not be null'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	-- Intervals are compared by months of 30 days of 24 hours, and added by the calendar: parts with different signs, which outweigh each
+	-- other in a comparison, can lead anywhere. So the parts have limits, which keep the sum in range, and the sum is looked at too.
+	expires_in_range := expires_in > interval '0' AND expires_in <= interval '1000 years'
+		AND extract(year FROM expires_in) BETWEEN -1000 AND 1000 AND extract(day FROM expires_in) BETWEEN -1000000 AND 1000000;
+	IF expires_in_range THEN
+		expires_in_range := now() + expires_in > now();
+	END IF;
+	IF NOT expires_in_range THEN
+		RAISE EXCEPTION 'expires_in is "%", and it must be more than 0 and at most 1000 years', expires_in
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	PERFORM FROM session_files.workspaces AS w WHERE w.name = create_session.workspace_name;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no workspace "%"', workspace_name USING ERRCODE = 'no_data_found';
+	END IF;
+	INSERT INTO session_files.upload_sessions (workspace_name, write_mode, expires_at)
+		VALUES (create_session.workspace_name, create_session.write_mode, coalesce(now() + expires_in, session_files.default_expiry()))
+		RETURNING session_id INTO new_id;
+	RETURN new_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION session_files.check_lease(lease interval) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF lease IS NULL THEN
+		RAISE EXCEPTION 'lease must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	-- Years and days by themselves too: with different signs they outweigh each other in a comparison, where a month is 30 days, but
+	-- not by the calendar.
+	IF lease <= interval '0' OR lease > interval '1 year'
+		OR extract(year FROM lease) NOT BETWEEN -1 AND 1 OR extract(day FROM lease) NOT BETWEEN -1000 AND 1000 THEN
+		RAISE EXCEPTION 'lease is "%", and it must be more than 0 and at most 1 year', lease
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION session_files.claim_files(
+	worker text,
+	max integer DEFAULT 100,
+	lease interval DEFAULT '5 minutes',
+	workspace text DEFAULT NULL,
+	session uuid DEFAULT NULL
+) RETURNS TABLE (
+	session_id uuid,
+	file_ingestion_id uuid,
+	name text,
+	attempt integer,
+	lease_token uuid,
+	lease_expires_at timestamptz
+)
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	batch record;
+	token constant uuid := gen_random_uuid();
+	expires_at timestamptz;
+BEGIN
+	IF worker IS NULL OR max IS NULL THEN
+		RAISE EXCEPTION 'worker and max must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF char_length(worker) NOT BETWEEN 1 AND 200 THEN
+		RAISE EXCEPTION 'worker has % characters, and 1 to 200 are allowed', char_length(worker)
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF max NOT BETWEEN 1 AND 100000 THEN
+		RAISE EXCEPTION 'max is %, and it must be 1 to 100000', max USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	PERFORM session_files.check_lease(lease);
+	expires_at := clock_timestamp() + lease;
+	IF workspace IS NOT NULL THEN
+		PERFORM FROM session_files.workspaces AS w WHERE w.name = workspace;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'there is no workspace "%"', workspace USING ERRCODE = 'no_data_found';
+		END IF;
+	END IF;
+	FOR batch IN SELECT * FROM session_files.take_batches(session, workspace, max) LOOP
+		IF batch.rest IS NOT NULL THEN
+			-- In rows of the size of this claim: the next worker may want as many. A lease that has run out still holds them.
+			INSERT INTO session_files.file_queue
+					(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
+				SELECT batch.session_id, CASE WHEN batch.claimed_at IS NULL THEN session_files.uuid7_time(batch.rest[i]) ELSE batch.due_at END,
+					batch.rest[i : i + max - 1], batch.retries, batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker
+				FROM generate_series(1, cardinality(batch.rest), max) AS i;
+		END IF;
+		IF batch.exhausted THEN
+			UPDATE session_files.files AS f
+				SET ingestion_status = 'FAILED',
+					ingestion_status_reason = coalesce(batch.last_reason, 'INGESTING_FILE_FAILED')
+				WHERE f.ctid = ANY (session_files.locate_ids(batch.session_id, batch.file_ingestion_ids)) AND f.ingestion_status = 'PENDING' AND f.retries = batch.retries;
+		ELSIF cardinality(batch.file_ingestion_ids) > 0 THEN
+			INSERT INTO session_files.file_queue
+					(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
+				VALUES (batch.session_id, expires_at, batch.file_ingestion_ids, batch.retries, batch.attempt + 1, clock_timestamp(), batch.last_reason,
+					token, claim_files.worker);
+			RETURN QUERY
+				SELECT batch.session_id, f.id, f.name, batch.attempt + 1, token, expires_at
+				FROM unnest(batch.file_ingestion_ids, batch.names) AS f (id, name);
+		END IF;
+	END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION session_files.extend_lease(
+	session_id uuid,
+	file_ingestion_ids uuid[],
+	lease_token uuid,
+	lease interval DEFAULT '5 minutes'
+) RETURNS TABLE (file_ingestion_id uuid, lease_expires_at timestamptz)
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids);
+	expires_at timestamptz;
+	batch record;
+	kept uuid[] := '{}';
+BEGIN
+	PERFORM session_files.check_lease(lease);
+	IF lease_token IS NULL THEN
+		RAISE EXCEPTION 'lease_token must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	expires_at := clock_timestamp() + lease;
+	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) AS l WHERE l.is_held LOOP
+		INSERT INTO session_files.file_queue
+				(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
+			VALUES (extend_lease.session_id, expires_at, batch.ids, batch.retries, batch.attempt, batch.claimed_at, batch.last_reason,
+				extend_lease.lease_token, batch.worker);
+		kept := kept || batch.ids;
+	END LOOP;
+	RETURN QUERY
+		SELECT g.id, CASE WHEN k.id IS NOT NULL THEN expires_at END
+		FROM unnest(given) AS g (id) LEFT JOIN unnest(kept) AS k (id) ON k.id = g.id
+		ORDER BY g.id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION session_files.retry_failed(
+	session_id uuid,
+	reasons session_files.ingestion_status_reason[] DEFAULT NULL
+) RETURNS bigint
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
+	SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+	session record;
+	changed bigint;
+BEGIN
+	IF array_ndims(reasons) > 1 THEN
+		RAISE EXCEPTION 'reasons has % dimensions, and one is allowed', array_ndims(reasons)
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF session_id IS NULL OR array_position(reasons, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'session_id and each of reasons must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF 'FILE NAME TOO LONG. MAX LENGTH IS 800' = ANY (reasons) THEN
+		RAISE EXCEPTION 'reason "FILE NAME TOO LONG. MAX LENGTH IS 800" is final, and cannot be retried'
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	-- Locked in share mode, so that it does not expire meanwhile.
+	SELECT s.status, s.expires_at INTO session
+		FROM session_files.upload_sessions AS s WHERE s.session_id = retry_failed.session_id FOR SHARE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no session "%"', session_id USING ERRCODE = 'no_data_found';
+	END IF;
+	IF session.status = 'EXPIRED' OR session.expires_at <= clock_timestamp() THEN
+		RAISE EXCEPTION 'session "%" expired at %, and its files cannot be retried', session_id, session.expires_at
+			USING ERRCODE = 'object_not_in_prerequisite_state';
+	END IF;
+	UPDATE session_files.files AS f
+		SET ingestion_status = 'PENDING', ingestion_status_reason = NULL, retries = f.retries + 1
+		WHERE f.session_id = retry_failed.session_id
+			AND f.ingestion_status_reason = ANY (coalesce(reasons, enum_range(NULL::session_files.ingestion_status_reason)))
+			AND f.ingestion_status_reason <> 'FILE NAME TOO LONG. MAX LENGTH IS 800';
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION session_files.retry_failed(uuid, session_files.ingestion_status_reason[]) IS
+	'Makes FAILED files PENDING again, with all their attempts before them: those that failed for one of the reasons, or all (NULL, the '
+	'default) but those whose name is too long. Returns how many. Errors: 22004 (NULL), 22023 (the reason of a name too long, more than one '
+	'dimension), 22P02 (unknown reason), P0002 (no such session), 55000 (session expired).';
+
+COMMENT ON FUNCTION session_files.handle_request(text, text, json, bytea) IS
+	'Answers an HTTP request. target is the raw request target (path?query, percent-encoded). Statuses: 200, 304 (the header '
+	'If-None-Match, its name in lower case, has the ETag), 403 (no SELECT on upload_sessions and files), 404, 405, 422, 503 '
+	'(/healthz, when a table is not found). The body for HEAD is that for GET, for the caller to leave out. No request raises an '
+	'error: only a NULL method or target does (22004), and headers with an escape that is no text, as \u0000 (22P05, 22P02).';

@@ -11,12 +11,12 @@ BY_NAME = {
     'name': lambda w: w.name, 'names': lambda w: w.names, 'worker': lambda w: 'me', 'target': lambda w: target(w.name, w.session),
     'method': lambda w: 'GET', 'ingestion_status': lambda w: None, 'field': lambda w: None, 'order': lambda w: None,
     'page_number': lambda w: None, 'limit': lambda w: '10', 'headers': lambda w: '{}', 'body': lambda w: None,
-    'new_status': lambda w: 'FAILED', 'others': lambda w: None, 'expires_in': lambda w: None, 'reasons': lambda w: None,
+    'file_ingestion_id': lambda w: w.files[0], 'caller': lambda w: 'me', 'new_status': lambda w: 'FAILED', 'others': lambda w: None, 'expires_in': lambda w: None, 'reasons': lambda w: None,
 }
 BY_TYPE = {
     'uuid[]': lambda w: w.files, 'interval': lambda w: '5 minutes', 'integer': lambda w: '1', 'bigint': lambda w: '10',
     'boolean': lambda w: 'true', 'regrole': lambda w: 'hostile_nobody', 'session_files.write_mode': lambda w: 'KEEP',
-    'session_files.ingestion_status_reason': lambda w: 'EMPTY_FILE',
+    'session_files.ingestion_status': lambda w: 'FAILED', 'session_files.ingestion_status_reason': lambda w: 'EMPTY_FILE',
 }
 
 

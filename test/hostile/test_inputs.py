@@ -26,22 +26,31 @@ CALLS = int(os.environ.get('HOSTILE_CALLS') or 20000)
 # What functions raise that are called by others, for what those never give them: as their comments say, or by a constraint of a table.
 INTERNAL = {
     'check_lease': {'22004', '22023'},
+    'count_errors': set(),
     'default_expiry': set(),
     'expire_files': {'2201W', '22004'},
+    'file_digest': set(),
+    'files_queued_twice': set(),
     'leave_lease': {'22004', '23502'},
     'locate_ids': {'22004'},
     'locate_names': set(),
+    'missing_guards': set(),
     'name_key': set(),
     'notify_work': set(),
     'pick_ids': {'22004'},
+    'require_all_rows': {'42501'},
     'retained_since': set(),
     'retry_at': set(),
+    'rule_breaks': set(),
     'settle_files': {'2202E', '22004', '23502', '23514', 'P0002'},
     'sort_ids': {'22004'},
     'take_batches': {'P0002'},
+    'unqueued_files': set(),
 }
 # What a function has in common with another, in the README's words.
 SAME_AS = {'fail_files': 'finish_files'}
+# They go through all sessions.
+SLOW = {'maintain', 'expire_files', 'check', 'repair', 'count_errors', 'unqueued_files', 'files_queued_twice', 'rule_breaks', 'missing_guards'}
 # To grant every workspace is for those who see all.
 NOT_ALL = {'grant_workspace'}
 
@@ -292,7 +301,7 @@ class Caller:
         self.workspace = workspace
         self.functions = list(functions_of(db).values())
         # What takes long, for it goes through all sessions, is called less.
-        self.weights = [0.2 if function.name in ('maintain', 'expire_files') else 1 for function in self.functions]
+        self.weights = [0.2 if function.name in SLOW else 1 for function in self.functions]
         self.pools = {'uuid': [str(workspace.session), *map(str, workspace.files), str(workspace.token)], 'text': [workspace.name, *workspace.names]}
 
     def learn(self, rows):

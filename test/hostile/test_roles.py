@@ -36,6 +36,7 @@ ACTIONS = {
     '`maintain`': [(EXPIRE, 'SELECT * FROM session_files.maintain()')],
     '`grant_workspace`, `revoke_workspace`': [
         "SELECT session_files.grant_workspace('hostile_nobody', %(name)s)", "SELECT session_files.revoke_workspace('hostile_nobody', %(name)s)"],
+    '`check`, `repair`': ['SELECT invariant FROM session_files.check()', 'SELECT invariant FROM session_files.repair()'],
     'the views': [
         'SELECT total FROM session_files.session_progress WHERE session_id = %(session)s',
         'SELECT worker FROM session_files.leases WHERE session_id = %(session)s',
@@ -152,6 +153,25 @@ def test_grants_as_they_stand(database):
             [[count]] = db.execute(f'SELECT count(DISTINCT session_id) FROM session_files.{view}')
             assert count == 2, kind
             db.execute('RESET ROLE')
+
+
+def test_check_and_repair(database):
+    """They are for who sees all rows: of those to whom they were granted, a role with BYPASSRLS, or the tables' owner."""
+    with connect(database) as db, db.transaction(force_rollback=True):
+        calls = ['SELECT count(*) FROM session_files.check()', 'SELECT count(*) FROM session_files.repair()']
+
+        def answers():
+            db.execute('SET LOCAL ROLE hostile_mighty')
+            results = [outcome(db, call) for call in calls]
+            db.execute('RESET ROLE')
+            return [result[1][0] if result[0] == 'error' else 'done' for result in results]
+        assert answers() == ['42501', '42501']
+        db.execute('ALTER ROLE hostile_mighty BYPASSRLS')
+        assert answers() == ['done', 'done']
+        db.execute('ALTER ROLE hostile_mighty NOBYPASSRLS')
+        for table in ['workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue']:
+            db.execute(f'ALTER TABLE session_files.{table} OWNER TO hostile_mighty')
+        assert answers() == ['done', 'done']
 
 
 def test_nobody_else_has_rights(db):

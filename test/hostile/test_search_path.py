@@ -203,14 +203,14 @@ def test_traps_work(database, traps, query):
         assert 'sprung' in str(notices) or 'TRAP0' in str(diagnostics), diagnostics
 
 
-def plpgsql_functions(db):
+def functions_not_in_c(db):
     return [name for name, in db.execute('''SELECT p.proname FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
         WHERE p.pronamespace = 'session_files'::regnamespace AND l.lanname <> 'c' AND p.prorettype <> 'trigger'::regtype ORDER BY 1''')]
 
 
 def test_traps_are_in_the_way(database, db, ours, traps):
     """For each function that is not in C: without its search_path it would run into a trap, in one call or another."""
-    names = plpgsql_functions(db)
+    names = functions_not_in_c(db)
     assert len(names) > 12
     with trapped(database, None) as caught:
         for name in names:
@@ -232,7 +232,7 @@ def test_catalog(db):
     assert len(functions) > 30
     assert any(name.startswith('session_files_api.') for name, *_ in functions)
     assert [name for name, _, definer, _ in functions if definer] == []
-    assert {language for _, language, _, _ in functions} == {'c', 'plpgsql'}
+    assert {language for _, language, _, _ in functions} == {'c', 'plpgsql', 'sql'}
     assert [name for name, language, _, config in functions if language != 'c' and FIXED not in config] == []
 
 
