@@ -21,10 +21,10 @@ ENCODED = [SECRET, SECRET.encode().hex()]
 def mighty(database, workspaces):
     with connect(database, user=role('mighty')) as connection:
         for kind in ['text', 'uuid', 'bytea', 'jsonb', 'bigint']:
-            # Cheap, so that the planner would rather have it before a policy.
-            connection.execute(f'''CREATE FUNCTION hostile_own.peek({kind}) RETURNS boolean LANGUAGE plpgsql COST 0.0000001
+            # Cheap, and with no effects, they say: so that the planner would rather have them before a policy.
+            connection.execute(f'''CREATE FUNCTION hostile_own.peek({kind}) RETURNS boolean LANGUAGE plpgsql STABLE COST 0.0000001
                 AS $$ BEGIN RAISE NOTICE 'peek %', $1; RETURN true; END $$''')
-        connection.execute('''CREATE FUNCTION hostile_own.peek(text, text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001
+        connection.execute('''CREATE FUNCTION hostile_own.peek(text, text) RETURNS boolean LANGUAGE plpgsql STABLE COST 0.0000001
                 AS $$ BEGIN RAISE NOTICE 'peek % %', $1, $2; RETURN true; END $$;
             CREATE OPERATOR hostile_own.=== (FUNCTION = hostile_own.peek, LEFTARG = text, RIGHTARG = text, RESTRICT = eqsel);
             CREATE FUNCTION hostile_own.keep(text, text) RETURNS text LANGUAGE sql AS 'SELECT $1 || $2';
@@ -151,6 +151,7 @@ STATEMENTS = [
     'SELECT * FROM session_files.files WHERE session_id = %(session)s AND file_ingestion_id = %(file)s FOR SHARE',
     'SELECT * FROM session_files.files WHERE session_id = %(session)s AND session_files.name_key(name) = session_files.name_key(%(file_name)s) FOR SHARE',
     'SELECT * FROM session_files.file_queue WHERE lease_token = %(token)s FOR UPDATE',
+    'SELECT * FROM session_files.file_counts WHERE session_id = %(session)s FOR UPDATE',
     'SELECT * FROM session_files.session_progress WHERE session_id = %(session)s',
     'SELECT * FROM session_files.leases WHERE lease_token = %(token)s',
     'SELECT * FROM session_files.workers WHERE worker = %(worker)s',
