@@ -22,6 +22,17 @@ die() {
 	exit 1
 }
 
+# Runs a command as root.
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		die "takes root or sudo: $*"
+	fi
+}
+
 # Prints the newest major version of PostgreSQL whose server is installed, or nothing.
 postgres_major() {
 	local server
@@ -155,18 +166,23 @@ await() {
 	done
 }
 
-# Copies the files of the repository, as they are now, and builds and installs them in a private copy of PostgreSQL:
-# it finds its folders from where its programs are. Takes settings for make.
-# shellcheck disable=SC2120 # There need not be any.
-install_extension() {
-	local major=${postgres_prefix##*/}
-	say "Building for PostgreSQL $major"
+# Copies the files of the repository, as they are now, into a folder of the server's user.
+copy_sources() {
 	git -C "$root" -c safe.directory="$root" ls-files -z --cached --others --exclude-standard --deduplicate |
 		while IFS= read -r -d '' file; do
 			if [ -e "$root/$file" ]; then printf '%s\0' "$file"; fi
 		done |
 		tar --create --directory="$root" --null --files-from=- |
-		"${as_server[@]}" tar --extract --directory="$scratch/source"
+		"${as_server[@]}" tar --extract --directory="$1"
+}
+
+# Builds a copy of the repository, and installs it in a private copy of PostgreSQL: it finds its folders from where its programs are. Takes
+# settings for make.
+# shellcheck disable=SC2120 # There need not be any.
+install_extension() {
+	local major=${postgres_prefix##*/}
+	say "Building for PostgreSQL $major"
+	copy_sources "$scratch/source"
 
 	"${as_server[@]}" mkdir -p "$scratch"/usr/{lib,share,include}/postgresql
 	"${as_server[@]}" cp -r "/usr/lib/postgresql/$major" "$scratch/usr/lib/postgresql/"
