@@ -2,8 +2,8 @@
 
 EXTENSION = session_files
 # Versions are written where PostgreSQL and PGXN read them; test/package compares them with each other and with the changelogs.
-EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(EXTENSION).control)
-DISTVERSION = $(shell sed -n 's/^   "version": "\(.*\)",/\1/p' META.json)
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(EXTENSION).control)
+DISTVERSION := $(shell sed -n 's/^   "version": "\(.*\)",/\1/p' META.json)
 
 MODULE_big = session_files
 OBJS = \
@@ -49,13 +49,22 @@ SQL_PARTS = \
 	sql/parts/60_ingestion.sql \
 	sql/parts/70_claims.sql \
 	sql/parts/75_maintenance.sql \
+	sql/parts/76_check.sql \
 	sql/parts/78_access.sql \
 	sql/parts/80_views.sql \
 	sql/parts/90_privileges.sql
 SQL_SCRIPT = sql/$(EXTENSION)--$(EXTVERSION).sql
 
-DATA_built = $(SQL_SCRIPT)
-EXTRA_CLEAN = $(SQL_SCRIPT) src/openapi.inc results output_iso log tmp_check
+# From the version before: what changes in place, then the parts that are new.
+UPDATE_PARTS = \
+	sql/updates/1.0--1.1.sql \
+	sql/parts/76_check.sql
+UPDATE_SCRIPT = sql/$(EXTENSION)--1.0--$(EXTVERSION).sql
+
+# Versions that were released, as they were.
+DATA = sql/$(EXTENSION)--1.0.sql
+DATA_built = $(SQL_SCRIPT) $(UPDATE_SCRIPT)
+EXTRA_CLEAN = $(SQL_SCRIPT) $(UPDATE_SCRIPT) src/openapi.inc results output_iso log tmp_check
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --load-extension=session_files
@@ -68,8 +77,11 @@ include $(PGXS)
 
 override CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 
-$(SQL_SCRIPT): $(SQL_PARTS) $(EXTENSION).control
+$(SQL_SCRIPT): $(SQL_PARTS)
 	cat $(SQL_PARTS) > $@
+
+$(UPDATE_SCRIPT): $(UPDATE_PARTS)
+	cat $(UPDATE_PARTS) > $@
 
 # The document as C strings, one a line.
 src/openapi.inc: src/openapi.json
