@@ -91,7 +91,7 @@ src/openapi.o src/openapi.bc: src/openapi.inc
 
 $(OBJS): $(wildcard src/*.h)
 
-# The HTTP server, a library of its own: it needs libmicrohttpd and cjose.
+# The HTTP server, a library of its own: it needs libmicrohttpd, cjose and jansson.
 .PHONY: http install-http clean-http uninstall-http
 http: all
 	$(MAKE) -C src/http

@@ -19,7 +19,7 @@ check() {
 		printf 'ok - %s\n' "$what"
 	else
 		printf 'not ok - %s\n' "$what"
-		tail -n 100 <<<"$output" | sed 's/^/# /'
+		tail -n 60 <<<"$output" | cut -c 1-500 | sed 's/^/# /'
 	fi
 }
 
