@@ -1,5 +1,5 @@
-# Folders with a Debian of their own, for what must be tried where nothing else is installed; sourced after lib.sh. Commands run in them
-# with mounts and processes of their own, which all end with the command, however it ends.
+# Folders with a Debian of their own, for what must be tried where nothing else is installed; sourced after lib.sh, by root. Commands run in
+# them with mounts and processes of their own, which all end with the command, however it ends.
 # shellcheck shell=bash
 
 # Beside each, while a command runs in it, is a file .pid: the id of a process that takes the others with it.
@@ -9,6 +9,7 @@ folders=()
 # suite at the address that it has for another one.
 debian_sources() {
 	local suite=$1 sources
+	# shellcheck disable=SC2016 # apt knows them.
 	sources=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' 'Origin: Debian' 'Component: main')
 	if grep -q " $suite main" <<<"$sources"; then
 		grep " $suite" <<<"$sources"
@@ -23,22 +24,23 @@ make_folder() {
 	sources=$(debian_sources "$suite")
 	[ -n "$sources" ] || die "apt has no source of Debian; apt-get update finds those that it is configured for"
 	folders+=("$folder")
-	as_root mkdir -p "$folder"/etc/{apt,dpkg/dpkg.cfg.d} "$folder/usr/sbin"
-	as_root tee "$folder/etc/dpkg/dpkg.cfg.d/unsafe-io" <<<force-unsafe-io >/dev/null
+	mkdir -p "$folder"/etc/{apt,dpkg/dpkg.cfg.d} "$folder/usr/sbin"
+	printf 'force-unsafe-io\n' >"$folder/etc/dpkg/dpkg.cfg.d/unsafe-io"
 	apart "$folder" debootstrap --variant=minbase "$suite" "$folder" "$(awk -v suite="$suite" '$2 == suite { print $1; exit }' <<<"$sources")"
-	sed 's/^/deb /' <<<"$sources" | as_root tee "$folder/etc/apt/sources.list" >/dev/null
-	apt-config dump Acquire | as_root tee "$folder/etc/apt/apt.conf.d/acquire" >/dev/null
-	printf '#!/bin/sh\nexit 101\n' | as_root tee "$folder/usr/sbin/policy-rc.d" >/dev/null
-	as_root chmod 755 "$folder/usr/sbin/policy-rc.d"
+	awk '{ print "deb", $0 }' <<<"$sources" >"$folder/etc/apt/sources.list"
+	# Through the same proxy, but with files and folders of its own.
+	apt-config dump | sed -nE '/^Acquire::(https?|Retries|ForceIPv[46])(::[^ ]*)? "/p' >"$folder/etc/apt/apt.conf.d/acquire"
+	printf '#!/bin/sh\nexit 101\n' >"$folder/usr/sbin/policy-rc.d"
+	chmod 755 "$folder/usr/sbin/policy-rc.d"
 	enter "$folder" apt-get -qq update
 }
 
 copy_folder() {
 	folders+=("$2")
-	as_root cp -a --reflink=auto "$1" "$2"
+	cp -a --reflink=auto "$1" "$2"
 }
 
-# Runs a command as root in a folder. With --offline first, it has a network of its own, with a loopback interface and nothing else.
+# Runs a command in a folder. With --offline first, it has a network of its own, with a loopback interface and nothing else.
 enter() {
 	local network=()
 	if [ "$1" = --offline ]; then
@@ -60,12 +62,15 @@ enter() {
 			: >"$folder/dev/$device"
 			mount --bind "/dev/$device" "$folder/dev/$device"
 		done
+		mkdir "$folder/dev/pts"
+		mount -t devpts -o newinstance,ptmxmode=0666 devpts "$folder/dev/pts"
+		ln -s pts/ptmx "$folder/dev/ptmx"
 		ln -s /proc/self/fd "$folder/dev/fd"
 		exec chroot "$folder" "$@"' enter "$folder" \
 		env -i HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"
 }
 
-# Runs a command as root with mounts and processes of its own, and perhaps a network. In the background, so that a signal is not kept
+# Runs a command with mounts and processes of its own, and perhaps a network. In the background, so that a signal is not kept
 # waiting until its end.
 apart() {
 	local folder=$1 network=() status=0
@@ -75,10 +80,10 @@ apart() {
 		shift
 	fi
 	# shellcheck disable=SC2016
-	as_root bash -c 'echo $$ >"$1"; shift; exec "$@"' apart "$folder.pid" \
+	bash -c 'echo $$ >"$1"; shift; exec "$@"' apart "$folder.pid" \
 		unshare --mount --pid --fork --kill-child "${network[@]}" -- "$@" </dev/null &
 	wait $! || status=$?
-	as_root rm -f "$folder.pid"
+	rm -f "$folder.pid"
 	return $status
 }
 
@@ -88,11 +93,11 @@ close_folders() {
 	for folder in "${folders[@]}"; do
 		if [ -e "$folder.pid" ]; then
 			pid=$(<"$folder.pid")
-			as_root kill -KILL "$pid" || true
+			kill -KILL "$pid" || true
 			while [ -e "/proc/$pid" ]; do sleep 0.05; done
-			as_root rm -f "$folder.pid"
+			rm -f "$folder.pid"
 		fi
 		# Its processes end with that one, but not at once: they may still write.
-		as_root rm -rf --one-file-system "$folder" || { sleep 1 && as_root rm -rf --one-file-system "$folder"; }
+		rm -rf --one-file-system "$folder" || { sleep 1 && rm -rf --one-file-system "$folder"; }
 	done
 }

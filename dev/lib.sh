@@ -22,17 +22,6 @@ die() {
 	exit 1
 }
 
-# Runs a command as root.
-as_root() {
-	if [ "$(id -u)" = 0 ]; then
-		"$@"
-	elif command -v sudo >/dev/null; then
-		sudo "$@"
-	else
-		die "takes root or sudo: $*"
-	fi
-}
-
 # Prints the newest major version of PostgreSQL whose server is installed, or nothing.
 postgres_major() {
 	local server
@@ -166,14 +155,12 @@ await() {
 	done
 }
 
-# Copies the files of the repository, as they are now, into a folder of the server's user.
-copy_sources() {
+# Prints the files of the repository, as they are now, each ended by a zero.
+list_files() {
 	git -C "$root" -c safe.directory="$root" ls-files -z --cached --others --exclude-standard --deduplicate |
 		while IFS= read -r -d '' file; do
 			if [ -e "$root/$file" ]; then printf '%s\0' "$file"; fi
-		done |
-		tar --create --directory="$root" --null --files-from=- |
-		"${as_server[@]}" tar --extract --directory="$1"
+		done
 }
 
 # Builds a copy of the repository, and installs it in a private copy of PostgreSQL: it finds its folders from where its programs are. Takes
@@ -182,7 +169,7 @@ copy_sources() {
 install_extension() {
 	local major=${postgres_prefix##*/}
 	say "Building for PostgreSQL $major"
-	copy_sources "$scratch/source"
+	list_files | tar --create --directory="$root" --null --files-from=- | "${as_server[@]}" tar --extract --directory="$scratch/source"
 
 	"${as_server[@]}" mkdir -p "$scratch"/usr/{lib,share,include}/postgresql
 	"${as_server[@]}" cp -r "/usr/lib/postgresql/$major" "$scratch/usr/lib/postgresql/"
