@@ -92,7 +92,7 @@ def test_versions():
     default = re.search(r"^default_version = '(.*)'$", read("session_files.control"), re.M)[1]
     found = {
         "provides": meta["provides"]["session_files"]["version"],
-        "control": default + version.removeprefix(default),
+        "control": default + "." + version.rpartition(".")[2],
         "folder": folder.name.removeprefix("session_files-"),
         "CHANGELOG.md": re.search(r"^## (\S+)", read("CHANGELOG.md"), re.M)[1],
         "debian/changelog": re.match(r"session-files \((\S+)\) ", read("debian/changelog"))[1],
