@@ -2,8 +2,10 @@
 # them with mounts and processes of their own, which all end with the command, however it ends.
 # shellcheck shell=bash
 
-# Beside each, while a command runs in it, is a file .pid: the id of a process that takes the others with it.
-folders=()
+# Makes the place for them: not under /tmp, where there may be no room, and no devices. Who calls it sees to close_folders at the end.
+open_folders() {
+	folders=$(mktemp -d /var/tmp/session_files.XXXXXX)
+}
 
 # Prints this machine's sources of a suite of Debian, and of its updates, one a line: address, suite, component; or, if it has none, the
 # suite at the address that it has for another one.
@@ -18,12 +20,11 @@ debian_sources() {
 	fi
 }
 
-# Makes a folder with a suite of Debian. Nothing in there starts services, or waits for the disk.
+# Makes a folder in $folders with a suite of Debian. Nothing in there starts services, or waits for the disk.
 make_folder() {
 	local folder=$1 suite=$2 sources
 	sources=$(debian_sources "$suite")
 	[ -n "$sources" ] || die "apt has no source of Debian; apt-get update finds those that it is configured for"
-	folders+=("$folder")
 	mkdir -p "$folder"/etc/{apt,dpkg/dpkg.cfg.d} "$folder/usr/sbin"
 	printf 'force-unsafe-io\n' >"$folder/etc/dpkg/dpkg.cfg.d/unsafe-io"
 	apart "$folder" debootstrap --variant=minbase "$suite" "$folder" "$(awk -v suite="$suite" '$2 == suite { print $1; exit }' <<<"$sources")"
@@ -33,11 +34,6 @@ make_folder() {
 	printf '#!/bin/sh\nexit 101\n' >"$folder/usr/sbin/policy-rc.d"
 	chmod 755 "$folder/usr/sbin/policy-rc.d"
 	enter "$folder" apt-get -qq update
-}
-
-copy_folder() {
-	folders+=("$2")
-	cp -a --reflink=auto "$1" "$2"
 }
 
 # Runs a command in a folder. With --offline first, it has a network of its own, with a loopback interface and nothing else.
@@ -70,8 +66,8 @@ enter() {
 		env -i HOME=/root LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"
 }
 
-# Runs a command with mounts and processes of its own, and perhaps a network. In the background, so that a signal is not kept
-# waiting until its end.
+# Runs a command with mounts and processes of its own, and perhaps a network; beside the folder is the id of the process that takes the others
+# with it. In the background, so that a signal is not kept waiting until its end.
 apart() {
 	local folder=$1 network=() status=0
 	shift
@@ -89,15 +85,17 @@ apart() {
 
 # Ends what runs in the folders, and removes them.
 close_folders() {
-	local folder pid
-	for folder in "${folders[@]}"; do
-		if [ -e "$folder.pid" ]; then
-			pid=$(<"$folder.pid")
+	local file pid
+	if [ -z "${folders:-}" ]; then
+		return
+	fi
+	for file in "$folders"/*.pid; do
+		if [ -e "$file" ]; then
+			pid=$(<"$file")
 			kill -KILL "$pid" || true
 			while [ -e "/proc/$pid" ]; do sleep 0.05; done
-			rm -f "$folder.pid"
 		fi
-		# Its processes end with that one, but not at once: they may still write.
-		rm -rf --one-file-system "$folder" || { sleep 1 && rm -rf --one-file-system "$folder"; }
 	done
+	# All the others end with that one, but not at once: they may still write. And who ends this script may not have the patience for it.
+	setsid --wait rm -rf --one-file-system "$folders" || { sleep 1 && setsid --wait rm -rf --one-file-system "$folders"; }
 }
