@@ -5,22 +5,22 @@ set -euo pipefail
 
 # Runs a command, or a function, and writes a line of TAP without a number; after one that failed what it wrote.
 check() {
-	local what=$1 output status
+	local what=$1 output status=0
 	shift
-	# Not as a condition, in which a function would go on after what fails in it.
-	set +e
-	output=$(
+	output=$(mktemp)
+	# Not as a condition, in which a function would go on after what fails in it; and in the background, so that a signal is not kept waiting.
+	(
 		set -e
-		"$@" 2>&1
-	)
-	status=$?
-	set -e
+		"$@"
+	) >"$output" 2>&1 &
+	wait $! || status=$?
 	if [ $status = 0 ]; then
 		printf 'ok - %s\n' "$what"
 	else
 		printf 'not ok - %s\n' "$what"
-		tail -n 60 <<<"$output" | cut -c 1-500 | sed 's/^/# /'
+		tail -n 60 "$output" | cut -c 1-500 | sed 's/^/# /'
 	fi
+	rm "$output"
 }
 
 # Succeeds if two texts are the same.
