@@ -92,9 +92,13 @@ class Client:
             return
         if not self.shared.was_killed(self.pid):
             raise Failure(f'lost its connection, which nobody killed: {error}') from error
-        pid = self.pid
         self.db.close()
+        self.await_end(self.pid)
         self.connect()
-        while self.value('SELECT count(*) FROM pg_stat_activity WHERE pid = %s', [pid]):
-            time.sleep(0.01)
         raise Lost from error
+
+    def await_end(self, pid):
+        """Waits until a backend is gone, and with it its locks; over a connection that nobody kills."""
+        with psycopg.connect(self.shared.conninfo, autocommit=True) as other:
+            while other.execute('SELECT count(*) FROM pg_stat_activity WHERE pid = %s', [pid]).fetchone()[0]:
+                time.sleep(0.01)

@@ -47,7 +47,7 @@ def random_params(rng, files):
         if kind == 'before':
             params['before'] = ids[start]
         elif kind == 'between':
-            params['before'] = ids[min(start + rng.randint(-3, 120), len(ids) - 1)]
+            params['before'] = ids[min(max(start + rng.randint(-3, 120), 0), len(ids) - 1)]
     return params
 
 

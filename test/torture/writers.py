@@ -54,10 +54,12 @@ class Writer(Client):
     # ---- transactions
 
     def step(self):
-        if self.steps % 10 == 0:
-            self.look_around()
-        self.steps += 1
         try:
+            if self.steps % 10 == 0:
+                self.look_around()
+            self.steps += 1
+            if not self.sessions:
+                return
             if self.rng.random() < 0.2:
                 self.write_ledger()
             else:
@@ -498,13 +500,14 @@ class Writer(Client):
         self.db.execute(f'''CLOSE ALL; DECLARE held CURSOR WITH HOLD FOR SELECT * FROM session_files.files WHERE session_id = '{self.one()}' LIMIT 50;
             DECLARE here CURSOR FOR SELECT * FROM session_files.files WHERE session_id = '{self.one()}' AND char_length(name) <= 800 FOR UPDATE''')
         for _ in range(5):
-            if not self.db.execute('FETCH here').fetchone():
-                return False
-            self.db.execute('UPDATE session_files.files SET ingestion_status = %s, ingestion_status_reason = %s WHERE CURRENT OF here', random_state(self.rng))
+            if self.db.execute('FETCH here').fetchone():
+                self.db.execute('UPDATE session_files.files SET ingestion_status = %s, ingestion_status_reason = %s WHERE CURRENT OF here',
+                                random_state(self.rng))
+        self.db.execute('CLOSE here')
 
     @action()
     def truncate_and_take_back(self):
-        self.db.execute('SAVEPOINT truncate; SET LOCAL lock_timeout = 50')
+        self.db.execute('SAVEPOINT truncate; SET LOCAL lock_timeout = 1000')
         try:
             self.db.execute('TRUNCATE session_files.files')
             self.insert_after_truncate()
@@ -713,7 +716,7 @@ class Housekeeper(Client):
 
     WORK = {
         'VACUUM {0}': 6, 'VACUUM (FREEZE, INDEX_CLEANUP ON) {0}': 3, 'ANALYZE {0}': 3, 'REINDEX TABLE CONCURRENTLY {0}': 4,
-        'REINDEX INDEX CONCURRENTLY {1}': 4, 'REINDEX INDEX {1}': 1, 'CREATE INDEX ON session_files.files (name, ingestion_status)': 1,
+        'REINDEX INDEX CONCURRENTLY {1}': 4, 'REINDEX INDEX {1}': 1, 'CREATE INDEX ON session_files.files (ingestion_status, retries)': 1,
         'VACUUM FULL {0}': 1, 'CLUSTER {0} USING {2}': 1, 'TRUNCATE': 1}
     TABLES = ['files', 'files', 'file_counts', 'file_queue', 'upload_sessions']
 
@@ -727,7 +730,7 @@ class Housekeeper(Client):
             self.rng.shuffle(self.deck)
         work = self.deck.pop()
         try:
-            self.db.execute('SET lock_timeout = %s' % (500 if 'CONCURRENTLY' not in work else '5000'))
+            self.db.execute('SET lock_timeout = 5000')
             if work == 'TRUNCATE':
                 self.truncate()
             else:
@@ -750,7 +753,7 @@ class Housekeeper(Client):
     def tidy(self):
         """Drops indexes of its own, and what a REINDEX that was given up left."""
         for name, in self.db.execute(r'''SELECT indexrelid::regclass::text FROM pg_index
-                WHERE indexrelid::regclass::text ~ '^session_files[.].*(_ccnew|_ccold)[0-9]*$|files_name_ingestion_status_idx' ''').fetchall():
+                WHERE indexrelid::regclass::text ~ '^session_files[.].*(_ccnew|_ccold)[0-9]*$|files_ingestion_status_retries_idx' ''').fetchall():
             try:
                 self.db.execute(f'SET lock_timeout = 300; DROP INDEX IF EXISTS {name}')
             except psycopg.Error as error:
