@@ -13,6 +13,8 @@ import psycopg
 RETRIED = {'40001', '40P01'}
 GIVEN_UP = {'57014', '55P03'}
 KILLED = '57P01'
+# A session that stays, and of which writers are fond, so that its counts come to many slots.
+BUSY = '00000000-0000-7000-8000-000000000001'
 # How often a process tells what it has counted, in seconds.
 REPORT_EVERY = 2
 

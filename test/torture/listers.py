@@ -9,7 +9,7 @@ import uuid
 import psycopg
 
 import model
-from client import RETRIED, Client, Failure
+from client import BUSY, RETRIED, Client, Failure
 
 SORTS = [(field, order) for field in model.FIELDS for order in model.ORDERS]
 FILTERS = [None, *model.STATUSES]
@@ -212,10 +212,13 @@ INVARIANTS = {
 class Auditor(Lister):
     """Adds up, in snapshot after snapshot, and writes copies of sessions, which have to get the versions of their originals."""
 
+    slots = truncations = 0
+
     def step(self):
         self.db.execute('BEGIN ISOLATION LEVEL REPEATABLE READ')
         try:
             self.audit()
+            self.watch_slots()
             sessions = self.sessions()
             if sessions:
                 self.copy(*self.rng.choice(sessions))
@@ -232,6 +235,13 @@ class Auditor(Lister):
             if wrong := self.db.execute(f'SELECT * FROM ({query}) AS wrong LIMIT 5').fetchall():
                 raise Failure(f'broken: {name}\n' + '\n'.join(map(repr, wrong)))
             self.count('audit', 'ok')
+
+    def watch_slots(self):
+        """Takes note when the slots of a session that has many were merged."""
+        slots, truncations = self.value('SELECT count(*) FROM session_files.file_counts WHERE session_id = %s', [BUSY]), self.shared.truncations.value
+        if slots < self.slots - 16 and truncations == self.truncations:
+            self.count('merge of slots', 'ok')
+        self.slots, self.truncations = slots, truncations
 
     def copy(self, session, workspace, _):
         copy = str(uuid.uuid4())

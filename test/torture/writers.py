@@ -8,7 +8,7 @@ import uuid
 import psycopg
 
 import model
-from client import GIVEN_UP, RETRIED, Client, Failure, Lost
+from client import BUSY, GIVEN_UP, RETRIED, Client, Failure, Lost
 from writes import COLUMNS, NEW_STATE, SOURCE, Names, Row, as_json, random_state
 
 LEVELS = ['READ COMMITTED'] * 3 + ['REPEATABLE READ'] * 2 + ['SERIALIZABLE']
@@ -195,7 +195,11 @@ class Writer(Client):
     # ---- what actions work with
 
     def one(self):
-        return self.rng.choice(self.sessions)
+        return BUSY if self.rng.random() < 0.3 else self.rng.choice(self.sessions)
+
+    def passing(self):
+        """Picks a session that may go."""
+        return self.rng.choice([session for session in self.sessions if session != BUSY])
 
     def ids(self, session, most, condition='true'):
         most = self.rng.choice([1, self.rng.randint(1, most)])
@@ -400,7 +404,7 @@ class Writer(Client):
     @action(*CONSTRAINTS)
     def move_files_and_delete_session(self):
         """In one statement, in either order."""
-        start, goal = self.rng.sample(self.sessions, 2)
+        start, goal = self.passing(), self.one()
         self.db.execute(self.rng.choice([
             '''WITH gone AS (DELETE FROM session_files.upload_sessions WHERE session_id = %(start)s)
                UPDATE session_files.files SET session_id = %(goal)s WHERE session_id = %(start)s''',
@@ -421,12 +425,12 @@ class Writer(Client):
 
     @action(*CONSTRAINTS)
     def delete_session(self):
-        self.db.execute('DELETE FROM session_files.upload_sessions WHERE session_id = %s', [self.one()])
+        self.db.execute('DELETE FROM session_files.upload_sessions WHERE session_id = %s', [self.passing()])
 
     @action()
     def expire_session(self):
         self.db.execute('''UPDATE session_files.upload_sessions SET expires_at = greatest(created_at + interval '1 us', clock_timestamp() - interval '3 s')
-                           WHERE session_id = %s''', [self.one()])
+                           WHERE session_id = %s''', [self.passing()])
 
     @action()
     def reopen_session(self):
