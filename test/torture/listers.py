@@ -228,7 +228,7 @@ class Auditor(Lister):
                 raise
             self.count('auditor', error.sqlstate)
         self.db.execute('ROLLBACK')
-        time.sleep(0.1)
+        time.sleep(0.2)
 
     def audit(self):
         for name, query in INVARIANTS.items():
@@ -252,4 +252,4 @@ class Auditor(Lister):
                            SELECT %s, file_ingestion_id, ingestion_status, ingestion_status_reason, name
                            FROM session_files.files WHERE session_id = %s''', [copy, session])
         compare(self.etag(session, workspace), self.etag(copy, workspace), ('version of a session, and of its copy', session))
-        self.count('copy', 'ok')
+        self.count('copy of a session', 'ok')
