@@ -517,7 +517,8 @@ class Writer(Client):
         try:
             self.db.execute('TRUNCATE session_files.files')
             self.insert_after_truncate()
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.ObjectInUse):
+            # Or a cursor of this transaction is open.
             self.db.execute('ROLLBACK TO truncate')
             return False
         self.db.execute('ROLLBACK TO truncate')
