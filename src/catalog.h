@@ -97,7 +97,7 @@ extern bool catalog_exists(void);
 /*
  * Returns the OIDs; valid until the next lock is taken. Who goes on to an index gets them anew once its
  * table is locked: REINDEX CONCURRENTLY may have put another in its place while he waited. Raises
- * 42704 when the extension is not there.
+ * 42704 when the extension is not there, 55000 when its tables are not those that this library knows.
  */
 extern const Catalog *catalog_get(void);
 

@@ -207,6 +207,8 @@ INVARIANTS = {
         SELECT * FROM session_files.files WHERE (ingestion_status = 'FAILED') <> (ingestion_status_reason IS NOT NULL)
             OR char_length(name) > 800 AND ingestion_status_reason <> 'FILE NAME TOO LONG. MAX LENGTH IS 800' ''',
 }
+# What the extension says of itself.
+BROKEN = 'SELECT * FROM session_files.check() WHERE broken > 0'
 
 
 class Auditor(Lister):
@@ -235,6 +237,10 @@ class Auditor(Lister):
             if wrong := self.db.execute(f'SELECT * FROM ({query}) AS wrong LIMIT 5').fetchall():
                 raise Failure(f'broken: {name}\n' + '\n'.join(map(repr, wrong)))
             self.count('audit', 'ok')
+        if self.rng.random() < 0.2:
+            if wrong := self.db.execute(BROKEN).fetchall():
+                raise Failure(f'check() says: {wrong}')
+            self.count('check()', 'ok')
 
     def watch_slots(self):
         """Takes note when the slots of a session that has many were merged."""

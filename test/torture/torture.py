@@ -23,7 +23,7 @@ import psycopg
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'model'))
 from client import BUSY, Shared    # noqa: E402
-from listers import INVARIANTS, Auditor, Lister    # noqa: E402
+from listers import BROKEN, INVARIANTS, Auditor, Lister    # noqa: E402
 from writers import ACTIONS, SHARED, Housekeeper, Killer, Resolver, Writer    # noqa: E402
 
 SETTINGS = {
@@ -139,7 +139,7 @@ class Run:
 
 
 KINDS = [('page', 'ok'), ('page of a walk', 'ok'), ('walk', 'ok'), ('version', 'ok'), ('page of a hidden session', 'ok'), ('page in one statement', 'ok'),
-         ('audit', 'ok'), ('copy of a session', 'ok'), ('merge of slots', 'ok'), ('cancel', 'ok'), ('kill', 'ok'), ('COMMIT PREPARED', 'ok'), ('ROLLBACK PREPARED', 'ok'),
+         ('audit', 'ok'), ('check()', 'ok'), ('copy of a session', 'ok'), ('merge of slots', 'ok'), ('cancel', 'ok'), ('kill', 'ok'), ('COMMIT PREPARED', 'ok'), ('ROLLBACK PREPARED', 'ok'),
          ('ledger', 'committed'), ('ledger', 'rolled back'), ('ledger compared', 'ok'), ('savepoint', 'rolled back'),
          ('savepoint', 'after an error'), ('savepoint', 'released'), *((f'transaction {level}', 'ok') for level in (
              'READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'))]
@@ -155,8 +155,8 @@ def show(counts):
 
 
 def find_broken(db):
-    """Gives the invariants that do not hold."""
-    return [f'{name}: {wrong}' for name, query in INVARIANTS.items() if (wrong := db.execute(f'SELECT * FROM ({query}) AS wrong LIMIT 3').fetchall())]
+    """Gives the invariants that do not hold, by queries of our own and by the extension's."""
+    return [str(row) for row in db.execute(BROKEN)] + [f'{name}: {wrong}' for name, query in INVARIANTS.items() if (wrong := db.execute(f'SELECT * FROM ({query}) AS wrong LIMIT 3').fetchall())]
 
 
 def finish_all(db):
