@@ -724,7 +724,7 @@ class Housekeeper(Client):
     WORK = {
         'VACUUM {0}': 6, 'VACUUM (FREEZE, INDEX_CLEANUP ON) {0}': 3, 'ANALYZE {0}': 3, 'REINDEX TABLE CONCURRENTLY {0}': 4,
         'REINDEX INDEX CONCURRENTLY {1}': 4, 'REINDEX INDEX {1}': 1, 'CREATE INDEX ON session_files.files (ingestion_status, retries)': 1,
-        'VACUUM FULL {0}': 1, 'CLUSTER {0} USING {2}': 1, 'TRUNCATE': 1}
+        'VACUUM FULL {0}': 1, 'CLUSTER {0} USING {2}': 1, 'TRUNCATE': 1, 'PILE UP SLOTS': 3}
     TABLES = ['files', 'files', 'file_counts', 'file_queue', 'upload_sessions']
 
     def __init__(self, shared, name):
@@ -740,6 +740,8 @@ class Housekeeper(Client):
             self.db.execute('SET lock_timeout = 5000')
             if work == 'TRUNCATE':
                 self.truncate()
+            elif work == 'PILE UP SLOTS':
+                self.pile_up_slots()
             else:
                 self.db.execute(self.statement(work))
             self.count(work, 'ok')
@@ -766,6 +768,13 @@ class Housekeeper(Client):
             except psycopg.Error as error:
                 if error.sqlstate not in RETRIED | GIVEN_UP:
                     raise
+
+    def pile_up_slots(self):
+        """Gives a session more slots of counts than there may be, for the writers to merge."""
+        for _ in range(40):
+            with self.db.transaction():
+                self.db.execute('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ')
+                self.db.execute('INSERT INTO session_files.files (session_id, name) VALUES (%s, %s)', [BUSY, f'slot {self.rng.random()}'])
 
     def truncate(self):
         """Removes all files of all sessions, while nobody writes to his ledger."""
