@@ -1,7 +1,6 @@
 """Those who write, by every way there is, and those who disturb them."""
 
 import json
-import random
 import time
 import uuid
 
