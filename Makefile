@@ -1,7 +1,9 @@
 # PGXS build of the extension. `make`, `make install`, `make installcheck`, `make dist`.
 
 EXTENSION = session_files
-EXTVERSION = 1.1
+# Versions are written where PostgreSQL and PGXN read them; test/package compares them with each other and with the changelogs.
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(EXTENSION).control)
+DISTVERSION := $(shell sed -n 's/^   "version": "\(.*\)",/\1/p' META.json)
 
 MODULE_big = session_files
 OBJS = \
@@ -89,8 +91,8 @@ src/openapi.o src/openapi.bc: src/openapi.inc
 
 $(OBJS): $(wildcard src/*.h)
 
-# The HTTP server, a library of its own: it needs libmicrohttpd and cjose.
-.PHONY: http install-http clean-http
+# The HTTP server, a library of its own: it needs libmicrohttpd, cjose and jansson.
+.PHONY: http install-http clean-http uninstall-http
 http: all
 	$(MAKE) -C src/http
 install-http: install
@@ -98,7 +100,12 @@ install-http: install
 clean: clean-http
 clean-http:
 	$(MAKE) -C src/http clean
+uninstall: uninstall-http
+uninstall-http:
+	$(MAKE) -C src/http uninstall
 
+# What PGXN takes: the last commit, without what .gitattributes leaves out.
 .PHONY: dist
 dist:
-	git archive --format zip --prefix=$(EXTENSION)-$(EXTVERSION).0/ -o $(EXTENSION)-$(EXTVERSION).0.zip HEAD
+	@[ -e .git ] || { echo 'make dist: takes the files from git, and this is no clone' >&2; exit 1; }
+	git archive --format zip --prefix=$(EXTENSION)-$(DISTVERSION)/ -o $(EXTENSION)-$(DISTVERSION).zip HEAD

@@ -155,18 +155,21 @@ await() {
 	done
 }
 
-# Copies the files of the repository, as they are now, and builds and installs them in a private copy of PostgreSQL:
-# it finds its folders from where its programs are. Takes settings for make.
+# Prints the files of the repository, as they are now, each ended by a zero.
+list_files() {
+	git -C "$root" -c safe.directory="$root" ls-files -z --cached --others --exclude-standard --deduplicate |
+		while IFS= read -r -d '' file; do
+			if [ -e "$root/$file" ]; then printf '%s\0' "$file"; fi
+		done
+}
+
+# Builds a copy of the repository, and installs it in a private copy of PostgreSQL: it finds its folders from where its programs are. Takes
+# settings for make.
 # shellcheck disable=SC2120 # There need not be any.
 install_extension() {
 	local major=${postgres_prefix##*/}
 	say "Building for PostgreSQL $major"
-	git -C "$root" -c safe.directory="$root" ls-files -z --cached --others --exclude-standard --deduplicate |
-		while IFS= read -r -d '' file; do
-			if [ -e "$root/$file" ]; then printf '%s\0' "$file"; fi
-		done |
-		tar --create --directory="$root" --null --files-from=- |
-		"${as_server[@]}" tar --extract --directory="$scratch/source"
+	list_files | tar --create --directory="$root" --null --files-from=- | "${as_server[@]}" tar --extract --directory="$scratch/source"
 
 	"${as_server[@]}" mkdir -p "$scratch"/usr/{lib,share,include}/postgresql
 	"${as_server[@]}" cp -r "/usr/lib/postgresql/$major" "$scratch/usr/lib/postgresql/"

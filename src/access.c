@@ -132,13 +132,14 @@ static bool
 look_up(const Catalog *catalog, Oid user, Span workspace_name)
 {
 	Relation grants = table_open(catalog->workspace_grants, AccessShareLock);
-	bool granted = has_grant(grants, catalog->workspace_grants_key, user, NULL);
+	Oid index = catalog_get()->workspace_grants_key;
+	bool granted = has_grant(grants, index, user, NULL);
 
 	if (!granted && workspace_name.bytes != NULL)
 	{
 		text *name = cstring_to_text_with_len(workspace_name.bytes, workspace_name.len);
 
-		granted = has_grant(grants, catalog->workspace_grants_key, user, name);
+		granted = has_grant(grants, index, user, name);
 		pfree(name);
 	}
 	table_close(grants, AccessShareLock);
@@ -360,8 +361,8 @@ typedef struct LastAnswer
 static bool
 ask(const pg_uuid_t *session_id)
 {
+	Relation upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
 	const Catalog catalog = *catalog_get();
-	Relation upload_sessions = table_open(catalog.upload_sessions, AccessShareLock);
 	Access access;
 	bool may_see;
 

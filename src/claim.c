@@ -381,10 +381,10 @@ check_policies(const Claim *claim, Relation table)
 static void
 open_claim(Claim *claim)
 {
+	claim->upload_sessions = open_table(catalog_get()->upload_sessions, ACL_SELECT);
+	claim->files = open_table(catalog_get()->files, ACL_SELECT);
+	claim->file_queue = open_table(catalog_get()->file_queue, ACL_SELECT | ACL_DELETE);
 	claim->catalog = *catalog_get();
-	claim->upload_sessions = open_table(claim->catalog.upload_sessions, ACL_SELECT);
-	claim->files = open_table(claim->catalog.files, ACL_SELECT);
-	claim->file_queue = open_table(claim->catalog.file_queue, ACL_SELECT | ACL_DELETE);
 	access_begin(&claim->access, &claim->catalog, claim->upload_sessions);
 	check_policies(claim, claim->files);
 	check_policies(claim, claim->file_queue);

@@ -175,6 +175,12 @@ static OwnerQuery forget_session = {
 	.arg_types = {UUIDOID},
 };
 
+static OwnerQuery find_queue = {
+	.text = "SELECT FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1 LIMIT 1",
+	.arg_count = 1,
+	.arg_types = {UUIDOID},
+};
+
 static OwnerQuery forget_session_queue = {
 	.text = "DELETE FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1",
 	.arg_count = 1,
@@ -396,23 +402,27 @@ collect(const Catalog *catalog, TupleDesc desc, Tuplestorestate *rows, int sign,
 }
 
 /*
- * Tells whether a delta is not to be stored: nothing changed, or the session was deleted and this
- * is the cascade, whose triggers fire when the session's counts are gone already.
+ * Tells whether a delta is not to be stored: nothing changed, or the session was deleted, by this
+ * statement or one whose cascade this is, and its counts are gone already. Only a session that loses
+ * files can be.
  */
 static bool
 is_moot(const Delta *delta, TriggerEvent event)
 {
 	Datum session_id = UUIDPGetDatum(&delta->session_id);
+	int64 files = 0;
+	bool changed = false;
 
-	if (TRIGGER_FIRED_BY_DELETE(event))
-		return owner_run(&find_session, &session_id) == 0;
 	for (int status = 0; status < STATUS_COUNT; status++)
 	{
-		if (delta->by_status[status] != 0)
-			return false;
+		files += delta->by_status[status];
+		changed = changed || delta->by_status[status] != 0;
 	}
+	/* An UPDATE can move files away, in a statement that then deletes their session. */
+	if (TRIGGER_FIRED_BY_DELETE(event) || files < 0)
+		return owner_run(&find_session, &session_id) == 0;
 	/* Another name or reason changes the digest alone. */
-	return delta->digest == 0;
+	return !changed && delta->digest == 0;
 }
 
 /* Returns the trigger's data, having checked that it is a statement trigger of one of the tables. */
@@ -433,11 +443,11 @@ check_trigger(FunctionCallInfo fcinfo, Oid table, Oid other_table)
 Datum
 session_files_count_changes(PG_FUNCTION_ARGS)
 {
+	Relation file_counts = table_open(catalog_get()->file_counts, RowExclusiveLock);
 	const Catalog catalog = *catalog_get();
 	TriggerData *data = check_trigger(fcinfo, catalog.files, catalog.files);
 	TupleDesc desc = RelationGetDescr(data->tg_relation);
 	HTAB *deltas = create_deltas();
-	Relation file_counts = table_open(catalog.file_counts, RowExclusiveLock);
 	Caller caller;
 	HASH_SEQ_STATUS each;
 	Delta *delta;
@@ -460,6 +470,18 @@ session_files_count_changes(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Removes the queue of a session. Workers lock neither the session nor its files: who claims, extends
+ * or releases puts new rows in the place of those that he takes, which show only to a snapshot
+ * taken after he was waited for.
+ */
+static void
+forget_queue(Datum session_id)
+{
+	while (owner_run_under(&find_queue, &session_id, GetLatestSnapshot()) > 0)
+		owner_run_under(&forget_session_queue, &session_id, GetLatestSnapshot());
+}
+
+/*
  * Removes the counts and the queue of the sessions in a transition table; like the cascade to the files, also those
  * that are newer than the transaction's snapshot.
  */
@@ -477,7 +499,7 @@ forget_sessions(TupleDesc desc, Tuplestorestate *sessions)
 		slot_getsomeattrs(slot, Anum_upload_sessions_session_id);
 		session_id = slot->tts_values[Anum_upload_sessions_session_id - 1];
 		owner_run_under(&forget_session, &session_id, GetLatestSnapshot());
-		owner_run_under(&forget_session_queue, &session_id, GetLatestSnapshot());
+		forget_queue(session_id);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }

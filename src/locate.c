@@ -31,10 +31,10 @@ PG_FUNCTION_INFO_V1(session_files_locate_names);
 
 /* Opens the files for a caller who may read them. */
 static Relation
-open_files(const Catalog *catalog)
+open_files(void)
 {
-	Relation files = table_open(catalog->files, AccessShareLock);
-	AclResult acl = pg_class_aclcheck(catalog->files, GetUserId(), ACL_SELECT);
+	Relation files = table_open(catalog_get()->files, AccessShareLock);
+	AclResult acl = pg_class_aclcheck(RelationGetRelid(files), GetUserId(), ACL_SELECT);
 
 	if (acl != ACLCHECK_OK)
 		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(files));
@@ -46,13 +46,14 @@ open_files(const Catalog *catalog)
  * but what is not found must not differ from what may not be seen.
  */
 static bool
-may_see(const Catalog *catalog, const pg_uuid_t *session_id)
+may_see(const pg_uuid_t *session_id)
 {
-	Relation upload_sessions = table_open(catalog->upload_sessions, AccessShareLock);
+	Relation upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
+	const Catalog catalog = *catalog_get();
 	Access access;
 	bool may_see;
 
-	access_begin(&access, catalog, upload_sessions);
+	access_begin(&access, &catalog, upload_sessions);
 	may_see = access_may_see_id(&access, session_id);
 	table_close(upload_sessions, NoLock);
 	return may_see;
@@ -92,8 +93,8 @@ last_of(const pg_uuid_t *ids, int count)
 Datum
 session_files_locate_ids(PG_FUNCTION_ARGS)
 {
+	Relation files = open_files();
 	const Catalog catalog = *catalog_get();
-	Relation files = open_files(&catalog);
 	int count;
 	const pg_uuid_t *ids = queue_array_ids(PG_GETARG_ARRAYTYPE_P(1), &count);
 	ItemPointerData *places = palloc(Max(count, 1) * sizeof(ItemPointerData));
@@ -101,7 +102,7 @@ session_files_locate_ids(PG_FUNCTION_ARGS)
 	int found = 0;
 	Seek seek;
 
-	if (count > 0 && may_see(&catalog, PG_GETARG_UUID_P(0)))
+	if (count > 0 && may_see(PG_GETARG_UUID_P(0)))
 	{
 		seek_begin(&seek, files, catalog.files_pkey, PG_GETARG_UUID_P(0), last_of(ids, count));
 		for (int i = 0; i < count; i++)
@@ -123,15 +124,15 @@ session_files_locate_ids(PG_FUNCTION_ARGS)
 Datum
 session_files_locate_names(PG_FUNCTION_ARGS)
 {
+	Relation files = open_files();
 	const Catalog catalog = *catalog_get();
-	Relation files = open_files(&catalog);
 	ArrayBuildState *places = initArrayResult(TIDOID, CurrentMemoryContext, false);
 	Datum *names;
 	bool *nulls;
 	int count;
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
-	if (!may_see(&catalog, PG_GETARG_UUID_P(0)))
+	if (!may_see(PG_GETARG_UUID_P(0)))
 		count = 0;
 	for (int i = 0; i < count; i++)
 	{

@@ -231,12 +231,13 @@ sort_notes(int *count)
 static void
 send_notes(void)
 {
-	Tables tables = {.catalog = *catalog_get()};
+	Tables tables;
 	int count;
 	Note **sorted = sort_notes(&count);
 
-	tables.upload_sessions = table_open(tables.catalog.upload_sessions, AccessShareLock);
-	tables.file_counts = table_open(tables.catalog.file_counts, AccessShareLock);
+	tables.upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
+	tables.file_counts = table_open(catalog_get()->file_counts, AccessShareLock);
+	tables.catalog = *catalog_get();
 	for (int i = 0; i < count; i++)
 	{
 		if (sorted[i]->work)

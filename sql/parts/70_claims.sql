@@ -66,6 +66,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	batch record;
+	failed uuid[];
 	token constant uuid := gen_random_uuid();
 	expires_at timestamptz;
 BEGIN
@@ -97,10 +98,24 @@ BEGIN
 				FROM generate_series(1, cardinality(batch.rest), max) AS i;
 		END IF;
 		IF batch.exhausted THEN
-			UPDATE session_files.files AS f
-				SET ingestion_status = 'FAILED',
-					ingestion_status_reason = coalesce(batch.last_reason, 'INGESTING_FILE_FAILED')
-				WHERE f.ctid = ANY (session_files.locate_ids(batch.session_id, batch.file_ingestion_ids)) AND f.ingestion_status = 'PENDING' AND f.retries = batch.retries;
+			WITH settled AS (
+				UPDATE session_files.files AS f
+					SET ingestion_status = 'FAILED', ingestion_status_reason = coalesce(batch.last_reason, 'INGESTING_FILE_FAILED')
+					WHERE f.ctid = ANY (ARRAY(
+						SELECT g.ctid FROM session_files.files AS g
+							WHERE g.ctid = ANY (session_files.locate_ids(batch.session_id, batch.file_ingestion_ids))
+								AND g.ingestion_status = 'PENDING' AND g.retries = batch.retries
+							FOR NO KEY UPDATE SKIP LOCKED))
+					RETURNING f.file_ingestion_id
+			)
+			SELECT array_agg(s.file_ingestion_id ORDER BY s.file_ingestion_id) INTO failed FROM settled AS s;
+			-- A file that somebody has locked is left as it was found, for a later claim.
+			IF cardinality(batch.file_ingestion_ids) > coalesce(cardinality(failed), 0) THEN
+				INSERT INTO session_files.file_queue
+						(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
+					VALUES (batch.session_id, batch.due_at, session_files.pick_ids(batch.file_ingestion_ids, coalesce(failed, '{}'), false),
+						batch.retries, batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker);
+			END IF;
 		ELSIF cardinality(batch.file_ingestion_ids) > 0 THEN
 			INSERT INTO session_files.file_queue
 					(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)

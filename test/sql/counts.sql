@@ -97,6 +97,17 @@ SELECT * FROM pg_temp.totals;
 TRUNCATE session_files.files;
 SELECT * FROM pg_temp.totals;
 
+-- A statement that moves the files of a session away and deletes it, in either order.
+INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES (pg_temp.s(4), 'counts'), (pg_temp.s(5), 'counts');
+INSERT INTO session_files.files (session_id, name) SELECT pg_temp.s(n), 'moved ' || n FROM generate_series(4, 5) n;
+WITH gone AS (DELETE FROM session_files.upload_sessions WHERE session_id = pg_temp.s(4))
+	UPDATE session_files.files SET session_id = pg_temp.s(3) WHERE session_id = pg_temp.s(4);
+WITH gone AS (DELETE FROM session_files.upload_sessions WHERE session_id = pg_temp.s(5) RETURNING session_id)
+	UPDATE session_files.files AS f SET session_id = pg_temp.s(3) FROM gone WHERE f.session_id = gone.session_id;
+SELECT * FROM pg_temp.totals;
+SELECT count(*) FROM session_files.file_counts WHERE session_id IN (pg_temp.s(4), pg_temp.s(5));
+DELETE FROM session_files.files;
+
 -- A writer needs no right on the counts, and cannot touch them.
 CREATE ROLE regress_writer;
 GRANT USAGE ON SCHEMA session_files TO regress_writer;
