@@ -57,6 +57,8 @@ CREATE FUNCTION session_files.maintain(
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
 	SET plan_cache_mode = force_custom_plan
+	-- Plans that cannot but read all sessions cost more than JIT would look at; it takes longer than they do.
+	SET jit = off
 AS $$
 DECLARE
 	budget bigint := max_files;
