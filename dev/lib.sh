@@ -155,27 +155,36 @@ await() {
 	done
 }
 
-# Copies the files of the repository, as they are now, and builds and installs them in a private copy of PostgreSQL:
-# it finds its folders from where its programs are. Takes settings for make.
-# shellcheck disable=SC2120 # There need not be any.
-install_extension() {
-	local major=${postgres_prefix##*/}
-	say "Building for PostgreSQL $major"
+# Prints the files of the repository, as they are now, each ended by a zero.
+list_files() {
 	git -C "$root" -c safe.directory="$root" ls-files -z --cached --others --exclude-standard --deduplicate |
 		while IFS= read -r -d '' file; do
 			if [ -e "$root/$file" ]; then printf '%s\0' "$file"; fi
-		done |
-		tar --create --directory="$root" --null --files-from=- |
-		"${as_server[@]}" tar --extract --directory="$scratch/source"
+		done
+}
+
+# Copies the files of the repository, and builds and installs them in a private copy of PostgreSQL. Takes settings for make.
+# shellcheck disable=SC2120 # There need not be any.
+install_extension() {
+	build_extension "${postgres_prefix##*/}" "$scratch/source" "$@"
+}
+
+# The same for a major version, from sources in a folder of its own. The copy of PostgreSQL finds its folders from where its programs are.
+build_extension() {
+	local major=$1 source=$2 copy=$scratch/usr/lib/postgresql/$1
+	shift 2
+	say "Building for PostgreSQL $major"
+	"${as_server[@]}" mkdir -p "$source"
+	list_files | tar --create --directory="$root" --null --files-from=- | "${as_server[@]}" tar --extract --directory="$source"
 
 	"${as_server[@]}" mkdir -p "$scratch"/usr/{lib,share,include}/postgresql
 	"${as_server[@]}" cp -r "/usr/lib/postgresql/$major" "$scratch/usr/lib/postgresql/"
 	"${as_server[@]}" cp -r "/usr/share/postgresql/$major" "$scratch/usr/share/postgresql/"
 	"${as_server[@]}" ln -s "/usr/include/postgresql/$major" "$scratch/usr/include/postgresql/"
 	# None of a session_files that the machine has already.
-	find "$scratch/usr" -depth -name 'session_files*' -exec rm -r {} +
+	find "$copy" "$scratch/usr/share/postgresql/$major" -depth -name 'session_files*' -exec rm -r {} +
 
-	if ! run "$scratch/log/build" make -C "$scratch/source" -j "$(nproc)" PG_CONFIG="$postgres_prefix/bin/pg_config" with_llvm=no \
+	if ! run "$scratch/log/build" make -C "$source" -j "$(nproc)" PG_CONFIG="$copy/bin/pg_config" with_llvm=no \
 		install install-http "$@"; then
 		cat "$scratch/log/build" >&2
 		die "the build failed; its log is above"
