@@ -74,8 +74,6 @@ my $catalog = qq{
 	SELECT enumtypid::regtype, array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum GROUP BY 1 ORDER BY enumtypid::regtype::text;
 };
 
-my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'session_files%'};
-
 sub create_node
 {
 	my ($name, %params) = @_;
