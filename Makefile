@@ -1,7 +1,7 @@
 # PGXS build of the extension. `make`, `make install`, `make installcheck`, `make dist`.
 
 EXTENSION = session_files
-EXTVERSION = 1.0
+EXTVERSION = 1.1
 
 MODULE_big = session_files
 OBJS = \
@@ -47,13 +47,22 @@ SQL_PARTS = \
 	sql/parts/60_ingestion.sql \
 	sql/parts/70_claims.sql \
 	sql/parts/75_maintenance.sql \
+	sql/parts/76_check.sql \
 	sql/parts/78_access.sql \
 	sql/parts/80_views.sql \
 	sql/parts/90_privileges.sql
 SQL_SCRIPT = sql/$(EXTENSION)--$(EXTVERSION).sql
 
-DATA_built = $(SQL_SCRIPT)
-EXTRA_CLEAN = $(SQL_SCRIPT) src/openapi.inc results output_iso log tmp_check
+# From the version before: what changes in place, then the parts that are new.
+UPDATE_PARTS = \
+	sql/updates/1.0--1.1.sql \
+	sql/parts/76_check.sql
+UPDATE_SCRIPT = sql/$(EXTENSION)--1.0--$(EXTVERSION).sql
+
+# Versions that were released, as they were.
+DATA = sql/$(EXTENSION)--1.0.sql
+DATA_built = $(SQL_SCRIPT) $(UPDATE_SCRIPT)
+EXTRA_CLEAN = $(SQL_SCRIPT) $(UPDATE_SCRIPT) src/openapi.inc results output_iso log tmp_check
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --load-extension=session_files
@@ -68,6 +77,9 @@ override CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-mi
 
 $(SQL_SCRIPT): $(SQL_PARTS)
 	cat $(SQL_PARTS) > $@
+
+$(UPDATE_SCRIPT): $(UPDATE_PARTS)
+	cat $(UPDATE_PARTS) > $@
 
 # The document as C strings, one a line.
 src/openapi.inc: src/openapi.json

@@ -59,6 +59,42 @@ static const struct
 	{"workspace_grants_key", offsetof(Catalog, workspace_grants_key)},
 };
 
+/* The columns that are known by their position (catalog.h), and their types. */
+static const struct
+{
+	size_t relation; /* the offset of its OID */
+	const char *name;
+	AttrNumber position;
+	Oid type; /* 0: one of the extension's own */
+} columns[] = {
+	{offsetof(Catalog, upload_sessions), "session_id", Anum_upload_sessions_session_id, UUIDOID},
+	{offsetof(Catalog, upload_sessions), "workspace_name", Anum_upload_sessions_workspace_name, TEXTOID},
+	{offsetof(Catalog, upload_sessions), "status", Anum_upload_sessions_status, 0},
+	{offsetof(Catalog, upload_sessions), "expires_at", Anum_upload_sessions_expires_at, TIMESTAMPTZOID},
+	{offsetof(Catalog, files), "session_id", Anum_files_session_id, UUIDOID},
+	{offsetof(Catalog, files), "file_ingestion_id", Anum_files_file_ingestion_id, UUIDOID},
+	{offsetof(Catalog, files), "ingestion_status", Anum_files_ingestion_status, 0},
+	{offsetof(Catalog, files), "ingestion_status_reason", Anum_files_ingestion_status_reason, 0},
+	{offsetof(Catalog, files), "name", Anum_files_name, TEXTOID},
+	{offsetof(Catalog, files), "retries", Anum_files_retries, INT4OID},
+	{offsetof(Catalog, file_counts), "failed", Anum_file_counts_first_status + STATUS_FAILED, INT8OID},
+	{offsetof(Catalog, file_counts), "finished", Anum_file_counts_first_status + STATUS_FINISHED, INT8OID},
+	{offsetof(Catalog, file_counts), "pending", Anum_file_counts_first_status + STATUS_PENDING, INT8OID},
+	{offsetof(Catalog, file_counts), "digest", Anum_file_counts_digest, INT8OID},
+	{offsetof(Catalog, workspaces), "name", Anum_workspaces_name, TEXTOID},
+	{offsetof(Catalog, workspace_grants), "role", Anum_workspace_grants_role, REGROLEOID},
+	{offsetof(Catalog, workspace_grants), "workspace_name", Anum_workspace_grants_workspace_name, TEXTOID},
+	{offsetof(Catalog, file_queue), "session_id", Anum_file_queue_session_id, UUIDOID},
+	{offsetof(Catalog, file_queue), "due_at", Anum_file_queue_due_at, TIMESTAMPTZOID},
+	{offsetof(Catalog, file_queue), "file_ingestion_ids", Anum_file_queue_file_ingestion_ids, UUIDARRAYOID},
+	{offsetof(Catalog, file_queue), "retries", Anum_file_queue_retries, INT4OID},
+	{offsetof(Catalog, file_queue), "attempt", Anum_file_queue_attempt, INT4OID},
+	{offsetof(Catalog, file_queue), "claimed_at", Anum_file_queue_claimed_at, TIMESTAMPTZOID},
+	{offsetof(Catalog, file_queue), "last_reason", Anum_file_queue_last_reason, 0},
+	{offsetof(Catalog, file_queue), "lease_token", Anum_file_queue_lease_token, UUIDOID},
+	{offsetof(Catalog, file_queue), "worker", Anum_file_queue_worker, TEXTOID},
+};
+
 #define RELATION_OID(catalog, i) (*(Oid *) ((char *) (catalog) + relations[i].offset))
 
 static Catalog cache;
@@ -117,6 +153,33 @@ report_missing(const char *kind, const char *name)
 	                errhint("Undo what was renamed or dropped, or create the extension anew.")));
 }
 
+/*
+ * Checks that the tables have the columns that this library reads: the SQL of another version, or somebody's own ALTER TABLE, may have
+ * given them others.
+ */
+static void
+check_columns(const Catalog *catalog)
+{
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		Oid relation = *(const Oid *) ((const char *) catalog + columns[i].relation);
+		AttrNumber position = get_attnum(relation, columns[i].name);
+
+		if (position == columns[i].position &&
+		    (!OidIsValid(columns[i].type) || get_atttype(relation, position) == columns[i].type))
+			continue;
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		     errmsg("the library session_files does not know the table \"%s.%s\" as it is", SCHEMA_NAME,
+		            get_rel_name(relation)),
+		     errdetail("It expects the column \"%s\" at position %d.", columns[i].name, columns[i].position),
+		     errhint(
+				 "Where library and extension are of different versions, use ALTER EXTENSION session_files UPDATE, and "
+				 "connect anew.")));
+	}
+}
+
 static void
 resolve_labels(Oid schema, const char *type_name, const char *const *labels, int count, Oid *oids)
 {
@@ -158,6 +221,7 @@ resolve(Catalog *catalog)
 			report_missing("relation", relations[i].name);
 		RELATION_OID(catalog, i) = oid;
 	}
+	check_columns(catalog);
 	catalog->schema = schema;
 	catalog->handle_request =
 		resolve_function(schema, "handle_request", (Oid[]){TEXTOID, TEXTOID, JSONOID, BYTEAOID}, 4);

@@ -94,7 +94,8 @@ extern void catalog_init(void);
 /* Tells whether the extension's relations are in this database. */
 extern bool catalog_exists(void);
 
-/* Returns the OIDs; valid until the next lock is taken. Raises 42704 when the extension is not there. */
+/* Returns the OIDs; valid until the next lock is taken. Raises 42704 when the extension is not there, 55000 when its tables
+ * are not those that this library knows. */
 extern const Catalog *catalog_get(void);
 
 /* Tells whether what catalog_get returned last still holds. */

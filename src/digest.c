@@ -16,8 +16,11 @@
 #include "digest.h"
 
 #include "common/hashfn.h"
+#include "fmgr.h"
 
 #include "catalog.h"
+
+PG_FUNCTION_INFO_V1(session_files_file_digest);
 
 /* Takes a word into a state, so that each of its bits comes to matter to half of those of the state. */
 static inline uint64
@@ -37,4 +40,21 @@ digest_file(const pg_uuid_t *id, int status, int reason, Span name)
 	memcpy(id_words, id->data, UUID_LEN);
 	state = stir(stir(stir(0, state), id_words[0]), id_words[1]);
 	return hash_bytes_extended((const unsigned char *) name.bytes, name.len, state);
+}
+
+/* SQL: session_files.file_digest(file_ingestion_id, ingestion_status, ingestion_status_reason, name) returns bigint. */
+Datum
+session_files_file_digest(PG_FUNCTION_ARGS)
+{
+	const Catalog catalog = *catalog_get();
+	int reason = REASON_NONE;
+	text *name;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
+		PG_RETURN_NULL();
+	if (!PG_ARGISNULL(2))
+		reason = catalog_reason(&catalog, PG_GETARG_OID(2));
+	name = PG_GETARG_TEXT_PP(3);
+	PG_RETURN_INT64((int64) digest_file(PG_GETARG_UUID_P(0), catalog_status(&catalog, PG_GETARG_OID(1)), reason,
+	                                    (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)}));
 }

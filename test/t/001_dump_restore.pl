@@ -85,6 +85,7 @@ sub check_data
 {
 	my ($database) = @_;
 	is($node->safe_psql($database, $all), $expected, "$database: sessions, files, listings, counts and grants are the same");
+	is($node->safe_psql($database, q{SELECT count(*) > 0, sum(broken) FROM session_files.check()}), 't|0', "$database: every invariant holds");
 	is($node->safe_psql($database, q{SELECT count(*) FROM session_files.workspace_grants}), 2, "$database: no grant of a role that was dropped");
 	# The queue is not dumped: it is filled by what is restored.
 	is($node->safe_psql($database, q{SELECT count(DISTINCT file_ingestion_id), count(*) FROM session_files.claim_files('w', 100000)}), "$pending|$pending",
@@ -141,6 +142,8 @@ is($node->safe_psql('data_from_bare_schema', q{SELECT has_table_privilege('reade
 restore('uncounted', 1, $custom, '--data-only', '-n', 'session_files', '--disable-triggers');
 is($node->safe_psql('uncounted', q{SELECT (SELECT count(*) FROM session_files.files), (SELECT count(*) FROM session_files.file_counts),
 	(SELECT count(*) FROM session_files.file_queue)}), '303|0|0', 'without triggers nothing is counted, nor queued');
+$node->safe_psql('uncounted', 'SELECT * FROM session_files.repair()');
+check_data('uncounted');
 
 $node->stop;
 done_testing();
