@@ -105,13 +105,13 @@ start_shell() {
 	groups+=($!)
 }
 
-# Ends a process group and waits until it is gone.
+# Ends a process group and waits until it is gone: for a minute or more, which dev/versions can need to remove its folders.
 stop_group() {
 	local tries=0
 	kill -TERM -- "-$1" 2>/dev/null || return 0
 	while kill -0 -- "-$1" 2>/dev/null; do
 		tries=$((tries + 1))
-		if [ $tries = 200 ]; then
+		if [ $tries = 1200 ]; then
 			kill -KILL -- "-$1" 2>/dev/null || return 0
 		fi
 		sleep 0.05
