@@ -105,13 +105,13 @@ start_shell() {
 	groups+=($!)
 }
 
-# Ends a process group and waits until it is gone.
+# Ends a process group and waits until it is gone: for a minute or more, which dev/versions can need to remove its folders.
 stop_group() {
 	local tries=0
 	kill -TERM -- "-$1" 2>/dev/null || return 0
 	while kill -0 -- "-$1" 2>/dev/null; do
 		tries=$((tries + 1))
-		if [ $tries = 200 ]; then
+		if [ $tries = 1200 ]; then
 			kill -KILL -- "-$1" 2>/dev/null || return 0
 		fi
 		sleep 0.05
@@ -163,22 +163,28 @@ list_files() {
 		done
 }
 
-# Builds a copy of the repository, and installs it in a private copy of PostgreSQL: it finds its folders from where its programs are. Takes
-# settings for make.
+# Copies the files of the repository, and builds and installs them in a private copy of PostgreSQL. Takes settings for make.
 # shellcheck disable=SC2120 # There need not be any.
 install_extension() {
-	local major=${postgres_prefix##*/}
+	build_extension "${postgres_prefix##*/}" "$scratch/source" "$@"
+}
+
+# The same for a major version, from sources in a folder of its own. The copy of PostgreSQL finds its folders from where its programs are.
+build_extension() {
+	local major=$1 source=$2 copy=$scratch/usr/lib/postgresql/$1
+	shift 2
 	say "Building for PostgreSQL $major"
-	list_files | tar --create --directory="$root" --null --files-from=- | "${as_server[@]}" tar --extract --directory="$scratch/source"
+	"${as_server[@]}" mkdir -p "$source"
+	list_files | tar --create --directory="$root" --null --files-from=- | "${as_server[@]}" tar --extract --directory="$source"
 
 	"${as_server[@]}" mkdir -p "$scratch"/usr/{lib,share,include}/postgresql
 	"${as_server[@]}" cp -r "/usr/lib/postgresql/$major" "$scratch/usr/lib/postgresql/"
 	"${as_server[@]}" cp -r "/usr/share/postgresql/$major" "$scratch/usr/share/postgresql/"
 	"${as_server[@]}" ln -s "/usr/include/postgresql/$major" "$scratch/usr/include/postgresql/"
 	# None of a session_files that the machine has already.
-	find "$scratch/usr" -depth -name 'session_files*' -exec rm -r {} +
+	find "$copy" "$scratch/usr/share/postgresql/$major" -depth -name 'session_files*' -exec rm -r {} +
 
-	if ! run "$scratch/log/build" make -C "$scratch/source" -j "$(nproc)" PG_CONFIG="$postgres_prefix/bin/pg_config" with_llvm=no \
+	if ! run "$scratch/log/build" make -C "$source" -j "$(nproc)" PG_CONFIG="$copy/bin/pg_config" with_llvm=no \
 		install install-http "$@"; then
 		cat "$scratch/log/build" >&2
 		die "the build failed; its log is above"

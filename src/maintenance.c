@@ -121,7 +121,8 @@ maintenance_init(void)
 	                           .bgw_start_time = BgWorkerStart_RecoveryFinished,
 	                           .bgw_restart_time = RESTART_SECONDS};
 
-	if (!process_shared_preload_libraries_in_progress || settings_maintenance_database[0] == '\0')
+	/* What is written while pg_upgrade reads or fills a cluster would be lost, or have transaction IDs that are given out anew. */
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade || settings_maintenance_database[0] == '\0')
 		return;
 	strlcpy(worker.bgw_name, "session_files maintenance", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "session_files maintenance", BGW_MAXLEN);

@@ -389,6 +389,9 @@ launcher_init(void)
 	                           .bgw_start_time = BgWorkerStart_ConsistentState,
 	                           .bgw_restart_time = 1};
 
+	/* pg_upgrade wants to be alone, and the cluster is not yet, or no more, one to be shown. */
+	if (IsBinaryUpgrade)
+		return;
 	strlcpy(worker.bgw_name, "session_files http launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "session_files http launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_library_name, LIBRARY, sizeof(worker.bgw_library_name));

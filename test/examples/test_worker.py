@@ -195,11 +195,11 @@ def test_notification_tells_the_end_of_the_session(scene):
     scene.make_files(2)
     worker = scene.start_worker('w', '--poll', NEVER, '--until-done')
     wait_until(lambda: scene.find_backend('w'))
+    uploaded_at = scene.value('SELECT clock_timestamp()')
     scene.upload('--keep-open')
     wait_until(lambda: scene.count('FINISHED') == 2)
     # It looks once more after the work, and then no more.
-    finished_at = scene.value('SELECT clock_timestamp()')
-    wait_until(lambda: scene.find_backend('w', 'session_progress', finished_at))
+    wait_until(lambda: scene.find_backend('w', 'session_progress', uploaded_at))
     scene.db.execute('SELECT session_files.close_session(%s)', [scene.session])
     result = worker.end()
     assert result.status == 0, result.stderr

@@ -98,7 +98,15 @@ SET session_files.retry_delay = '2 days';
 \set VERBOSITY sqlstate
 SET session_files.session_lifetime = 0;
 \set VERBOSITY terse
-SET session_files.no_such_setting = 1;
+-- One that is not there. Before 15 PostgreSQL takes it all the same.
+DO $$
+BEGIN
+	PERFORM set_config('session_files.no_such_setting', '1', true);
+	ASSERT current_setting('server_version_num')::integer < 150000, 'a setting that is not there was taken';
+EXCEPTION WHEN invalid_name THEN
+	NULL;
+END
+$$;
 RESET session_files.retry_reasons;
 
 -- Whose worker dies each time is not tried for ever.
