@@ -29,8 +29,11 @@ make_folder() {
 	printf 'force-unsafe-io\n' >"$folder/etc/dpkg/dpkg.cfg.d/unsafe-io"
 	apart "$folder" debootstrap --variant=minbase "$suite" "$folder" "$(awk -v suite="$suite" '$2 == suite { print $1; exit }' <<<"$sources")"
 	awk '{ print "deb", $0 }' <<<"$sources" >"$folder/etc/apt/sources.list"
-	# Through the same proxy, but with files and folders of its own.
-	apt-config dump | sed -nE '/^Acquire::(https?|Retries|ForceIPv[46])(::[^ ]*)? "/p' >"$folder/etc/apt/apt.conf.d/acquire"
+	# Through the same proxy, but with files and folders of its own; from a mirror that may be a little old.
+	{
+		printf '%s\n' 'Acquire::Check-Valid-Until "false";'
+		apt-config dump | sed -nE '/^Acquire::(https?|Retries|ForceIPv[46])(::[^ ]*)? "/p'
+	} >"$folder/etc/apt/apt.conf.d/acquire"
 	printf '#!/bin/sh\nexit 101\n' >"$folder/usr/sbin/policy-rc.d"
 	chmod 755 "$folder/usr/sbin/policy-rc.d"
 	enter "$folder" apt-get -qq update
@@ -96,6 +99,10 @@ close_folders() {
 			while [ -e "/proc/$pid" ]; do sleep 0.05; done
 		fi
 	done
-	# All the others end with that one, but not at once: they may still write. And who ends this script may not have the patience for it.
-	setsid --wait rm -rf --one-file-system "$folders" || { sleep 1 && setsid --wait rm -rf --one-file-system "$folders"; }
+	remove_folder "$folders"
+}
+
+# All that runs there ends with its first process, but not at once: it may still write. And who ends this script may not have the patience.
+remove_folder() {
+	setsid --wait rm -rf --one-file-system "$1" || { sleep 1 && setsid --wait rm -rf --one-file-system "$1"; }
 }
