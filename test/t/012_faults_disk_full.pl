@@ -42,7 +42,7 @@ use Test::More;
 
 my %disks = (data => "$ENV{FAULTS_DISKS}/tmp_check", wal => "$ENV{FAULTS_DISKS}/wal");
 my ($node, $port) = create_faults_node('main',
-	max_wal_size => '8MB', min_wal_size => '2MB', checkpoint_timeout => '30s', work_mem => '64kB');
+	max_wal_size => '32MB', min_wal_size => '2MB', wal_recycle => 'off', checkpoint_timeout => '1h');
 # The WAL on its own disk, in small files.
 system_or_bail('pg_resetwal', '--wal-segsize=1', '-D', $node->data_dir);
 system_or_bail('mv', $node->data_dir . '/pg_wal', "$disks{wal}/pg_wal");
@@ -71,30 +71,58 @@ sub free_disk
 # How many transactions of the load the full disk has undone.
 sub undone
 {
-	return count_ends($node, 'error 53100');
+	return count_ends('error 53100');
 }
+
+# Another one after a crash.
+my $started = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'};
 
 sub started
 {
-	return $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
+	return $node->safe_psql('postgres', $started);
+}
+
+# Waits until the server has recovered by itself, or starts it, if it went for good as it found no room for that.
+sub comes_back
+{
+	my ($position) = @_;
+	await('the server is back, or gone', sub {
+		$node->_update_pid(-1);
+		return !defined $node->{_pid} || lines_since($node, $position, qr/database system is ready to accept connections/) > 0;
+	});
+	$node->start if !defined $node->{_pid};
+	await_serving($node, $port, 2);
 }
 
 for my $round (1 .. $rounds)
 {
-	# The tables and their indexes find no room.
+	# The tables and their indexes find no room. The load then stands still, for without room PostgreSQL fails at its next checkpoint.
 	my $load = start_load($node, "data$round", errors => ['53100'], files => 1_000_000);
 	await_load($load, 50);
+	$node->safe_psql('postgres', 'CHECKPOINT');
 	my ($server, $before) = (started(), undone());
-	fill_disk('data', 100);
+	# A new connection may find no room for the files that it would leave to the next ones; then PostgreSQL refuses it.
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+	$session->query_safe(q{SET work_mem = '256MB'});
 	my $end_answers = start_answers($port, $page);
+	fill_disk('data', 100);
 	await('transactions are undone', sub { return undone() >= $before + 20 });
+	kill('STOP', $load->{pid});
 	is(ask($port, $listing)->{body}, $page, "round $round: a full disk does not keep it from listing");
-	totals_are_exact($node, "round $round, data full");
-	$end_answers->("round $round, data full");
+	totals_are_exact($session, "round $round, data full");
+	is($session->query_safe($started), $server, "round $round: the server did not go down for it");
+
+	# At that checkpoint: it stops, recovers, and lets nobody in before there is room, or some.
+	my $position = log_position($node);
+	eval { $session->query('CHECKPOINT') };
+	eval { $session->quit };
 	free_disk('data');
+	kill('CONT', $load->{pid});
+	comes_back($position) if lines_since($node, $position, qr/PANIC/) > 0;
 	await_load($load, 50);
-	is(started(), $server, "round $round: the server did not go down for it");
+	$end_answers->("round $round, data full");
 	settle_down($load, "round $round, with room again");
+	$server = started();
 
 	# What check() and repair() sort finds no room.
 	$node->safe_psql('postgres', q{
@@ -103,12 +131,16 @@ for my $round (1 .. $rounds)
 		SET session_replication_role = replica;
 		DELETE FROM session_files.file_queue WHERE session_id = '00000000-0000-7000-8000-000000000001';
 	});
+	$session = $node->background_psql('postgres', on_error_stop => 0);
+	$session->query_safe(q{SET work_mem = '64kB'});
 	fill_disk('data', 200);
 	for my $call ('check', 'repair')
 	{
-		my ($status, $out, $error) = $node->psql('postgres', "\\set VERBOSITY sqlstate\nSELECT * FROM session_files.$call()");
-		like($error, qr/ERROR:  53100/, "round $round: $call() finds no room to sort");
+		$session->query("SELECT * FROM session_files.$call()");
+		like($session->{stderr}, qr/No space left on device/, "round $round: $call() finds no room to sort");
+		$session->{stderr} = '';
 	}
+	$session->quit;
 	free_disk('data');
 	is($node->safe_psql('postgres', q{SELECT repaired FROM session_files.repair() WHERE invariant = 'queue'}), 40020,
 		"round $round: it has repaired nothing before, and does so with room again");
@@ -120,16 +152,12 @@ for my $round (1 .. $rounds)
 	# The WAL finds no room.
 	$load = start_load($node, "wal$round", errors => ['53100']);
 	await_load($load, 50);
-	my $position = log_position($node);
+	$position = log_position($node);
 	$end_answers = start_answers($port, $page);
 	fill_disk('wal', 0);
 	await_log($node, $position, qr/PANIC:  .*No space left on device/);
 	free_disk('wal');
-	# It may have gone, as it found no room for the end of its recovery.
-	$node->_update_pid(-1);
-	$node->start if !defined $node->{_pid};
-	await_log($node, $position, qr/database system is ready to accept connections/);
-	await_serving($node, $port, 2);
+	comes_back($position);
 	await_load($load, 50);
 	$end_answers->("round $round, WAL full");
 	settle_down($load, "round $round, with room for WAL again");

@@ -54,7 +54,7 @@ sub same_at_one_moment
 {
 	my ($primary, $standby, $load, $name) = @_;
 	kill('STOP', $load->{pid});
-	$primary->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'faults' AND state = 'active'})
+	$primary->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'faults' AND state = 'active' AND wait_event IS DISTINCT FROM 'ClientRead'})
 		or die 'the load does not stand still';
 	my $expected = $primary->safe_psql('postgres', $answers);
 	my $lsn = $primary->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
@@ -107,11 +107,13 @@ for my $round (1 .. $rounds)
 	is($standby->safe_psql('postgres', q{SELECT count(*) FROM session_files.claim_files('next', 100, '1 hour', NULL, '00000000-0000-7000-8000-000000000001')
 		WHERE name LIKE 'held%'}) > 0, 1, "round $round: and claims");
 	stop_load($load);
-	ledgers_hold($node, "round $round, promoted", $standby);
+	ledgers_hold($standby, "round $round, promoted");
 	totals_are_exact($standby, "round $round, promoted");
 	answers_are_right($standby, "round $round, promoted");
 	$standby->poll_query_until('postgres', $workers, '2') or die 'the HTTP server did not go on';
-	isnt(await_answer($standby_port, 200, $listing)->{body}, $page, "round $round: HTTP serves what has changed since");
+	my $settled = $listing =~ s/limit=5/ingestion_status=FINISHED/r;
+	is(await_answer($standby_port, 200, $settled)->{body},
+		$standby->safe_psql('postgres', "SELECT (session_files.handle_request('GET', '$settled')).body"), "round $round: HTTP serves what has changed since");
 
 	# The old primary may have what nobody was told of; it is wound back, and follows.
 	system_or_bail('pg_ctl', 'start', '--silent', '-D', $node->data_dir, '-l', $node->logfile, '-o', '--cluster-name=' . $node->name);
@@ -129,13 +131,12 @@ for my $round (1 .. $rounds)
 	is($node->safe_psql('postgres', $answers), $standby->safe_psql('postgres', $answers), "round $round: the old primary follows");
 	totals_are_exact($node, "round $round, the old primary");
 	($node, $standby, $port, $standby_port) = ($standby, $node, $standby_port, $port);
-	# The ledgers go with the load's primary.
 }
 
 for my $one ($node, $standby)
 {
 	pages_are_intact($one, $one->name);
-	no_complaints($one, qr/terminated by signal 9|because of crash of another|terminating/);
+	no_complaints($one, qr/terminating|removing future two-phase state file/);
 }
 is(join('', map { slurp_file($_->logfile) =~ /(inconsistent page found[^\n]*)/ ? $1 : '' } $node, $standby), '', 'no page differed');
 $standby->stop;
@@ -146,7 +147,6 @@ $node->reload;
 my $load = start_load($node, 'copied', clients => 2);
 await_load($load, 20);
 $node->backup('copy');
-my $earlier = copy_ledgers($node, 'earlier');
 await_load($load, 20);
 settle_down($load, 'before the copy');
 my $expected = $node->safe_psql('postgres', $answers);
@@ -157,7 +157,7 @@ system_or_bail('cp', '-rf', $node->data_dir . '/pg_wal/.', $copy->data_dir . '/p
 reconfigure($copy, 'session_files.http_port' => PostgreSQL::Test::Cluster::get_free_port());
 $copy->start;
 is($copy->safe_psql('postgres', $answers), $expected, 'a copy of the folder, with the WAL since: the same answers');
-ledgers_hold($node, 'the copy', $copy);
+ledgers_hold($copy, 'the copy');
 totals_are_exact($copy, 'the copy');
 pages_are_intact($copy, 'the copy');
 $copy->stop;

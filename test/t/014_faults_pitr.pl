@@ -66,20 +66,20 @@ for my $round (1 .. $rounds)
 		PREPARE TRANSACTION 'pitr$round'");
 	value("SELECT session_files.register_files('$session', ARRAY(SELECT 'leased$round ' || n FROM generate_series(1, 50) n))");
 	my ($token, $ids) = split(/\|/, value("SELECT lease_token, array_agg(file_ingestion_id) FROM session_files.claim_files('holder', 10000, '1 hour', NULL, '$session') GROUP BY 1"));
-	my %earlier = (middle => copy_ledgers($node, "middle$round"));
+	my %earlier = (middle => copy_ledgers("middle$round"));
 	value("SELECT pg_create_restore_point('middle$round')");
 	my $middle_lsn = value('SELECT pg_current_wal_insert_lsn()');
 	my $time = value('SELECT clock_timestamp()');
 	await_load($load, 20);
 
 	# It is committed, and then the lease is ended.
-	my $before = copy_ledgers($node, "before$round");
+	my $before = copy_ledgers("before$round");
 	$open->query_safe('COMMIT');
 	$open->quit;
 	value("COMMIT PREPARED 'pitr$round'");
 	value("SELECT session_files.finish_files('$session', '$ids', '$token')");
 	await_load($load, 20);
-	my $after = copy_ledgers($node, "after$round");
+	my $after = copy_ledgers("after$round");
 	value("SELECT pg_create_restore_point('after$round')");
 	await_load($load, 20);
 	settle_down($load, "round $round");
@@ -87,7 +87,7 @@ for my $round (1 .. $rounds)
 	my $file = value('SELECT pg_walfile_name(pg_current_wal_insert_lsn())');
 	value('SELECT pg_switch_wal()');
 	$node->poll_query_until('postgres', "SELECT last_archived_wal >= '$file' FROM pg_stat_archiver") or die 'the WAL is not archived';
-	my $later = copy_ledgers($node, "later$round");
+	my $later = copy_ledgers("later$round");
 
 	# Of the open batch, of the prepared one, and of those that are leased: how many there are, and how many FINISHED. A time and an xid are
 	# places of commits: by xid the batch is the last that there is, or the first that is not.

@@ -26,6 +26,7 @@ diag("FAULTS_SEED=$seed FAULTS_ROUNDS=$rounds");
 
 my ($program, $test) = (dirname(__FILE__) . '/faults.py', $$);
 my %loads;    # the running ones: process id => 1
+my $ledgers;    # the folder of all ledgers of this test: a load may go on at another node
 my @outputs;    # kept: to close one waits for its process, which ends with the test
 
 END
@@ -37,10 +38,12 @@ END
 sub create_faults_node
 {
 	my ($name, %settings) = @_;
+	$ledgers = $PostgreSQL::Test::Utils::log_path . '/ledgers_' . basename($0, '.pl');
+	mkdir $ledgers;
 	return create_http_node($name,
 		shared_preload_libraries => 'session_files,session_files_http',
 		'session_files.maintenance_database' => 'postgres',
-		'session_files.maintenance_interval' => '200ms',
+		'session_files.maintenance_interval' => '1s',
 		'session_files.max_attempts' => 1000,
 		autovacuum_naptime => '1s',
 		autovacuum_vacuum_cost_delay => 0,
@@ -66,22 +69,13 @@ sub fill_faults
 
 # The load
 
-sub ledgers
-{
-	my ($node) = @_;
-	my $folder = $PostgreSQL::Test::Utils::log_path . '/ledgers_' . basename($0, '.pl') . '_' . $node->name;
-	mkdir $folder;
-	return $folder;
-}
-
 # Starts clients, by default of the node itself; returns what stop_load takes. Two loads have two names.
 sub start_load
 {
 	my ($node, $name, %options) = @_;
-	my $folder = ledgers($node);
-	my @command = ('/usr/bin/python3', $program, 'load', $options{connstr} // $node->connstr('postgres'), $seed, $folder, $name,
+	my @command = ('/usr/bin/python3', $program, 'load', $options{connstr} // $node->connstr('postgres'), $seed, $ledgers, $name,
 		$options{clients} // 4, @{ $options{errors} // [] });
-	my $log = "$folder/$name.log";
+	my $log = "$ledgers/$name.log";
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0)
 	{
@@ -107,9 +101,9 @@ sub stop_load
 # How many transactions ended so.
 sub count_ends
 {
-	my ($node, $end) = @_;
+	my ($end) = @_;
 	my $count = 0;
-	$count += () = slurp_file($_) =~ /"end": "$end/g for glob(ledgers($node) . '/*.ledger');
+	$count += () = slurp_file($_) =~ /"end": "$end/g for glob("$ledgers/*.ledger");
 	return $count;
 }
 
@@ -117,19 +111,19 @@ sub count_ends
 sub await_load
 {
 	my ($load, $more) = @_;
-	my $wanted = count_ends($load->{node}, 'there') + $more;
+	my $wanted = count_ends('there') + $more;
 	await("$more transactions more", sub {
 		die 'the load ended: ' . slurp_file($load->{log}) if waitpid($load->{pid}, POSIX::WNOHANG) != 0;
 		usleep(100_000);
-		return count_ends($load->{node}, 'there') >= $wanted;
+		return count_ends('there') >= $wanted;
 	});
 }
 
 sub copy_ledgers
 {
-	my ($node, $name) = @_;
-	my $copy = ledgers($node) . "_$name";
-	PostgreSQL::Test::RecursiveCopy::copypath(ledgers($node), $copy);
+	my ($name) = @_;
+	my $copy = "${ledgers}_$name";
+	PostgreSQL::Test::RecursiveCopy::copypath($ledgers, $copy);
 	return $copy;
 }
 
@@ -141,27 +135,28 @@ sub compare_ledgers
 	diag("$name: $out");
 }
 
-# Passes if all that was acknowledged to a node's clients is there, on that node or another one, and nothing else.
+# Passes if all that was acknowledged is there, and nothing else.
 sub ledgers_hold
 {
-	my ($node, $name, $other) = @_;
-	compare_ledgers("$name: what was acknowledged is there, and nothing else", 'verify', ($other // $node)->connstr('postgres'), ledgers($node));
+	my ($node, $name) = @_;
+	compare_ledgers("$name: what was acknowledged is there, and nothing else", 'verify', $node->connstr('postgres'), $ledgers);
 }
 
-# Passes if another node has what was there at a moment between two copies of the ledgers.
+# Passes if a node has what was there at a moment between two copies of the ledgers.
 sub prefix_holds
 {
-	my ($other, $earlier, $later, $name) = @_;
-	compare_ledgers("$name: of each client the first transactions, whole", 'prefix', $other->connstr('postgres'), $later, $earlier);
+	my ($node, $earlier, $later, $name) = @_;
+	compare_ledgers("$name: of each client the first transactions, whole", 'prefix', $node->connstr('postgres'), $later, $earlier);
 }
 
 # What must hold
 
-# Passes when a query, of things that must not be, has no rows; shows some that it has.
+# Passes when a query, of things that must not be, has no rows; shows some that it has. A node is asked, or a session of one.
 sub no_row
 {
-	my ($node, $query, $name) = @_;
-	return is($node->safe_psql('postgres', "SELECT * FROM ($query) AS wrong LIMIT 5"), '', $name);
+	my ($asked, $query, $name) = @_;
+	my $limited = "SELECT * FROM ($query) AS wrong LIMIT 5";
+	return is($asked->can('query_safe') ? $asked->query_safe($limited) : $asked->safe_psql('postgres', $limited), '', $name);
 }
 
 # Whatever goes on beside.

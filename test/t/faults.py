@@ -143,14 +143,13 @@ class Client:
                 assert told == command.split(" '")[0], told
             end = 'rolled back' if rolled_back else 'there'
         except Nothing:
-            # To nobody this matters, be it rolled back or not.
             end = 'rolled back'
             self.ask('ROLLBACK', [])
         except psycopg.Error as error:
             if not self.connection.closed:
                 if error.sqlstate not in self.errors:
                     raise
-                self.connection.execute('ROLLBACK')
+                self.ask('ROLLBACK', [])    # a warning where there is nothing to roll back, or another connection
                 end = f'error {error.sqlstate}'
             else:
                 end = self.recover(changes, sent and not rolled_back)
