@@ -434,7 +434,7 @@ def verify(conninfo, folder):
         if found != state and ledgers[client] and ledgers[client][-1].end is None:
             without, entry = dict(state), ledgers[client][-1]
             apply(state, entry.changes)
-            assert found == state, (f'{client}: in doubt is "{entry.how}", {entry.changes}. Without it {differences(without, found)}; '
+            assert found == state, (f'{client}: in doubt is "{entry.how}" of {len(entry.changes)}. Without it {differences(without, found)}; '
                                     f'with it {differences(state, found)}')
         assert found == state, f'{client}: {differences(state, found)}'
     print(f'{sum(ends.values())} transactions of {len(ledgers)} clients: ' + ', '.join(f'{count} {end}' for end, count in sorted(ends.items())))
