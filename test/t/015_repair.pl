@@ -87,10 +87,11 @@ is("@errors", '', 'the repairs had nothing to complain of');
 $end_answers->('while it repairs');
 settle_down($load, 'in the end');
 
-# While one has done all but commit, others go on: whoever waits for it gives up.
+# While one has done all but commit, others go on: whoever waits gives up. Nor has it waited for what the load has left prepared.
 damage(0);
 my $repair = $node->background_psql('postgres');
 $repair->query_safe('BEGIN');
+$repair->query_safe(q{SET lock_timeout = '10s'});
 $repair->query_safe('SELECT * FROM session_files.repair()');
 is($node->safe_psql('postgres', q{
 	SET lock_timeout = '10s';
