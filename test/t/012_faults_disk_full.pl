@@ -19,7 +19,7 @@ BEGIN
 		mkdir $disks;
 		my $inside = q{
 			mkdir -p "$1/tmp_check" "$1/wal"
-			mount -t tmpfs -o size=90m,mode=700 data "$1/tmp_check" && mount -t tmpfs -o size=56m,mode=700 wal "$1/wal" || exit 1
+			mount -t tmpfs -o size=128m,mode=700 data "$1/tmp_check" && mount -t tmpfs -o size=56m,mode=700 wal "$1/wal" || exit 1
 			# The logs stay where they were; before PostgreSQL 16 they are in the folder of the data.
 			ln -s "$2/tmp_check/log" "$1/tmp_check/log"
 			user=$3 group=$4
@@ -161,7 +161,8 @@ for my $round (1 .. $rounds)
 	await_load($load, 50);
 	$end_answers->("round $round, WAL full");
 	settle_down($load, "round $round, with room for WAL again");
+	pages_are_intact($node, "round $round");
+	forget_loads($node);
 }
-pages_are_intact($node, 'in the end');
 $node->stop;
 done_testing();

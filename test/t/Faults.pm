@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw($rounds $seed answers_are_right await_load copy_ledgers count_ends create_faults_node fill_faults ledgers_hold no_row
+our @EXPORT = qw($rounds $seed answers_are_right await_load copy_ledgers count_ends create_faults_node fill_faults forget_loads ledgers_hold no_row
 	pages_are_intact prefix_holds settle_down start_answers start_load stop_load totals_are_exact);
 
 # How often each fault takes place, and what chooses among them.
@@ -232,6 +232,16 @@ sub settle_down
 	ledgers_hold($load->{node}, $name);
 	totals_are_exact($load->{node}, $name);
 	answers_are_right($load->{node}, $name);
+}
+
+# Removes what loads have left, and their ledgers; the room is free again.
+sub forget_loads
+{
+	my ($node) = @_;
+	$node->safe_psql('postgres', "ROLLBACK PREPARED '$_'") for split(/\n/, $node->safe_psql('postgres', 'SELECT gid FROM pg_prepared_xacts'));
+	$node->safe_psql('postgres', q{DELETE FROM session_files.upload_sessions WHERE workspace_name = 'load'});
+	$node->safe_psql('postgres', 'VACUUM FULL session_files.files, session_files.file_queue, session_files.file_counts');
+	unlink(glob("$ledgers/*.ledger"));
 }
 
 # HTTP
