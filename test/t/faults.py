@@ -144,12 +144,12 @@ class Client:
             end = 'rolled back' if rolled_back else 'there'
         except Nothing:
             end = 'rolled back'
-            self.ask('ROLLBACK', [])
+            self.undo()
         except psycopg.Error as error:
             if not self.connection.closed:
                 if error.sqlstate not in self.errors:
                     raise
-                self.ask('ROLLBACK', [])    # a warning where there is nothing to roll back, or another connection
+                self.undo()
                 end = f'error {error.sqlstate}'
             else:
                 end = self.recover(changes, sent and not rolled_back)
@@ -157,6 +157,14 @@ class Client:
             apply(self.state, changes)
         self.write(number=self.number, end=end)
         return end in ('there', 'found')
+
+    def undo(self):
+        """Ends a transaction that is open; with a connection that is lost it has ended."""
+        try:
+            if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                self.connection.execute('ROLLBACK')
+        except psycopg.OperationalError:
+            self.connection.close()
 
     def recover(self, changes, may_be_there):
         """Looks what became of a transaction whose end was not heard of."""
