@@ -155,6 +155,24 @@ await() {
 	done
 }
 
+# Makes the private copy of PostgreSQL: of what is installed, or of the one that test/checked/build made, if the build is for a checker.
+copy_postgres() {
+	local major=$1
+	"${as_server[@]}" mkdir -p "$scratch"/usr/{lib,share,include}/postgresql
+	if [ -n "${checker:-}" ]; then
+		# By tar, for $root may be closed to the server's user.
+		"${as_server[@]}" mkdir "$postgres_prefix"
+		tar --create --directory="$root/test/checked/server" . | "${as_server[@]}" tar --extract --directory="$postgres_prefix"
+		"${as_server[@]}" cp "/usr/share/postgresql/$major/extension/"pgtap* "$postgres_prefix/share/extension/"
+	else
+		"${as_server[@]}" cp -r "/usr/lib/postgresql/$major" "$scratch/usr/lib/postgresql/"
+		"${as_server[@]}" cp -r "/usr/share/postgresql/$major" "$scratch/usr/share/postgresql/"
+		"${as_server[@]}" ln -s "/usr/include/postgresql/$major" "$scratch/usr/include/postgresql/"
+	fi
+	# None of a session_files that the machine has already.
+	find "$scratch/usr" -depth -name 'session_files*' -exec rm -r {} +
+}
+
 # Copies the files of the repository, as they are now, and builds and installs them in a private copy of PostgreSQL:
 # it finds its folders from where its programs are. Takes settings for make.
 # shellcheck disable=SC2120 # There need not be any.
@@ -168,12 +186,7 @@ install_extension() {
 		tar --create --directory="$root" --null --files-from=- |
 		"${as_server[@]}" tar --extract --directory="$scratch/source"
 
-	"${as_server[@]}" mkdir -p "$scratch"/usr/{lib,share,include}/postgresql
-	"${as_server[@]}" cp -r "/usr/lib/postgresql/$major" "$scratch/usr/lib/postgresql/"
-	"${as_server[@]}" cp -r "/usr/share/postgresql/$major" "$scratch/usr/share/postgresql/"
-	"${as_server[@]}" ln -s "/usr/include/postgresql/$major" "$scratch/usr/include/postgresql/"
-	# None of a session_files that the machine has already.
-	find "$scratch/usr" -depth -name 'session_files*' -exec rm -r {} +
+	copy_postgres "$major"
 
 	if ! run "$scratch/log/build" make -C "$scratch/source" -j "$(nproc)" PG_CONFIG="$postgres_prefix/bin/pg_config" with_llvm=no \
 		install install-http "$@"; then
@@ -184,6 +197,7 @@ install_extension() {
 
 # Starts a cluster that only the server's user and root can reach, by its socket; psql and others find it by PGHOST.
 # Takes lines for postgresql.conf.
+# shellcheck disable=SC2120 # There need not be any.
 start_cluster() {
 	say "Starting a throw-away cluster"
 	local data=$scratch/data
@@ -283,7 +297,7 @@ start_door() {
 # Starts nginx with TLS before the HTTP server at base_url, on a free port of the loopback interface, and sets base_url. Its certificate
 # is good for nothing.
 start_tls() {
-	local address folder=$scratch/nginx_tls
+	local address
 	say "Starting nginx"
 	address=127.0.0.1:$(free_port)
 	run "$scratch/log/openssl" openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost \
