@@ -26,14 +26,17 @@ wrap_server() {
 }
 
 # A process ends by a signal after its report, so that the server goes down, too. What a server has not freed at its end is no leak.
+# UBSan looks for its options at its first report, when the server has written its title over the environment; so a library has them.
+# It writes into the server's log.
 # AddressSanitizer of gcc 12 can loop at its start where the kernel moves memory far: hence setarch, unless that is forbidden.
 wrapper_of_sanitizers() {
+	say 'const char *__ubsan_default_options(void) { return "abort_on_error=1:print_stacktrace=1"; }' |
+		"${as_server[@]}" gcc -shared -fPIC -x c -o "$scratch/ubsan_options.so" -
 	cat <<-SCRIPT
 		#!/bin/sh
 		export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$reports/report
-		export UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1:log_path=$reports/report
-		export LD_PRELOAD=$(gcc -print-file-name=libasan.so)\${LD_PRELOAD:+:\$LD_PRELOAD}
-		exec $(if "${as_server[@]}" setarch -R true 2>/dev/null; then say 'setarch -R'; fi) $1 "\$@"
+		exec $(if "${as_server[@]}" setarch -R true 2>/dev/null; then say 'setarch -R'; fi) \\
+			env LD_PRELOAD=$(gcc -print-file-name=libasan.so):$scratch/ubsan_options.so $1 "\$@"
 	SCRIPT
 }
 
@@ -66,7 +69,7 @@ report() {
 
 # Whether the server was what it seems, whether it ends, and that the checker says nothing of it.
 run_reports() {
-	local checked=0 ended=0 quiet=0 file
+	local checked=0 ended=0 quiet=0 file logs complaints
 	is_checked || checked=$?
 	"${as_server[@]}" pg_ctl stop --silent --mode=fast --timeout=300 --pgdata="$scratch/data" || ended=$?
 	for file in "$reports"/*; do
@@ -75,6 +78,12 @@ run_reports() {
 			head -n 200 "$file" | sed "s|^|# ${file##*/}: |"
 		fi
 	done >"$log"
+	# Failed assertions, and UBSan.
+	mapfile -t logs < <(find "$scratch" -path '*/log/*' -type f)
+	if complaints=$(grep -A 30 -E '^TRAP:|runtime error: |ERROR: AddressSanitizer' "${logs[@]}"); then
+		quiet=1
+		printf '%s\n' "$complaints" | sed 's/^/# /' >>"$log"
+	fi
 	{
 		report $checked "1 - the server runs under $checker"
 		report $ended "2 - it ends"
@@ -86,7 +95,7 @@ run_reports() {
 # How many lines of src ran, file by file, and which did not: shown even if they are few.
 run_coverage() {
 	local status=0
-	"${as_server[@]}" env --chdir="$scratch/source" gcovr --root=. --filter=src/ --sort-uncovered --fail-under-line=$least_coverage . \
+	"${as_server[@]}" env --chdir="$scratch/source" gcovr --root=. --filter=src/ --sort-uncovered --fail-under-line=$least_coverage . "$scratch/tmp" \
 		>"$scratch/log/gcovr" 2>&1 || status=$?
 	cat "$scratch/log/gcovr"
 	report $status "1 - $least_coverage % of the lines of src are covered: $(grep '^TOTAL' "$scratch/log/gcovr" | tr -s ' ')" | tee "$log"

@@ -281,15 +281,5 @@ SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM ids, L
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, ingestion_status_reason, changed, retry_at
 	FROM ids, LATERAL session_files.fail_files(:'s', ids, 'SLOWDOWN', :'t') ORDER BY 1;
 SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
-
--- A hundred thousand in an array.
-SELECT count(*) FROM session_files.register_files(:'s', ARRAY(SELECT n::text FROM generate_series(1, 100000) n));
-SELECT count(*), lease_token AS t FROM session_files.claim_files('w', 100000, session => :'s') GROUP BY lease_token \gset
-SELECT :count AS claimed;
-SELECT count(*), count(lease_expires_at) AS held
-	FROM session_files.extend_lease(:'s', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'s'), :'t');
-SELECT count(*), count(*) FILTER (WHERE changed) AS changed
-	FROM session_files.finish_files(:'s', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'s'), :'t');
-SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
 DELETE FROM session_files.upload_sessions;
 DELETE FROM session_files.workspaces;
