@@ -28,15 +28,17 @@ wrap_server() {
 # A process ends by a signal after its report, so that the server goes down, too. What a server has not freed at its end is no leak.
 # UBSan looks for its options at its first report, when the server has written its title over the environment; so a library has them.
 # It writes into the server's log.
+# A restart starts what the server took for its program: hence this script's name.
 # AddressSanitizer of gcc 12 can loop at its start where the kernel moves memory far: hence setarch, unless that is forbidden.
 wrapper_of_sanitizers() {
 	say 'const char *__ubsan_default_options(void) { return "abort_on_error=1:print_stacktrace=1"; }' |
 		"${as_server[@]}" gcc -shared -fPIC -x c -o "$scratch/ubsan_options.so" -
 	cat <<-SCRIPT
-		#!/bin/sh
+		#!/bin/bash
 		export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$reports/report
+		preload=$(gcc -print-file-name=libasan.so):$scratch/ubsan_options.so
 		exec $(if "${as_server[@]}" setarch -R true 2>/dev/null; then say 'setarch -R'; fi) \\
-			env LD_PRELOAD=$(gcc -print-file-name=libasan.so):$scratch/ubsan_options.so $1 "\$@"
+			bash -c 'export LD_PRELOAD="\$1"; exec -a "\$0" $1 "\${@:2}"' "\$0" "\$preload" "\$@"
 	SCRIPT
 }
 
