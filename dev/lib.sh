@@ -155,6 +155,24 @@ await() {
 	done
 }
 
+# Makes the private copy of PostgreSQL: of what is installed, or of the one that test/checked/build made, if the build is for a checker.
+copy_postgres() {
+	local major=$1 copy=$scratch/usr/lib/postgresql/$1
+	"${as_server[@]}" mkdir -p "$scratch"/usr/{lib,share,include}/postgresql
+	if [ -n "${checker:-}" ]; then
+		# By tar, for $root may be closed to the server's user.
+		"${as_server[@]}" mkdir "$copy"
+		tar --create --directory="$root/test/checked/server" . | "${as_server[@]}" tar --extract --directory="$copy"
+		"${as_server[@]}" cp "/usr/share/postgresql/$major/extension/"pgtap* "$copy/share/extension/"
+	else
+		"${as_server[@]}" cp -r "/usr/lib/postgresql/$major" "$scratch/usr/lib/postgresql/"
+		"${as_server[@]}" cp -r "/usr/share/postgresql/$major" "$scratch/usr/share/postgresql/"
+		"${as_server[@]}" ln -s "/usr/include/postgresql/$major" "$scratch/usr/include/postgresql/"
+	fi
+	# None of a session_files that the machine has already.
+	find "$copy" "$scratch/usr/share/postgresql/" -depth -path "*$major/*" -name 'session_files*' -exec rm -r {} +
+}
+
 # Prints the files of the repository, as they are now, each ended by a zero.
 list_files() {
 	git -C "$root" -c safe.directory="$root" ls-files -z --cached --others --exclude-standard --deduplicate |
@@ -177,12 +195,7 @@ build_extension() {
 	"${as_server[@]}" mkdir -p "$source"
 	list_files | tar --create --directory="$root" --null --files-from=- | "${as_server[@]}" tar --extract --directory="$source"
 
-	"${as_server[@]}" mkdir -p "$scratch"/usr/{lib,share,include}/postgresql
-	"${as_server[@]}" cp -r "/usr/lib/postgresql/$major" "$scratch/usr/lib/postgresql/"
-	"${as_server[@]}" cp -r "/usr/share/postgresql/$major" "$scratch/usr/share/postgresql/"
-	"${as_server[@]}" ln -s "/usr/include/postgresql/$major" "$scratch/usr/include/postgresql/"
-	# None of a session_files that the machine has already.
-	find "$copy" "$scratch/usr/share/postgresql/$major" -depth -name 'session_files*' -exec rm -r {} +
+	copy_postgres "$major"
 
 	if ! run "$scratch/log/build" make -C "$source" -j "$(nproc)" PG_CONFIG="$copy/bin/pg_config" with_llvm=no \
 		install install-http "$@"; then
@@ -193,6 +206,7 @@ build_extension() {
 
 # Starts a cluster that only the server's user and root can reach, by its socket; psql and others find it by PGHOST.
 # Takes lines for postgresql.conf.
+# shellcheck disable=SC2120 # There need not be any.
 start_cluster() {
 	say "Starting a throw-away cluster"
 	local data=$scratch/data
@@ -292,7 +306,7 @@ start_door() {
 # Starts nginx with TLS before the HTTP server at base_url, on a free port of the loopback interface, and sets base_url. Its certificate
 # is good for nothing.
 start_tls() {
-	local address folder=$scratch/nginx_tls
+	local address
 	say "Starting nginx"
 	address=127.0.0.1:$(free_port)
 	run "$scratch/log/openssl" openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost \

@@ -289,7 +289,6 @@ find_session_behind(Claim *claim, const pg_uuid_t *behind, pg_uuid_t *session_id
 {
 	IndexScanDesc scan = compat_index_beginscan(claim->file_queue, claim->due_idx, &claim->dirty, behind ? 1 : 0);
 	ScanKeyData key;
-	bool isnull;
 	bool found;
 
 	if (behind)
@@ -298,7 +297,13 @@ find_session_behind(Claim *claim, const pg_uuid_t *behind, pg_uuid_t *session_id
 	index_rescan(scan, &key, behind ? 1 : 0, NULL, 0);
 	found = index_getnext_tid(scan, ForwardScanDirection) != NULL;
 	if (found)
-		*session_id = *DatumGetUUIDP(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull));
+	{
+		bool isnull;
+		Datum id = index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull);
+
+		Assert(!isnull);
+		*session_id = *DatumGetUUIDP(id);
+	}
 	index_endscan(scan);
 	return found;
 }

@@ -160,7 +160,7 @@ add_bound(Order *order, const Part *part, KeyScan *scan, const FileEntry *bound,
 {
 	const Catalog *catalog = order->request.catalog;
 	StrategyNumber strategy = is_lower ? BTGreaterStrategyNumber : BTLessStrategyNumber;
-	int column = part->status == STATUS_ANY ? SECOND_COLUMN : THIRD_COLUMN;
+	AttrNumber column = part->status == STATUS_ANY ? SECOND_COLUMN : THIRD_COLUMN;
 	Oid label;
 
 	switch (part->key)

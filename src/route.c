@@ -42,7 +42,7 @@ strip_authority(Span target)
 
 	for (int i = 0; i < lengthof(schemes); i++)
 	{
-		int len = strlen(schemes[i]);
+		int len = (int) strlen(schemes[i]);
 
 		if (target.len >= len && pg_strncasecmp(target.bytes, schemes[i], len) == 0)
 		{
@@ -126,7 +126,7 @@ static char *
 put_number(char *text, int number, int digits, char separator)
 {
 	for (int i = digits - 1; i >= 0; i--, number /= 10)
-		text[i] = '0' + number % 10;
+		text[i] = (char) ('0' + number % 10);
 	text[digits] = separator;
 	return text + digits + 1;
 }
@@ -264,7 +264,7 @@ route_is_public(const HttpRequest *request)
 
 	for (int i = 0; i < lengthof(paths); i++)
 	{
-		int len = strlen(paths[i]);
+		int len = (int) strlen(paths[i]);
 
 		if (request->target.len >= len && memcmp(request->target.bytes, paths[i], len) == 0 &&
 		    (request->target.len == len || request->target.bytes[len] == '?'))

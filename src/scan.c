@@ -45,27 +45,27 @@ next_key(KeyScan *scan)
 }
 
 void
-scan_key_equal(KeyScan *scan, int column, RegProcedure proc, Datum value)
+scan_key_equal(KeyScan *scan, AttrNumber column, RegProcedure proc, Datum value)
 {
 	ScanKeyInit(next_key(scan), column, BTEqualStrategyNumber, proc, value);
 }
 
 void
-scan_key_beyond(KeyScan *scan, int column, StrategyNumber strategy, RegProcedure proc, Datum value)
+scan_key_beyond(KeyScan *scan, AttrNumber column, StrategyNumber strategy, RegProcedure proc, Datum value)
 {
 	ScanKeyInit(next_key(scan), column, strategy, proc, value);
 }
 
 void
-scan_key_row_beyond(KeyScan *scan, int column, StrategyNumber strategy, Datum label, Datum id)
+scan_key_row_beyond(KeyScan *scan, AttrNumber column, StrategyNumber strategy, Datum label, Datum id)
 {
 	ScanKey members = scan->row_members[scan->key_count];
 	ScanKey header = next_key(scan);
 
 	/* As ExecIndexBuildScanKeys does it: members compare by the three-way function. */
 	ScanKeyEntryInitialize(&members[0], SK_ROW_MEMBER, column, strategy, InvalidOid, InvalidOid, F_ENUM_CMP, label);
-	ScanKeyEntryInitialize(&members[1], SK_ROW_MEMBER | SK_ROW_END, column + 1, strategy, InvalidOid, InvalidOid,
-	                       F_UUID_CMP, id);
+	ScanKeyEntryInitialize(&members[1], SK_ROW_MEMBER | SK_ROW_END, (AttrNumber) (column + 1), strategy, InvalidOid,
+	                       InvalidOid, F_UUID_CMP, id);
 	MemSet(header, 0, sizeof(ScanKeyData));
 	header->sk_flags = SK_ROW_HEADER;
 	header->sk_attno = column;

@@ -43,13 +43,13 @@ typedef struct KeyScan
 extern void scan_init(KeyScan *scan, Relation heap, Oid index);
 
 /* Adds the condition "index column = value". proc is the type's equality. */
-extern void scan_key_equal(KeyScan *scan, int column, RegProcedure proc, Datum value);
+extern void scan_key_equal(KeyScan *scan, AttrNumber column, RegProcedure proc, Datum value);
 
 /* Adds "index column > value", or <, as the strategy says. proc is the type's such operator. */
-extern void scan_key_beyond(KeyScan *scan, int column, StrategyNumber strategy, RegProcedure proc, Datum value);
+extern void scan_key_beyond(KeyScan *scan, AttrNumber column, StrategyNumber strategy, RegProcedure proc, Datum value);
 
 /* Adds "(column, column + 1) > (label, id)", or <, for an enum label and a UUID. */
-extern void scan_key_row_beyond(KeyScan *scan, int column, StrategyNumber strategy, Datum label, Datum id);
+extern void scan_key_row_beyond(KeyScan *scan, AttrNumber column, StrategyNumber strategy, Datum label, Datum id);
 
 /* Starts, for about so many rows; 0 for any number, with entries kept: scan_skip, scan_index_value. */
 extern void scan_begin(KeyScan *scan, ScanDirection direction, int wanted);

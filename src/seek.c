@@ -42,11 +42,15 @@ seek_begin(Seek *seek, Relation files, Oid pkey, const pg_uuid_t *session_id, co
 static void
 go_on(Seek *seek)
 {
-	bool isnull;
-
 	seek->at_entry = index_getnext_tid(seek->desc, ForwardScanDirection) != NULL;
 	if (seek->at_entry)
-		seek->entry_id = *DatumGetUUIDP(index_getattr(seek->desc->xs_itup, 2, seek->desc->xs_itupdesc, &isnull));
+	{
+		bool isnull;
+		Datum id = index_getattr(seek->desc->xs_itup, 2, seek->desc->xs_itupdesc, &isnull);
+
+		Assert(!isnull);
+		seek->entry_id = *DatumGetUUIDP(id);
+	}
 }
 
 /* Goes to the first entry that does not come before an id. */

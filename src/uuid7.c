@@ -60,7 +60,8 @@ parse_digits(const char *text, int len, bool hyphenated, pg_uuid_t *id)
 		return false;
 	for (int i = 0; i < len;)
 	{
-		int high, low;
+		int high;
+		int low;
 
 		if (hyphenated && is_hyphen_place(i))
 		{
@@ -142,7 +143,7 @@ describe_error(Span text)
 	int hyphens[HYPHEN_COUNT] = {0};
 	int hyphen_count = 0;
 	Span digits = strip_wrapping(text);
-	int start = digits.bytes - text.bytes;
+	int start = (int) (digits.bytes - text.bytes);
 	int end = start + digits.len;
 
 	for (int i = start; i < end; i++)

@@ -31,7 +31,7 @@
 #define REMEMBERED 256
 
 /* Larger files are no JWK sets. */
-#define MAX_KEY_FILE_SIZE (1024 * 1024)
+#define MAX_KEY_FILE_SIZE ((size_t) 1024 * 1024)
 
 typedef struct Remembered
 {
@@ -138,7 +138,7 @@ token_of(const char *authorization)
 static const char *
 verify(const char *text, const Token **token)
 {
-	int len = strlen(text);
+	int len = (int) strlen(text);
 	Remembered *place = &remembered[hash_bytes((const unsigned char *) text, len) % REMEMBERED];
 	long long now = time(NULL);
 	const char *error;
@@ -236,11 +236,11 @@ add_pair(void *arg, const char *name, Span value)
 	StringInfo out = arg;
 	char *lower;
 
-	if (!pg_verifymbstr(name, strlen(name), true) || !pg_verifymbstr(value.bytes, value.len, true))
+	if (!pg_verifymbstr(name, (int) strlen(name), true) || !pg_verifymbstr(value.bytes, value.len, true))
 		return;
 	lower = pstrdup(name);
 	for (char *c = lower; *c != '\0'; c++)
-		*c = pg_ascii_tolower((unsigned char) *c);
+		*c = (char) pg_ascii_tolower((unsigned char) *c);
 	if (out->len > 1)
 		appendStringInfoChar(out, ',');
 	entry->string(out, span_of(lower));

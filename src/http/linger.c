@@ -47,16 +47,16 @@ static bool
 drain(Lingering *connection, TimestampTz now)
 {
 	static char unread[16 * 1024];
-	ssize_t bytes = 0;
 
 	while (connection->bytes < MAX_BYTES && !TimestampDifferenceExceeds(connection->since, now, MAX_TIME))
 	{
-		bytes = recv(connection->fd, unread, sizeof(unread), MSG_DONTWAIT);
+		ssize_t bytes = recv(connection->fd, unread, sizeof(unread), MSG_DONTWAIT);
+
 		if (bytes < 0)
 			return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 		if (bytes == 0)
 			return false;
-		connection->bytes += bytes;
+		connection->bytes += (int) bytes;
 	}
 	return false;
 }

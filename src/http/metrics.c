@@ -211,7 +211,7 @@ write_durations(StringInfo out)
 		                 i < lengthof(buckets) ? buckets[i].seconds : "+Inf", below);
 	}
 	appendStringInfo(out, "session_files_http_request_duration_seconds_sum %.6f\n",
-	                 sum(offsetof(Row, microseconds)) / 1e6);
+	                 (double) sum(offsetof(Row, microseconds)) / 1e6);
 	appendStringInfo(out, "session_files_http_request_duration_seconds_count " UINT64_FORMAT "\n", below);
 }
 

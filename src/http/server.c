@@ -25,7 +25,7 @@
 #include "linger.h"
 
 /* Room in a connection's pool besides the request's head: the library's records, and the answer's head. */
-#define POOL_OVERHEAD (4 * 1024)
+#define POOL_OVERHEAD ((size_t) 4 * 1024)
 
 /* How often at least to look for connections that are idle, in ms. */
 #define LOOK_EVERY 1000
@@ -304,7 +304,7 @@ on_request(void *arg, struct MHD_Connection *handle, const char *url, const char
 	}
 	if (*upload_data_size > 0)
 	{
-		connection->body_size += *upload_data_size;
+		connection->body_size += (int64) *upload_data_size;
 		*upload_data_size = 0;
 		if (connection->body_size > server->options.body_size)
 			connection->refusal = MHD_HTTP_CONTENT_TOO_LARGE;
@@ -371,7 +371,7 @@ server_open(const ServerOptions *options)
 		MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
 		MHD_OPTION_EXTERNAL_LOGGER, ignore_message, NULL, MHD_OPTION_LISTEN_SOCKET, options->socket,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned) options->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t) options->header_size + POOL_OVERHEAD, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION,
+		options->header_size + POOL_OVERHEAD, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION,
 		on_connection, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_URI_LOG_CALLBACK,
 		on_target, server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL, MHD_OPTION_END);
 	if (server->daemon != NULL)
@@ -417,6 +417,7 @@ close_idle(Server *server)
 
 	dlist_foreach_modify(iter, &server->connections)
 	{
+		/* cppcheck-suppress nullPointer; it takes the place of a member in a struct at address 0 */
 		Connection *connection = dlist_container(Connection, node, iter.cur);
 
 		if (!TimestampDifferenceExceeds(connection->since, now, server->options.idle_timeout * 1000))
@@ -443,6 +444,7 @@ close_abandoned(Server *server)
 	last = now;
 	dlist_reverse_foreach(iter, &server->connections)
 	{
+		/* cppcheck-suppress nullPointer; it takes the place of a member in a struct at address 0 */
 		Connection *connection = dlist_container(Connection, node, iter.cur);
 		char byte;
 
@@ -483,6 +485,7 @@ server_drain(Server *server)
 		close(listening);
 	dlist_foreach(iter, &server->connections)
 	{
+		/* cppcheck-suppress nullPointer; it takes the place of a member in a struct at address 0 */
 		Connection *connection = dlist_container(Connection, node, iter.cur);
 
 		if (connection->target == NULL)

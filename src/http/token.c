@@ -151,7 +151,7 @@ static bool __attribute__((format(printf, 2, 3))) fail(const Reader *reader, con
 
 	va_start(arguments, format);
 	if (written >= 0 && (size_t) written < reader->error_size)
-		vsnprintf(reader->error + written, reader->error_size - (size_t) written, format, arguments);
+		(void) vsnprintf(reader->error + written, reader->error_size - (size_t) written, format, arguments);
 	va_end(arguments);
 	return false;
 }
@@ -235,7 +235,7 @@ add_ec_key(Reader *reader, const char *kid, Bytes x, Bytes y)
 	jwk = cjose_jwk_create_EC_spec(&spec, NULL);
 	if (jwk == NULL)
 		return fail(reader, "a key is not on the curve P-256");
-	return add_key(reader, ALGORITHM_ES256, jwk, kid, 2 * P256_BYTES);
+	return add_key(reader, ALGORITHM_ES256, jwk, kid, (size_t) 2 * P256_BYTES);
 }
 
 /* Returns a member that is a string, or NULL. */
@@ -385,9 +385,14 @@ TokenKeys *
 token_read_keys(const char *secret, const char *jwk_set, char *error, size_t error_size)
 {
 	Reader reader = {calloc(1, sizeof(TokenKeys)), "secret", error, error_size};
-	bool read = reader.keys != NULL || fail(&reader, NO_MEMORY);
+	bool read = true;
 
-	if (read && is_given(secret))
+	if (reader.keys == NULL)
+	{
+		fail(&reader, NO_MEMORY);
+		return NULL;
+	}
+	if (is_given(secret))
 		read = add_secret(&reader, secret);
 	reader.source = "JWK set";
 	if (read && is_given(jwk_set))
@@ -530,7 +535,7 @@ add_seconds(double time, long long seconds)
 	if (time <= -1e18)
 		return LLONG_MIN;
 	whole = (long long) time;
-	return whole + (whole < time ? 1 : 0) + seconds;
+	return whole + ((double) whole < time ? 1 : 0) + seconds;
 }
 
 /* Reads the time of a claim, if there is one; returns false if it is no number. */

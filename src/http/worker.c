@@ -249,8 +249,6 @@ static void
 handle(const ServerRequest *request, HttpAnswer *answer)
 {
 	TimestampTz start = GetCurrentTimestamp();
-	const char *role;
-	const char *error;
 
 	request_start = start;
 	MemoryContextReset(request_context);
@@ -258,8 +256,9 @@ handle(const ServerRequest *request, HttpAnswer *answer)
 	if (!answer_metrics(request, answer))
 	{
 		bool is_public = entry->is_public(&request->http);
+		const char *role;
+		const char *error = identity_read(request, &role);
 
-		error = identity_read(request, &role);
 		if (is_public)
 			try_transaction(request, NULL, answer);
 		else if (error != NULL || role == NULL)

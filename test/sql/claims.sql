@@ -148,7 +148,9 @@ UPDATE session_files.files SET ingestion_status = 'PENDING' WHERE name = 'done';
 UPDATE session_files.files SET session_id = :'other' WHERE name = 'stays';
 UPDATE session_files.files SET file_ingestion_id = '00000000-0000-7000-8000-0000000000aa' WHERE name = 'new name';
 INSERT INTO session_files.files (session_id, name, ingestion_status) VALUES (:'other', 'inserted', 'PENDING'), (:'other', 'finished', 'FINISHED');
-SELECT name, attempt, session_id = :'other' AS other FROM session_files.claim_files('w', 10) ORDER BY name;
+-- By two calls: for a second the first may not look for a file whose id says that it is older than what was claimed before.
+SELECT name, attempt, session_id = :'other' AS other
+	FROM (SELECT * FROM session_files.claim_files('w', 10) UNION ALL SELECT * FROM session_files.claim_files('w', 10)) claimed ORDER BY name;
 
 -- Made PENDING again while a worker holds it, by whatever way: that lease is void, and another worker has it.
 SELECT session_files.create_session('claims') AS again \gset
@@ -288,16 +290,6 @@ DELETE FROM session_files.files WHERE name = 'y';
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM ids, LATERAL session_files.finish_files(:'s', ids, :'t') ORDER BY 1;
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, ingestion_status_reason, changed, retry_at
 	FROM ids, LATERAL session_files.fail_files(:'s', ids, 'SLOWDOWN', :'t') ORDER BY 1;
-SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
-
--- A hundred thousand in an array.
-SELECT count(*) FROM session_files.register_files(:'s', ARRAY(SELECT n::text FROM generate_series(1, 100000) n));
-SELECT count(*), lease_token AS t FROM session_files.claim_files('w', 100000, session => :'s') GROUP BY lease_token \gset
-SELECT :count AS claimed;
-SELECT count(*), count(lease_expires_at) AS held
-	FROM session_files.extend_lease(:'s', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'s'), :'t');
-SELECT count(*), count(*) FILTER (WHERE changed) AS changed
-	FROM session_files.finish_files(:'s', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'s'), :'t');
 SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
 DELETE FROM session_files.upload_sessions;
 DELETE FROM session_files.workspaces;

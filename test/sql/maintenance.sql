@@ -33,6 +33,8 @@ SELECT r.changed FROM session_files.leases l,
 	LATERAL session_files.release_files(l.session_id, ARRAY(SELECT f.file_ingestion_id FROM session_files.files f WHERE f.name = 'never delivered'), l.lease_token) r;
 UPDATE session_files.file_queue SET due_at = now() + interval '1 hour' WHERE claimed_at IS NOT NULL;
 SELECT name, lease_token AS t FROM session_files.claim_files('w2', 1, session => pg_temp.session(1)) \gset
+-- For longer than the others take to claim.
+SET session_files.retry_delay = '5 min';
 SELECT ingestion_status, retry_at > now() AS later FROM session_files.fail_files(pg_temp.session(1),
 	ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE name = 'put off'), 'SLOWDOWN', :'t');
 SELECT name FROM session_files.claim_files('w3', 1, '1 hour', session => pg_temp.session(1));

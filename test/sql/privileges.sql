@@ -70,6 +70,8 @@ SELECT name, attempt FROM session_files.claim_files('w', 1, workspace => 'privil
 SELECT lease_expires_at > now() AS extended FROM session_files.extend_lease('00000000-0000-7000-8000-000000000001', ARRAY[:'file_ingestion_id']::uuid[], :'t');
 SELECT * FROM session_files.release_files('00000000-0000-7000-8000-000000000001', ARRAY[:'file_ingestion_id']::uuid[], :'t');
 SELECT file_ingestion_id, name, lease_token AS t FROM session_files.claim_files('w', 1) \gset
+-- For longer than this test takes.
+SET session_files.retry_delay = '5 min';
 SELECT ingestion_status, changed, retry_at > now() AS later
 	FROM session_files.fail_files('00000000-0000-7000-8000-000000000001', ARRAY[:'file_ingestion_id']::uuid[], 'SLOWDOWN', :'t');
 SELECT file_ingestion_id, name, lease_token AS t FROM session_files.claim_files('w', 1) \gset

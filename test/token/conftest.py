@@ -8,7 +8,8 @@ import pytest
 
 HERE = pathlib.Path(__file__).parent
 ROOM = HERE.parent.parent / 'src' / 'http'
-OPTIONS = ['-std=gnu99', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=address,undefined', '-fno-sanitize-recover=all']
+OPTIONS = ['-std=gnu99', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=address,undefined', '-fno-sanitize-recover=all',
+           *os.environ.get('TOKEN_CFLAGS', '').split()]
 
 
 @pytest.fixture(scope='session')
