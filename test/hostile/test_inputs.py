@@ -342,25 +342,12 @@ COUNTED = '''SELECT count(*) FROM (
         count(*) FILTER (WHERE ingestion_status = 'PENDING') FROM session_files.files GROUP BY 1)) AS wrong'''
 
 
-@pytest.fixture
-def own(db, workspaces):
-    """A workspace for random calls; what they have made, and granted, is gone after them."""
-    grants = db.execute('SELECT * FROM session_files.workspace_grants').fetchall()
-    sessions = db.execute('SELECT session_id FROM session_files.upload_sessions').fetchall()
-    workspace = make_workspace(db, f'random {SEED}', 'random')
-    db.execute('SELECT session_files.grant_workspace(%s, %s)', [role('mighty'), workspace.name])
-    yield workspace
-    db.execute('DELETE FROM session_files.upload_sessions WHERE session_id <> ALL (%s)', [[session for session, in sessions]])
-    db.execute('DELETE FROM session_files.workspaces WHERE name NOT IN (%s, %s)', [workspaces.mine.name, workspaces.secret.name])
-    db.execute('DELETE FROM session_files.workspace_grants')
-    with db.cursor() as cursor:
-        cursor.executemany('INSERT INTO session_files.workspace_grants VALUES (%s, %s)', grants)
-
-
-def test_random_calls(request, database, db, workspaces, own, types, log):
+def test_random_calls(request, database, db, workspaces, types, log):
     with request.config.pluginmanager.getplugin('capturemanager').global_and_fixture_disabled():
         print(f'\nHOSTILE_SEED={SEED} HOSTILE_CALLS={CALLS}')
     rng = random.Random(SEED)
+    own = make_workspace(db, f'random {SEED}', 'random')
+    db.execute('SELECT session_files.grant_workspace(%s, %s)', [role('mighty'), own.name])
     secret = state_of(db, workspaces.secret)
     caller = Caller(db, rng, own)
     ends = {'done': 0, 'error': 0}
