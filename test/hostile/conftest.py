@@ -1,4 +1,5 @@
-"""A database with the extension, the roles that the README's grants make, and two workspaces: one that is theirs, one that is a secret.
+"""For each file of tests a database with the extension, the roles that the README's grants make, and two workspaces: one that is theirs, one
+that is a secret.
 
 Needs a server with the extension installed, reached by the usual PG* variables, a superuser's right there, and in HOSTILE_LOG the
 path of its log.
@@ -137,7 +138,7 @@ def log():
     return bad_lines
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def database(log):
     name = f'session_files_hostile_{uuid.uuid4().hex}'
     with psycopg.connect(autocommit=True) as admin:
@@ -171,14 +172,14 @@ def grant(db):
     db.execute(sql.SQL('CREATE SCHEMA hostile_own AUTHORIZATION {}').format(mighty))
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def db(database):
     """A superuser's connection."""
     with connect(database) as connection:
         yield connection
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def workspaces(db):
     """The workspace of the roles, the secret one, and what is in neither."""
     mine = make_workspace(db, 'research', 'mine')
