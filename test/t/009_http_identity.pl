@@ -91,12 +91,14 @@ my $position = log_position($node);
 is_answer(ask_on($second, $listing), $unavailable, 'lock_timeout of the role that logs in: 503');
 await_log($node, $position, 'canceling statement due to lock timeout');
 await_log($node, $position, 'STATEMENT:  GET /api/v1/workspaces');
+my $old_worker = worker_pids($node);
 $node->safe_psql('postgres', q{
 	ALTER ROLE session_files_authenticator SET lock_timeout = 0;
 	ALTER ROLE session_files_authenticator SET statement_timeout = '300ms';
 	SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'session_files http worker'
 });
-await('the worker is a new one', sub { $connection = dial($port); return $connection && ask_on($connection, '/metrics')->{status} == 200 });
+await('the worker is a new one', sub { my $worker = worker_pids($node); return $worker && $worker ne $old_worker });
+await('it listens', sub { $connection = dial($port); return $connection && ask_on($connection, '/metrics')->{status} == 200 });
 $position = log_position($node);
 is_answer(ask_on($connection, $listing), $unavailable, 'statement_timeout: 503');
 await_log($node, $position, 'canceling statement due to statement timeout');

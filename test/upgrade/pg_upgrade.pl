@@ -272,7 +272,8 @@ foreach my $prefix (split /:/, $ENV{OLD_PREFIXES})
 		my $port = configure_workers($new);
 		chdir $PostgreSQL::Test::Utils::tmp_check or die $!;
 		command_ok([ 'pg_upgrade', '--no-sync', '--retain', $mode, '-d', $old->data_dir, '-D', $new->data_dir, '-b', $old->config_data('--bindir'),
-			'-B', $new->config_data('--bindir'), '-s', $new->host, '-p', $old->port, '-P', $new->port ], "$what: pg_upgrade");
+			'-B', $new->config_data('--bindir'), '-s', $new->host, '-p', $old->port, '-P', $new->port ], "$what: pg_upgrade")
+			or diag(map { "$_:\n" . join('', (split /^/, slurp_file($_))[-20 .. -1]) } glob($new->data_dir . '/pg_upgrade_output.d/*/log/pg_upgrade_dump_*.log'));
 		check_quiet($new, $what);
 		preload($new, '');
 		$new->start;
