@@ -209,10 +209,10 @@ class Writer(Client):
         return [Row(session, new_id(self.rng), *random_state(self.rng), self.names.new()) for _ in range(count)]
 
     def rows_there(self, session, most):
-        """Gives rows that are there, with another state."""
+        """Gives rows that are there, with another state. They stay there: an upsert would bring back the id of one that is deleted meanwhile."""
         return [Row(session, row[0], *random_state(self.rng), row[1]) for row in self.db.execute(
             f'''SELECT file_ingestion_id::text, name FROM session_files.files WHERE session_id = %s AND char_length(name) <= 800
-                ORDER BY random() LIMIT {self.rng.randint(1, most)}''', [session])]
+                ORDER BY random() LIMIT {self.rng.randint(1, most)} FOR KEY SHARE''', [session])]
 
     def tell(self, statement, parameters, expected):
         """Executes what returns a row for each of some files."""
