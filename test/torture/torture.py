@@ -36,8 +36,8 @@ WRITERS, LISTERS = 6, 3
 LEAST, LEAST_RARE = 3, 1
 # So many minutes longer the run goes on, at most, until that is so.
 PATIENCE = 10
-# What the server may log, by SQLSTATE: what the clients are told, and kills.
-LOGGED = {'00000', '55006', '40001', '40P01', '57014', '55P03', '57P01', '23503', '23505', '23514', 'P0002', '55000', '22023', '08006', '08P01', '01000'}
+# What the server may log, by SQLSTATE: what the clients are told, and kills; a ROLLBACK after a COMMIT that failed or was cancelled (25P01).
+LOGGED = {'00000', '55006', '40001', '40P01', '57014', '55P03', '57P01', '23503', '23505', '23514', 'P0002', '55000', '22023', '08006', '08P01', '01000', '25P01'}
 # A REINDEX CONCURRENTLY that was given up leaves an index, until it is dropped.
 IGNORED = 'cannot reindex invalid index'
 
