@@ -33,6 +33,10 @@ foreach my $block (@blocks)
 my ($longest_wait) = grep { /longest_wait/ } @blocks;
 like($node->safe_psql('postgres', $longest_wait), qr/^00:0\d:\d\d\.\d+\|[1-9]\d*$/m, 'the wait of what is queued is seen');
 
+# What is looked for is there under that name.
+my ($worker) = map { /backend_type = '([^']+)'/ } @blocks;
+like(slurp_file("$root/src/http/worker.h"), qr/"\Q$worker\E"/, 'the HTTP workers are called so');
+
 # Invariants: those that check() has are those that are documented.
 my %documented = map { $_ => 1 } map { /`(\w+)`/g } slurp_file("$root/OPERATIONS.md") =~ /^\| (`\w+`(?:, `\w+`)*) \| (?!`)/mg;
 is_deeply([ sort keys %documented ], [ sort split /\n/, $node->safe_psql('postgres', 'SELECT invariant FROM session_files.check()') ], 'OPERATIONS.md has every invariant');
