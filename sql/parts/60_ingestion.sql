@@ -89,9 +89,9 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	session record;
-	added_ids uuid[];
-	added_names text[];
-	added_statuses session_files.ingestion_status[];
+	ids uuid[];
+	their_names text[];
+	statuses session_files.ingestion_status[];
 BEGIN
 	IF array_ndims(names) > 1 THEN
 		RAISE EXCEPTION 'names has % dimensions, and one is allowed', array_ndims(names)
@@ -118,31 +118,37 @@ BEGIN
 		RAISE EXCEPTION 'session "%" expired at %, and takes no more files', session_id, session.expires_at
 			USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
-	WITH added AS (
-		INSERT INTO session_files.files (session_id, name)
-			SELECT register_files.session_id, n.name
-			FROM unnest(names) WITH ORDINALITY AS n (name, ordinal) ORDER BY n.ordinal
-			ON CONFLICT (session_id, session_files.name_key(name)) DO NOTHING
-			RETURNING file_ingestion_id, name, ingestion_status
-	)
-	SELECT array_agg(a.file_ingestion_id), array_agg(a.name), array_agg(a.ingestion_status)
-		INTO added_ids, added_names, added_statuses FROM added AS a;
-	IF cardinality(added_ids) = cardinality(names) THEN
-		RETURN QUERY SELECT * FROM unnest(added_ids, added_names, added_statuses);
-	ELSE
-		RETURN QUERY
-			SELECT f.file_ingestion_id, f.name, f.ingestion_status
-			FROM unnest(session_files.locate_names(register_files.session_id, names)) WITH ORDINALITY AS p (place, ordinal),
-				-- OFFSET keeps it from becoming a join, with all of the table on one side.
-				LATERAL (SELECT g.* FROM session_files.files AS g WHERE g.ctid = p.place OFFSET 0) AS f
-			ORDER BY p.ordinal;
-	END IF;
+	FOR attempt IN 1 .. 10 LOOP
+		WITH added AS (
+			INSERT INTO session_files.files (session_id, name)
+				SELECT register_files.session_id, n.name
+				FROM unnest(names) WITH ORDINALITY AS n (name, ordinal) ORDER BY n.ordinal
+				ON CONFLICT (session_id, session_files.name_key(name)) DO NOTHING
+				RETURNING file_ingestion_id, name, ingestion_status
+		)
+		SELECT array_agg(a.file_ingestion_id), array_agg(a.name), array_agg(a.ingestion_status)
+			INTO ids, their_names, statuses FROM added AS a;
+		IF coalesce(cardinality(ids), 0) < cardinality(names) THEN
+			SELECT array_agg(f.file_ingestion_id ORDER BY p.ordinal), array_agg(f.name ORDER BY p.ordinal), array_agg(f.ingestion_status ORDER BY p.ordinal)
+				INTO ids, their_names, statuses
+				FROM unnest(session_files.locate_names(register_files.session_id, names)) WITH ORDINALITY AS p (place, ordinal),
+					-- OFFSET keeps it from becoming a join, with all of the table on one side.
+					LATERAL (SELECT g.* FROM session_files.files AS g WHERE g.ctid = p.place OFFSET 0) AS f;
+		END IF;
+		IF coalesce(cardinality(ids), 0) = cardinality(names) THEN
+			RETURN QUERY SELECT * FROM unnest(ids, their_names, statuses);
+			RETURN;
+		END IF;
+		-- A name that was there is not any more: another transaction has deleted or renamed its file meanwhile. It can be had now.
+	END LOOP;
+	RAISE EXCEPTION 'files of session "%" were deleted or renamed at the same time, 10 times over', session_id
+		USING ERRCODE = 'serialization_failure';
 END
 $$;
 COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'Adds files to an OPEN session, in the order given. One row per name: its id, which is the one it had if the session has the name '
 	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (empty name, more than one '
-	'dimension), P0002 (no such session), 55000 (session not OPEN, or expired).';
+	'dimension), P0002 (no such session), 55000 (session not OPEN, or expired), 40001 (others delete or rename such files all the time).';
 
 -- What finish_files and fail_files have in common: changes the files given, if they have so many retries (NULL: any number), and tells of
 -- them and of others, which it leaves as they are. others is NULL for a call without a lease: only that raises an error for what is no

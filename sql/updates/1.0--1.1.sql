@@ -235,3 +235,76 @@ COMMENT ON FUNCTION session_files.handle_request(text, text, json, bytea) IS
 	'error: only a NULL method or target does (22004), and headers with an escape that is no text, as \u0000 (22P05, 22P02).';
 
 ALTER FUNCTION session_files.maintain(integer) SET jit = off;
+
+-- A name whose file is deleted or renamed while it is registered is not left out.
+CREATE OR REPLACE FUNCTION session_files.register_files(session_id uuid, names text[])
+	RETURNS TABLE (file_ingestion_id uuid, name text, ingestion_status session_files.ingestion_status)
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
+	SET enable_hashjoin = off
+	SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	session record;
+	ids uuid[];
+	their_names text[];
+	statuses session_files.ingestion_status[];
+BEGIN
+	IF array_ndims(names) > 1 THEN
+		RAISE EXCEPTION 'names has % dimensions, and one is allowed', array_ndims(names)
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF session_id IS NULL OR names IS NULL OR array_position(names, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'session_id, names and each name must not be null' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF array_position(names, '') IS NOT NULL THEN
+		RAISE EXCEPTION 'name % of % is empty', array_position(names, ''), cardinality(names)
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	-- Locked in share mode: the session cannot be closed or deleted before these files are committed.
+	SELECT s.status, s.expires_at INTO session
+		FROM session_files.upload_sessions AS s WHERE s.session_id = register_files.session_id FOR SHARE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no session "%"', session_id USING ERRCODE = 'no_data_found';
+	END IF;
+	IF session.status <> 'OPEN' THEN
+		RAISE EXCEPTION 'session "%" is %, and only an OPEN one takes files', session_id, session.status
+			USING ERRCODE = 'object_not_in_prerequisite_state';
+	END IF;
+	IF session.expires_at <= clock_timestamp() THEN
+		RAISE EXCEPTION 'session "%" expired at %, and takes no more files', session_id, session.expires_at
+			USING ERRCODE = 'object_not_in_prerequisite_state';
+	END IF;
+	FOR attempt IN 1 .. 10 LOOP
+		WITH added AS (
+			INSERT INTO session_files.files (session_id, name)
+				SELECT register_files.session_id, n.name
+				FROM unnest(names) WITH ORDINALITY AS n (name, ordinal) ORDER BY n.ordinal
+				ON CONFLICT (session_id, session_files.name_key(name)) DO NOTHING
+				RETURNING file_ingestion_id, name, ingestion_status
+		)
+		SELECT array_agg(a.file_ingestion_id), array_agg(a.name), array_agg(a.ingestion_status)
+			INTO ids, their_names, statuses FROM added AS a;
+		IF coalesce(cardinality(ids), 0) < cardinality(names) THEN
+			SELECT array_agg(f.file_ingestion_id ORDER BY p.ordinal), array_agg(f.name ORDER BY p.ordinal), array_agg(f.ingestion_status ORDER BY p.ordinal)
+				INTO ids, their_names, statuses
+				FROM unnest(session_files.locate_names(register_files.session_id, names)) WITH ORDINALITY AS p (place, ordinal),
+					-- OFFSET keeps it from becoming a join, with all of the table on one side.
+					LATERAL (SELECT g.* FROM session_files.files AS g WHERE g.ctid = p.place OFFSET 0) AS f;
+		END IF;
+		IF coalesce(cardinality(ids), 0) = cardinality(names) THEN
+			RETURN QUERY SELECT * FROM unnest(ids, their_names, statuses);
+			RETURN;
+		END IF;
+		-- A name that was there is not any more: another transaction has deleted or renamed its file meanwhile. It can be had now.
+	END LOOP;
+	RAISE EXCEPTION 'files of session "%" were deleted or renamed at the same time, 10 times over', session_id
+		USING ERRCODE = 'serialization_failure';
+END
+$$;
+COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
+	'Adds files to an OPEN session, in the order given. One row per name: its id, which is the one it had if the session has the name '
+	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (empty name, more than one '
+	'dimension), P0002 (no such session), 55000 (session not OPEN, or expired), 40001 (others delete or rename such files all the time).';
