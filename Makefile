@@ -13,6 +13,7 @@ OBJS = \
 	src/catalog.o \
 	src/claim.o \
 	src/counts.o \
+	src/deletions.o \
 	src/digest.o \
 	src/entry.o \
 	src/etag.o \

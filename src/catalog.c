@@ -41,6 +41,7 @@ static const struct
 {
 	const char *name;
 	size_t offset;
+	bool is_optional; /* the SQL of 1.0 does not have it */
 } relations[] = {
 	{"upload_sessions", offsetof(Catalog, upload_sessions)},
 	{"upload_sessions_pkey", offsetof(Catalog, upload_sessions_pkey)},
@@ -54,6 +55,8 @@ static const struct
 	{"file_counts_pkey", offsetof(Catalog, file_counts_pkey)},
 	{"file_queue", offsetof(Catalog, file_queue)},
 	{"file_queue_due_idx", offsetof(Catalog, file_queue_due_idx)},
+	{"file_deletions", offsetof(Catalog, file_deletions), true},
+	{"file_deletions_session_idx", offsetof(Catalog, file_deletions_session_idx), true},
 	{"workspaces", offsetof(Catalog, workspaces)},
 	{"workspace_grants", offsetof(Catalog, workspace_grants)},
 	{"workspace_grants_key", offsetof(Catalog, workspace_grants_key)},
@@ -93,6 +96,9 @@ static const struct
 	{offsetof(Catalog, file_queue), "last_reason", Anum_file_queue_last_reason, 0},
 	{offsetof(Catalog, file_queue), "lease_token", Anum_file_queue_lease_token, UUIDOID},
 	{offsetof(Catalog, file_queue), "worker", Anum_file_queue_worker, TEXTOID},
+	{offsetof(Catalog, file_deletions), "session_id", Anum_file_deletions_session_id, UUIDOID},
+	{offsetof(Catalog, file_deletions), "up_to", Anum_file_deletions_up_to, UUIDOID},
+	{offsetof(Catalog, file_deletions), "retries", Anum_file_deletions_retries, INT4OID},
 };
 
 #define RELATION_OID(catalog, i) (*(Oid *) ((char *) (catalog) + relations[i].offset))
@@ -163,8 +169,11 @@ check_columns(const Catalog *catalog)
 	for (int i = 0; i < lengthof(columns); i++)
 	{
 		Oid relation = *(const Oid *) ((const char *) catalog + columns[i].relation);
-		AttrNumber position = get_attnum(relation, columns[i].name);
+		AttrNumber position;
 
+		if (!OidIsValid(relation))
+			continue;
+		position = get_attnum(relation, columns[i].name);
 		if (position == columns[i].position &&
 		    (!OidIsValid(columns[i].type) || get_atttype(relation, position) == columns[i].type))
 			continue;
@@ -217,7 +226,7 @@ resolve(Catalog *catalog)
 	{
 		Oid oid = OidIsValid(schema) ? get_relname_relid(relations[i].name, schema) : InvalidOid;
 
-		if (!OidIsValid(oid))
+		if (!OidIsValid(oid) && !relations[i].is_optional)
 			report_missing("relation", relations[i].name);
 		RELATION_OID(catalog, i) = oid;
 	}
@@ -241,7 +250,8 @@ catalog_exists(void)
 		return true;
 	for (int i = 0; i < lengthof(relations); i++)
 	{
-		if (!OidIsValid(schema) || !OidIsValid(get_relname_relid(relations[i].name, schema)))
+		if (!OidIsValid(schema) ||
+		    (!relations[i].is_optional && !OidIsValid(get_relname_relid(relations[i].name, schema))))
 			return false;
 	}
 	return true;

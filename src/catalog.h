@@ -47,6 +47,10 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_file_counts_first_status 3 /* failed, finished, pending */
 #define Anum_file_counts_digest 6
 
+#define Anum_file_deletions_session_id 1
+#define Anum_file_deletions_up_to 2
+#define Anum_file_deletions_retries 3
+
 #define Anum_workspaces_name 1
 
 #define Anum_workspace_grants_role 1
@@ -76,6 +80,8 @@ typedef struct Catalog
 	Oid file_counts_pkey;
 	Oid file_queue;
 	Oid file_queue_due_idx;
+	Oid file_deletions; /* InvalidOid with the SQL of 1.0, and so its index */
+	Oid file_deletions_session_idx;
 	Oid workspaces;
 	Oid workspace_grants;
 	Oid workspace_grants_key;

@@ -163,12 +163,6 @@ static OwnerQuery merge_slots = {
 	.arg_types = {UUIDOID, INT8ARRAYOID, INT8OID},
 };
 
-static OwnerQuery find_session = {
-	.text = "SELECT FROM session_files.upload_sessions AS s WHERE s.session_id OPERATOR(pg_catalog.=) $1",
-	.arg_count = 1,
-	.arg_types = {UUIDOID},
-};
-
 static OwnerQuery forget_session = {
 	.text = "DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1",
 	.arg_count = 1,
@@ -196,8 +190,18 @@ static OwnerQuery forget_free_queue = {
 	.arg_types = {UUIDOID},
 };
 
+static OwnerQuery forget_session_deletions = {
+	.text = "DELETE FROM session_files.file_deletions AS d WHERE d.session_id OPERATOR(pg_catalog.=) $1",
+	.arg_count = 1,
+	.arg_types = {UUIDOID},
+};
+
 static OwnerQuery forget_all = {
 	.text = "TRUNCATE session_files.file_counts, session_files.file_queue",
+};
+
+static OwnerQuery forget_all_deletions = {
+	.text = "TRUNCATE session_files.file_deletions",
 };
 
 void
@@ -409,7 +413,6 @@ collect(const Catalog *catalog, TupleDesc desc, Tuplestorestate *rows, int sign,
 static bool
 is_moot(const Delta *delta, TriggerEvent event)
 {
-	Datum session_id = UUIDPGetDatum(&delta->session_id);
 	int64 files = 0;
 	bool changed = false;
 
@@ -420,7 +423,7 @@ is_moot(const Delta *delta, TriggerEvent event)
 	}
 	/* An UPDATE can move files away, in a statement that then deletes their session. */
 	if (TRIGGER_FIRED_BY_DELETE(event) || files < 0)
-		return owner_run(&find_session, &session_id) == 0;
+		return !owner_finds_session(&delta->session_id);
 	/* Another name or reason changes the digest alone. */
 	return !changed && delta->digest == 0;
 }
@@ -482,11 +485,11 @@ forget_queue(Datum session_id)
 }
 
 /*
- * Removes the counts and the queue of the sessions in a transition table; like the cascade to the files, also those
- * that are newer than the transaction's snapshot.
+ * Removes the counts, the queue and the deletions of the sessions in a transition table; like the cascade to the files,
+ * also those that are newer than the transaction's snapshot.
  */
 static void
-forget_sessions(TupleDesc desc, Tuplestorestate *sessions)
+forget_sessions(const Catalog *catalog, TupleDesc desc, Tuplestorestate *sessions)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 
@@ -500,6 +503,8 @@ forget_sessions(TupleDesc desc, Tuplestorestate *sessions)
 		session_id = slot->tts_values[Anum_upload_sessions_session_id - 1];
 		owner_run_under(&forget_session, &session_id, GetLatestSnapshot());
 		forget_queue(session_id);
+		if (OidIsValid(catalog->file_deletions))
+			owner_run_under(&forget_session_deletions, &session_id, GetLatestSnapshot());
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -516,9 +521,13 @@ session_files_forget_counts(PG_FUNCTION_ARGS)
 
 	table_close(file_counts, NoLock);
 	if (owner_of == catalog.files)
+	{
 		owner_run(&forget_all, NULL);
+		if (OidIsValid(catalog.file_deletions))
+			owner_run(&forget_all_deletions, NULL);
+	}
 	else if (data->tg_oldtable != NULL)
-		forget_sessions(RelationGetDescr(data->tg_relation), data->tg_oldtable);
+		forget_sessions(&catalog, RelationGetDescr(data->tg_relation), data->tg_oldtable);
 	owner_end(caller);
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }

@@ -9,9 +9,16 @@
 
 #include "owner.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
+
+static OwnerQuery find_session = {
+	.text = "SELECT FROM session_files.upload_sessions AS s WHERE s.session_id OPERATOR(pg_catalog.=) $1",
+	.arg_count = 1,
+	.arg_types = {UUIDOID},
+};
 
 uint64
 owner_run_under(OwnerQuery *query, Datum *values, Snapshot snapshot)
@@ -34,6 +41,14 @@ uint64
 owner_run(OwnerQuery *query, Datum *values)
 {
 	return owner_run_under(query, values, InvalidSnapshot);
+}
+
+bool
+owner_finds_session(const pg_uuid_t *session_id)
+{
+	Datum value = UUIDPGetDatum(session_id);
+
+	return owner_run(&find_session, &value) > 0;
 }
 
 Caller

@@ -10,6 +10,7 @@
 #include "executor/spi.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
+#include "utils/uuid.h"
 
 #define OWNER_MAX_ARGS 8
 
@@ -42,5 +43,8 @@ extern uint64 owner_run(OwnerQuery *query, Datum *values);
 
 /* The same under a snapshot. */
 extern uint64 owner_run_under(OwnerQuery *query, Datum *values, Snapshot snapshot);
+
+/* Tells, between the two, whether a session is there, that is, was not deleted by a statement whose cascade this is. */
+extern bool owner_finds_session(const pg_uuid_t *session_id);
 
 #endif

@@ -8,7 +8,8 @@
  *
  * A file that becomes PENDING again may still be in a row, even under a lease, from before: to look
  * for it could take long. So its retries are counted, by an UPDATE of its own, which makes any such
- * entry void and queues the file anew.
+ * entry void and queues the file anew. So are those of a file that is inserted, or gets its key, where
+ * another one with the same key may have been deleted: it begins with more than that one had (deletions.c).
  */
 #include "compat.h"
 
@@ -26,6 +27,7 @@
 #include "utils/tuplestore.h"
 
 #include "catalog.h"
+#include "deletions.h"
 #include "notice.h"
 #include "owner.h"
 #include "uuid7.h"
@@ -41,7 +43,7 @@ PG_FUNCTION_INFO_V1(session_files_sort_ids);
 typedef struct WaitingKey
 {
 	pg_uuid_t session_id;
-	int retries; /* AGAIN: they are PENDING again, which is to be counted first */
+	int retries; /* AGAIN: they are to be counted first */
 } WaitingKey;
 
 #define AGAIN (-1)
@@ -58,8 +60,13 @@ typedef struct Waiting
 typedef struct Collection
 {
 	Relation file_queue;
-	HTAB *waiting; /* NULL as long as there is nothing */
-	Caller caller;
+	Relation file_deletions; /* NULL as long as it is not needed */
+	HTAB *waiting;           /* NULL as long as there is nothing, as the next two */
+	HTAB *deleted;           /* bounds of what was deleted from sessions before */
+	HTAB *removed;           /* bounds of what this statement removes */
+	Deletions *last_deleted;
+	bool is_writing;
+	Caller caller; /* when is_writing */
 } Collection;
 
 static OwnerQuery insert_batch = {
@@ -69,12 +76,12 @@ static OwnerQuery insert_batch = {
 	.arg_types = {UUIDOID, UUIDARRAYOID, UUIDOID, INT4OID},
 };
 
-/* Fires this trigger again, which then queues them. */
+/* Fires this trigger again, which then queues them. $3: more than these. */
 static OwnerQuery count_retry = {
-	.text = "UPDATE session_files.files AS f SET retries = f.retries OPERATOR(pg_catalog.+) 1"
+	.text = "UPDATE session_files.files AS f SET retries = GREATEST(f.retries, $3) OPERATOR(pg_catalog.+) 1"
 			" WHERE f.ctid OPERATOR(pg_catalog.=) ANY (session_files.locate_ids($1, $2))",
-	.arg_count = 2,
-	.arg_types = {UUIDOID, UUIDARRAYOID},
+	.arg_count = 3,
+	.arg_types = {UUIDOID, UUIDARRAYOID, INT4OID},
 };
 
 static int
@@ -96,14 +103,61 @@ queue_make_array(const pg_uuid_t *ids, int count)
 	return array;
 }
 
+/* Returns the bound of a session in a table of bounds, which is made if there is none. */
+static Deletions *
+find_bound(HTAB **bounds, const pg_uuid_t *session_id, bool *found)
+{
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Deletions), .hcxt = CurrentMemoryContext};
+
+	if (*bounds == NULL)
+		*bounds = hash_create("session_files deletions", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	return hash_search(*bounds, session_id, HASH_ENTER, found);
+}
+
+/* Opens file_deletions; false if there is none, with the SQL of 1.0. */
+static bool
+open_deletions(Collection *collection)
+{
+	if (collection->file_deletions == NULL)
+		collection->file_deletions = deletions_open(RowExclusiveLock);
+	return collection->file_deletions != NULL;
+}
+
+/* Returns the bound of what was deleted from a session. */
+static Deletions *
+deleted_before(Collection *collection, const pg_uuid_t *session_id)
+{
+	Deletions *deletions = collection->last_deleted;
+	bool found;
+
+	if (deletions != NULL && uuid7_compare(&deletions->session_id, session_id) == 0)
+		return deletions;
+	deletions = find_bound(&collection->deleted, session_id, &found);
+	if (!found && open_deletions(collection))
+		*deletions = deletions_read(collection->file_deletions, session_id);
+	else if (!found)
+		deletions_init(deletions, session_id);
+	collection->last_deleted = deletions;
+	return deletions;
+}
+
+/* Becomes the owner of the tables, until end_collection. */
+static void
+begin_writing(Collection *collection)
+{
+	if (!collection->is_writing)
+		collection->caller = owner_begin(collection->file_queue);
+	collection->is_writing = true;
+}
+
 /* Writes files to the queue, in rows; or counts that they are PENDING again. */
 static void
-write_out(Waiting *waiting)
+write_out(Collection *collection, Waiting *waiting)
 {
-	int per_row = Min((waiting->count + QUEUE_MIN_ROWS - 1) / QUEUE_MIN_ROWS, QUEUE_MAX_FILES);
+	bool again = waiting->key.retries == AGAIN;
+	int per_row = again ? BUFFER_FILES : Min((waiting->count + QUEUE_MIN_ROWS - 1) / QUEUE_MIN_ROWS, QUEUE_MAX_FILES);
 
-	if (waiting->key.retries == AGAIN)
-		per_row = waiting->count;
+	begin_writing(collection);
 	qsort(waiting->ids, waiting->count, sizeof(pg_uuid_t), compare_ids);
 	for (int i = 0; i < waiting->count; i += per_row)
 	{
@@ -111,21 +165,20 @@ write_out(Waiting *waiting)
 		Datum values[4] = {UUIDPGetDatum(&waiting->key.session_id), PointerGetDatum(ids),
 		                   UUIDPGetDatum(&waiting->ids[i]), Int32GetDatum(waiting->key.retries)};
 
-		owner_run(waiting->key.retries == AGAIN ? &count_retry : &insert_batch, values);
+		if (again)
+			values[2] = Int32GetDatum(deleted_before(collection, &waiting->key.session_id)->retries);
+		owner_run(again ? &count_retry : &insert_batch, values);
 		pfree(ids);
 	}
 	waiting->count = 0;
 }
 
-/* Starts a collection: a table of sessions, in memory that ends with it. */
-static void
-begin_collection(Collection *collection)
+static HTAB *
+create_waiting(void)
 {
-	HASHCTL control = {.keysize = sizeof(WaitingKey), .entrysize = sizeof(Waiting)};
+	HASHCTL control = {.keysize = sizeof(WaitingKey), .entrysize = sizeof(Waiting), .hcxt = CurrentMemoryContext};
 
-	collection->caller = owner_begin(collection->file_queue);
-	control.hcxt = CurrentMemoryContext;
-	collection->waiting = hash_create("session_files queue", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	return hash_create("session_files queue", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 static void
@@ -136,7 +189,7 @@ add_file(Collection *collection, const pg_uuid_t *session_id, int retries, const
 	bool found;
 
 	if (collection->waiting == NULL)
-		begin_collection(collection);
+		collection->waiting = create_waiting();
 	waiting = hash_search(collection->waiting, &key, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -144,32 +197,47 @@ add_file(Collection *collection, const pg_uuid_t *session_id, int retries, const
 		waiting->room = QUEUE_MIN_ROWS;
 		waiting->ids = palloc(waiting->room * sizeof(pg_uuid_t));
 	}
-	else if (waiting->count == BUFFER_FILES)
-		write_out(waiting);
+	/* Those that are to be counted wait for all that the statement removes. */
+	else if (waiting->count == BUFFER_FILES && retries != AGAIN)
+		write_out(collection, waiting);
 	else if (waiting->count == waiting->room)
 	{
-		waiting->room = Min(waiting->room * 10, BUFFER_FILES);
-		waiting->ids = repalloc(waiting->ids, waiting->room * sizeof(pg_uuid_t));
+		waiting->room = waiting->room < BUFFER_FILES ? Min(waiting->room * 10, BUFFER_FILES) : waiting->room * 2;
+		waiting->ids = repalloc_huge(waiting->ids, waiting->room * sizeof(pg_uuid_t));
 	}
 	waiting->ids[waiting->count++] = *id;
 }
 
-/* Writes what is left, and has the sessions' workers woken. */
+/* Writes what is left, and has the sessions' workers woken; for files that are counted the trigger does that when it fires again. */
 static void
 end_collection(Collection *collection)
 {
 	HASH_SEQ_STATUS each;
 	Waiting *waiting;
+	Deletions *deletions;
 
-	if (collection->waiting == NULL)
-		return;
-	hash_seq_init(&each, collection->waiting);
-	while ((waiting = hash_seq_search(&each)) != NULL)
+	if (collection->removed != NULL)
 	{
-		write_out(waiting);
-		notice_work(&waiting->key.session_id);
+		begin_writing(collection);
+		hash_seq_init(&each, collection->removed);
+		while ((deletions = hash_seq_search(&each)) != NULL)
+			deletions_write(collection->file_deletions, deletions);
 	}
-	owner_end(collection->caller);
+	if (collection->waiting != NULL)
+	{
+		hash_seq_init(&each, collection->waiting);
+		while ((waiting = hash_seq_search(&each)) != NULL)
+		{
+			write_out(collection, waiting);
+			if (waiting->key.retries != AGAIN)
+				notice_work(&waiting->key.session_id);
+		}
+	}
+	if (collection->is_writing)
+		owner_end(collection->caller);
+	table_close(collection->file_queue, NoLock);
+	if (collection->file_deletions != NULL)
+		table_close(collection->file_deletions, NoLock);
 }
 
 /* Positions a read pointer of our own at the first row of a transition table. */
@@ -195,12 +263,23 @@ id_of(TupleTableSlot *row, int column)
 	return DatumGetUUIDP(row->tts_values[column - 1]);
 }
 
-/* Tells whether two rows have the same key; both were read by is_pending. */
+/* Tells whether an UPDATE has given a file another key; the new row was read by is_pending. */
 static bool
-same_file(TupleTableSlot *a, TupleTableSlot *b)
+is_moved(TupleTableSlot *removed, TupleTableSlot *added)
 {
-	return uuid7_compare(id_of(a, Anum_files_session_id), id_of(b, Anum_files_session_id)) == 0 &&
-	       uuid7_compare(id_of(a, Anum_files_file_ingestion_id), id_of(b, Anum_files_file_ingestion_id)) == 0;
+	slot_getsomeattrs(removed, Anum_files_ingestion_status);
+	return uuid7_compare(id_of(removed, Anum_files_session_id), id_of(added, Anum_files_session_id)) != 0 ||
+	       uuid7_compare(id_of(removed, Anum_files_file_ingestion_id), id_of(added, Anum_files_file_ingestion_id)) != 0;
+}
+
+/* Tells whether a file may have been inserted under the key of one that was deleted; the row was read by is_pending. */
+static bool
+may_be_anew(Collection *collection, TupleTableSlot *added)
+{
+	const Deletions *deletions = deleted_before(collection, id_of(added, Anum_files_session_id));
+
+	return deletions->retries != NO_RETRIES &&
+	       uuid7_compare(id_of(added, Anum_files_file_ingestion_id), &deletions->up_to) <= 0;
 }
 
 static int
@@ -211,8 +290,24 @@ retries_of(TupleTableSlot *row)
 	return DatumGetInt32(slot_getattr(row, Anum_files_retries, &isnull));
 }
 
+/* Notes that a file is not there any more, or not under this key. */
+static void
+remove_file(Collection *collection, TupleTableSlot *removed)
+{
+	Deletions *deletions;
+	bool found;
+
+	if (!open_deletions(collection))
+		return;
+	slot_getsomeattrs(removed, Anum_files_retries);
+	deletions = find_bound(&collection->removed, id_of(removed, Anum_files_session_id), &found);
+	if (!found)
+		deletions_init(deletions, id_of(removed, Anum_files_session_id));
+	deletions_extend(deletions, id_of(removed, Anum_files_file_ingestion_id), retries_of(removed));
+}
+
 /*
- * Collects the files that a statement made PENDING. An UPDATE has the rows in pairs: a file that was
+ * Collects what an INSERT or an UPDATE made PENDING. An UPDATE has the rows in pairs: a file that was
  * PENDING as the same one is left out, unless its retries were counted, here or by whoever knows.
  */
 static void
@@ -224,25 +319,42 @@ collect(const Catalog *catalog, TriggerData *data, Collection *collection)
 
 	while (tuplestore_gettupleslot(data->tg_newtable, true, false, added))
 	{
-		int retries;
+		bool pending = is_pending(catalog, added);
+		int retries = AGAIN;
 
 		CHECK_FOR_INTERRUPTS();
 		if (removed && !tuplestore_gettupleslot(data->tg_oldtable, true, false, removed))
 			elog(ERROR, "transition tables differ in length");
-		if (!is_pending(catalog, added))
-			continue;
-		retries = retries_of(added);
-		if (removed && retries == retries_of(removed))
+		if (removed ? is_moved(removed, added) : may_be_anew(collection, added))
 		{
-			if (is_pending(catalog, removed) && same_file(removed, added))
-				continue;
-			retries = AGAIN;
+			if (removed)
+				remove_file(collection, removed);
 		}
+		else if (!pending)
+			continue;
+		else if (!removed || retries_of(added) != retries_of(removed))
+			retries = retries_of(added);
+		else if (is_pending(catalog, removed))
+			continue;
 		add_file(collection, id_of(added, Anum_files_session_id), retries, id_of(added, Anum_files_file_ingestion_id));
 	}
 	ExecDropSingleTupleTableSlot(added);
 	if (removed)
 		ExecDropSingleTupleTableSlot(removed);
+}
+
+/* Collects what a DELETE removed. */
+static void
+collect_removed(TriggerData *data, Collection *collection)
+{
+	TupleTableSlot *removed = begin_rows(RelationGetDescr(data->tg_relation), data->tg_oldtable);
+
+	while (tuplestore_gettupleslot(data->tg_oldtable, true, false, removed))
+	{
+		CHECK_FOR_INTERRUPTS();
+		remove_file(collection, removed);
+	}
+	ExecDropSingleTupleTableSlot(removed);
 }
 
 /* SQL: session_files.queue_files(), trigger. */
@@ -257,12 +369,14 @@ session_files_queue_files(PG_FUNCTION_ARGS)
 	    !TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) || RelationGetRelid(data->tg_relation) != catalog.files)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 		                errmsg("function is only for the statement triggers of the extension session_files")));
-	if (data->tg_newtable == NULL)
+	if (data->tg_newtable == NULL && data->tg_oldtable == NULL)
 		return PointerGetDatum(NULL);
 	collection.file_queue = table_open(catalog.file_queue, RowExclusiveLock);
-	collect(&catalog, data, &collection);
+	if (data->tg_newtable == NULL)
+		collect_removed(data, &collection);
+	else
+		collect(&catalog, data, &collection);
 	end_collection(&collection);
-	table_close(collection.file_queue, NoLock);
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }
 

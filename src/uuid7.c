@@ -220,6 +220,22 @@ next_nanoseconds(void)
 	return nanoseconds;
 }
 
+static void
+put_milliseconds(pg_uuid_t *id, uint64 milliseconds)
+{
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (unsigned char) (milliseconds >> (8 * (5 - i)));
+}
+
+void
+uuid7_lowest(TimestampTz time, pg_uuid_t *id)
+{
+	memset(id, 0, sizeof(pg_uuid_t));
+	put_milliseconds(id, (time + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000);
+	id->data[6] = 0x70;
+	id->data[8] = 0x80;
+}
+
 /* SQL: session_files.uuid7(). */
 Datum
 session_files_uuid7(PG_FUNCTION_ARGS)
@@ -229,8 +245,7 @@ session_files_uuid7(PG_FUNCTION_ARGS)
 	uint64 milliseconds = nanoseconds / NANOSECONDS_PER_MILLISECOND;
 	uint32 fraction = ((nanoseconds % NANOSECONDS_PER_MILLISECOND) << FRACTION_BITS) / NANOSECONDS_PER_MILLISECOND;
 
-	for (int i = 0; i < 6; i++)
-		id->data[i] = (unsigned char) (milliseconds >> (8 * (5 - i)));
+	put_milliseconds(id, milliseconds);
 	id->data[6] = 0x70 | (fraction >> 8);
 	id->data[7] = fraction & 0xff;
 	if (!pg_strong_random(&id->data[8], 8))

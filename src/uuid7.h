@@ -7,6 +7,7 @@
 
 #include "compat.h"
 
+#include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
 #include "span.h"
@@ -18,6 +19,9 @@
  * Rust's uuid crate, which the reference (pydantic 2.13) uses.
  */
 extern bool uuid7_parse(Span text, pg_uuid_t *id, Span *error);
+
+/* Makes the least UUID of version 7 of a time's millisecond. */
+extern void uuid7_lowest(TimestampTz time, pg_uuid_t *id);
 
 /* Writes the canonical lower-case form, UUID_TEXT_LEN bytes without a NUL. */
 extern void uuid7_format(const pg_uuid_t *id, char *text);

@@ -27,7 +27,7 @@ CREATE FUNCTION session_files.forget_counts() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_forget_counts';
 COMMENT ON FUNCTION session_files.forget_counts() IS
-	'Trigger: removes the counts and the queue of the sessions that a statement deleted, or all of them when files is truncated.';
+	'Trigger: removes the counts, the queue and the deletions of the sessions that a statement deleted, or all of them when files is truncated.';
 
 CREATE TRIGGER count_inserts AFTER INSERT ON session_files.files
 	REFERENCING NEW TABLE AS added

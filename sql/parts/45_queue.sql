@@ -30,17 +30,32 @@ CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claime
 -- Finishing, and the like, by lease.
 CREATE INDEX file_queue_lease_idx ON session_files.file_queue (lease_token) WHERE lease_token IS NOT NULL;
 
+-- A file that is inserted under the id of one that was deleted is another one, for which the queue's entry of the first is void: it begins
+-- with more retries than that one had (src/deletions.c). Not dumped, as the queue is not. The columns are known to the C code by their
+-- position (src/catalog.h).
+CREATE TABLE session_files.file_deletions (
+	session_id uuid NOT NULL,
+	up_to uuid NOT NULL,
+	retries integer NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE session_files.file_deletions IS
+	'Bounds of what was deleted from a session: no file with an id over the greatest up_to, or with more retries than the most. Sessions from which nothing was deleted have no row.';
+CREATE INDEX file_deletions_session_idx ON session_files.file_deletions (session_id);
+
 CREATE FUNCTION session_files.queue_files() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_queue_files';
 COMMENT ON FUNCTION session_files.queue_files() IS
-	'Trigger on files: queues what a statement made PENDING, counting retries of what was there before, and has the transaction notify session_files_work with the session''s id.';
+	'Trigger on files: queues what a statement made PENDING, counting retries of what was there before, under the same id too, and has the transaction notify session_files_work with the session''s id.';
 
 CREATE TRIGGER queue_inserts AFTER INSERT ON session_files.files
 	REFERENCING NEW TABLE AS added
 	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
 CREATE TRIGGER queue_updates AFTER UPDATE ON session_files.files
 	REFERENCING OLD TABLE AS removed NEW TABLE AS added
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
+CREATE TRIGGER queue_deletes AFTER DELETE ON session_files.files
+	REFERENCING OLD TABLE AS removed
 	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
 
 CREATE FUNCTION session_files.pick_ids(ids uuid[], given uuid[], present boolean) RETURNS uuid[]

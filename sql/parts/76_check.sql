@@ -123,9 +123,9 @@ AS $$
 	WITH tables AS (
 		SELECT c.oid, c.relname, c.relrowsecurity FROM pg_class AS c
 		WHERE c.relnamespace = 'session_files'::regnamespace
-			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue')),
+			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue', 'file_deletions')),
 	expected (invariant, table_name, names) AS (VALUES
-		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,forget_counts,queue_inserts,queue_updates}'::text[]),
+		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,forget_counts,queue_deletes,queue_inserts,queue_updates}'::text[]),
 		('triggers', 'upload_sessions', '{forget_counts,note_end}'),
 		('triggers', 'workspaces', '{grant_creator}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
@@ -141,12 +141,14 @@ AS $$
 		('indexes', 'workspace_grants', '{workspace_grants_every_key,workspace_grants_key}'),
 		('indexes', 'file_counts', '{file_counts_pkey}'),
 		('indexes', 'file_queue', '{file_queue_due_idx,file_queue_lease_idx}'),
+		('indexes', 'file_deletions', '{file_deletions_session_idx}'),
 		('policies', 'files', '{visible_sessions}'),
 		('policies', 'upload_sessions', '{visible_workspaces}'),
 		('policies', 'workspaces', '{new_workspaces,visible_workspaces}'),
 		('policies', 'workspace_grants', '{visible_workspaces}'),
 		('policies', 'file_counts', '{visible_sessions}'),
-		('policies', 'file_queue', '{visible_sessions}')),
+		('policies', 'file_queue', '{visible_sessions}'),
+		('policies', 'file_deletions', '{visible_sessions}')),
 	present (invariant, table_id, name, problem) AS (
 		SELECT 'triggers', g.tgrelid, g.tgname::text, CASE WHEN g.tgenabled IN ('D', 'R') THEN 'is disabled' END FROM pg_trigger AS g
 		UNION ALL
@@ -203,6 +205,9 @@ BEGIN
 	RETURN QUERY SELECT 'queue_session', queued, count(*), min(format('files of session %s', q.session_id))
 		FROM session_files.file_queue AS q
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = q.session_id);
+	RETURN QUERY SELECT 'deletions_session', count(*), count(*) FILTER (WHERE s.session_id IS NULL),
+		min(format('deletions of session %s', d.session_id)) FILTER (WHERE s.session_id IS NULL)
+		FROM session_files.file_deletions AS d LEFT JOIN session_files.upload_sessions AS s ON s.session_id = d.session_id;
 	RETURN QUERY SELECT 'files_session', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
 		FROM session_files.files AS f
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = f.session_id);
@@ -300,6 +305,12 @@ BEGIN
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = o.session_id) FOR UPDATE SKIP LOCKED));
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN QUERY SELECT 'queue_session', changed;
+
+	DELETE FROM session_files.file_deletions AS d WHERE d.ctid = ANY (ARRAY(
+		SELECT o.ctid FROM session_files.file_deletions AS o
+		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = o.session_id) FOR UPDATE SKIP LOCKED));
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	RETURN QUERY SELECT 'deletions_session', changed;
 
 	DELETE FROM session_files.workspace_grants AS g
 		WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = g.role)

@@ -308,3 +308,26 @@ COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'Adds files to an OPEN session, in the order given. One row per name: its id, which is the one it had if the session has the name '
 	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (empty name, more than one '
 	'dimension), P0002 (no such session), 55000 (session not OPEN, or expired), 40001 (others delete or rename such files all the time).';
+
+-- A file that is inserted under the id of one that was deleted is another one, for which the queue's entry of the first is void: it begins
+-- with more retries than that one had (src/deletions.c). Not dumped, as the queue is not. The columns are known to the C code by their
+-- position (src/catalog.h).
+CREATE TABLE session_files.file_deletions (
+	session_id uuid NOT NULL,
+	up_to uuid NOT NULL,
+	retries integer NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE session_files.file_deletions IS
+	'Bounds of what was deleted from a session: no file with an id over the greatest up_to, or with more retries than the most. Sessions from which nothing was deleted have no row.';
+CREATE INDEX file_deletions_session_idx ON session_files.file_deletions (session_id);
+
+CREATE TRIGGER queue_deletes AFTER DELETE ON session_files.files
+	REFERENCING OLD TABLE AS removed
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
+COMMENT ON FUNCTION session_files.queue_files() IS
+	'Trigger on files: queues what a statement made PENDING, counting retries of what was there before, under the same id too, and has the transaction notify session_files_work with the session''s id.';
+COMMENT ON FUNCTION session_files.forget_counts() IS
+	'Trigger: removes the counts, the queue and the deletions of the sessions that a statement deleted, or all of them when files is truncated.';
+ALTER TABLE session_files.file_deletions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY visible_sessions ON session_files.file_deletions USING (session_files.may_see_session(session_id));
+REVOKE ALL ON TABLE session_files.file_deletions FROM PUBLIC;

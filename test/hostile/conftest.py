@@ -56,7 +56,7 @@ def connect(database, **options):
 
 
 def make_workspace(db, name, mark):
-    """Makes a workspace with a session of files of every kind, one of them under a lease; gives what they are called."""
+    """Makes a workspace with a session of files of every kind, one of them under a lease, and one deleted; gives what they are called."""
     db.execute('SELECT session_files.create_workspace(%s)', [name])
     [[session]] = db.execute('SELECT session_files.create_session(%s)', [name])
     names = [f'{mark} finished', f'{mark} failed', f'{mark} leased', f'{mark} put off', f'{mark} pending']
@@ -66,6 +66,8 @@ def make_workspace(db, name, mark):
     db.execute('SELECT session_files.finish_files(%s, %s, %s)', [session, files[:1], tokens[0]])
     db.execute("SELECT session_files.fail_files(%s, %s, 'EMPTY_FILE', %s)", [session, files[1:2], tokens[0]])
     db.execute("SELECT session_files.fail_files(%s, %s, 'SLOWDOWN', %s)", [session, files[3:4], tokens[0]])
+    db.execute("INSERT INTO session_files.files (session_id, name) VALUES (%s, 'deleted')", [session])
+    db.execute("DELETE FROM session_files.files WHERE session_id = %s AND name = 'deleted'", [session])
     return SimpleNamespace(name=name, session=session, files=files, names=names, token=tokens[0], worker=f'{mark} worker')
 
 
@@ -82,7 +84,7 @@ def missing_twin(workspace):
 
 def state_of(db, workspace):
     """Gives all rows of a workspace, as a superuser sees them."""
-    tables = ['files', 'file_counts', 'file_queue']
+    tables = ['files', 'file_counts', 'file_queue', 'file_deletions']
     rows = [db.execute(sql.SQL('SELECT t::text FROM session_files.{} AS t WHERE session_id = %s ORDER BY 1').format(sql.Identifier(table)),
                        [workspace.session]).fetchall() for table in tables]
     rows += [db.execute(sql.SQL('SELECT t::text FROM session_files.{} AS t WHERE {} = %s ORDER BY 1').format(

@@ -17,7 +17,7 @@ from conftest import connect, functions_of, make_workspace, outcome, role
 
 PATH = 'hostile_traps, pg_temp, pg_catalog, session_files'
 FIXED = 'search_path=pg_catalog, pg_temp'
-TEMPORARY = ['files', 'upload_sessions', 'workspaces', 'file_queue', 'file_counts', 'workspace_grants', 'pg_roles', 'pg_class']
+TEMPORARY = ['files', 'upload_sessions', 'workspaces', 'file_queue', 'file_counts', 'file_deletions', 'workspace_grants', 'pg_roles', 'pg_class']
 
 # Writes and reads of every kind, in which nothing is to be looked up but what the extension itself looks up: triggers, defaults, checks,
 # index expressions, foreign keys, policies, views.
@@ -33,6 +33,8 @@ STATEMENTS = [
     "UPDATE session_files.files SET ingestion_status = 'PENDING', ingestion_status_reason = NULL WHERE session_id OPERATOR(pg_catalog.=) %(session)s",
     'UPDATE session_files.files SET name = pg_catalog.concat(name, %(new)s::pg_catalog.text) WHERE session_id OPERATOR(pg_catalog.=) %(session)s',
     'DELETE FROM session_files.files WHERE session_id OPERATOR(pg_catalog.=) %(session)s',
+    'WITH gone AS (DELETE FROM session_files.files WHERE session_id OPERATOR(pg_catalog.=) %(session)s RETURNING session_id, file_ingestion_id, name)'
+    ' INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT session_id, file_ingestion_id, name FROM gone',
     "UPDATE session_files.upload_sessions SET status = 'CLOSED' WHERE session_id OPERATOR(pg_catalog.=) %(session)s",
     'DELETE FROM session_files.upload_sessions WHERE session_id OPERATOR(pg_catalog.=) %(session)s',
     'UPDATE session_files.workspaces SET name = %(new)s WHERE name OPERATOR(pg_catalog.=) %(name)s',

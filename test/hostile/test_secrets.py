@@ -152,6 +152,7 @@ STATEMENTS = [
     'SELECT * FROM session_files.files WHERE session_id = %(session)s AND session_files.name_key(name) = session_files.name_key(%(file_name)s) FOR SHARE',
     'SELECT * FROM session_files.file_queue WHERE lease_token = %(token)s FOR UPDATE',
     'SELECT * FROM session_files.file_counts WHERE session_id = %(session)s FOR UPDATE',
+    'SELECT * FROM session_files.file_deletions WHERE session_id = %(session)s FOR UPDATE',
     'SELECT * FROM session_files.session_progress WHERE session_id = %(session)s',
     'SELECT * FROM session_files.leases WHERE lease_token = %(token)s',
     'SELECT * FROM session_files.workers WHERE worker = %(worker)s',

@@ -197,6 +197,9 @@ INVARIANTS = {
     'no queue of sessions that are gone': '''
         SELECT q.* FROM session_files.file_queue AS q
         WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = q.session_id)''',
+    'no deletions of sessions that are gone': '''
+        SELECT d.* FROM session_files.file_deletions AS d
+        WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = d.session_id)''',
     'each PENDING file is queued once': '''
         SELECT f.*, q.entries FROM session_files.files AS f LEFT JOIN (
             SELECT session_id, retries, id AS file_ingestion_id, count(*) AS entries

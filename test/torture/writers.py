@@ -30,7 +30,7 @@ def action(*states, weight=1, prepares=True):
 
 
 def new_id(rng):
-    """Makes an id of version 7 that never was; ids that were deleted do not come back."""
+    """Makes an id of version 7 that never was."""
     return str(uuid.UUID(int=int((time.time() - rng.choice([0, 0, rng.random() * 1e6])) * 1000) << 80 | 7 << 76
                          | rng.getrandbits(12) << 64 | 2 << 62 | rng.getrandbits(62)))
 
@@ -46,6 +46,7 @@ class Writer(Client):
         self.deck, self.leases, self.prepared = [], [], 0
         self.sessions, self.steps = [], 0
         self.ledger, self.truncations = {}, 0
+        self.gone = []    # ids of files that were deleted, or would have been
         with psycopg.connect(shared.conninfo, autocommit=True) as db:
             db.execute('SELECT session_files.create_workspace(%s)', [f'of {name}'])
             self.session = str(db.execute("SELECT session_files.create_session(%s, expires_in => '1 day')", [f'of {name}']).fetchone()[0])
@@ -209,10 +210,10 @@ class Writer(Client):
         return [Row(session, new_id(self.rng), *random_state(self.rng), self.names.new()) for _ in range(count)]
 
     def rows_there(self, session, most):
-        """Gives rows that are there, with another state. They stay there: an upsert would bring back the id of one that is deleted meanwhile."""
+        """Gives rows that are there, with another state. Meanwhile they may be deleted: then an upsert brings their ids back."""
         return [Row(session, row[0], *random_state(self.rng), row[1]) for row in self.db.execute(
             f'''SELECT file_ingestion_id::text, name FROM session_files.files WHERE session_id = %s AND char_length(name) <= 800
-                ORDER BY random() LIMIT {self.rng.randint(1, most)} FOR KEY SHARE''', [session])]
+                ORDER BY random() LIMIT {self.rng.randint(1, most)}''', [session])]
 
     def tell(self, statement, parameters, expected):
         """Executes what returns a row for each of some files."""
@@ -418,6 +419,29 @@ class Writer(Client):
         session = self.one()
         self.db.execute('DELETE FROM session_files.files WHERE session_id = %s AND file_ingestion_id = ANY (%s)', [session, self.ids(session, 300)])
 
+    @action(*CONSTRAINTS, weight=3)
+    def bring_back(self):
+        """Deletes files, some of which may be claimed, and inserts others under their ids; perhaps only later, or elsewhere."""
+        session = self.one()
+        self.gone += self.db.execute('''DELETE FROM session_files.files WHERE session_id = %s AND file_ingestion_id = ANY (%s)
+                                        RETURNING session_id::text, file_ingestion_id::text''', [session, self.ids(session, 20)]).fetchall()
+        self.rng.shuffle(self.gone)
+        back, self.gone = self.gone[:30], self.gone[30:500]
+        rows = [Row(where, id, *random_state(self.rng), self.names.new()) for where, id in back]
+        self.db.execute(f'''INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}
+                            ON CONFLICT (session_id, file_ingestion_id) DO NOTHING''', [as_json(rows)])
+
+    @action(*CONSTRAINTS)
+    def move_and_replace(self):
+        """Gives files other ids, and their ids to others."""
+        session = self.one()
+        moved = self.db.execute('''UPDATE session_files.files SET file_ingestion_id = session_files.uuid7() WHERE session_id = %s
+                                   AND file_ingestion_id = ANY (%s) AND char_length(name) <= 800 RETURNING file_ingestion_id::text''',
+                                [session, ids := self.ids(session, 5)]).fetchall()
+        rows = [Row(session, id, *random_state(self.rng), self.names.new()) for id in ids[:len(moved)]]
+        self.db.execute(f'''INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}
+                            ON CONFLICT (session_id, file_ingestion_id) DO NOTHING''', [as_json(rows)])
+
     @action(*CONSTRAINTS)
     def delete_using(self):
         self.db.execute('''DELETE FROM session_files.files AS f USING session_files.upload_sessions AS s
@@ -523,8 +547,9 @@ class Writer(Client):
         self.db.execute('ROLLBACK TO truncate')
 
     def insert_after_truncate(self):
-        if self.value('SELECT (SELECT count(*) FROM session_files.file_counts) + (SELECT count(*) FROM session_files.file_queue)') != 0:
-            raise Failure('counts or queue after TRUNCATE')
+        if self.value('''SELECT (SELECT count(*) FROM session_files.file_counts) + (SELECT count(*) FROM session_files.file_queue)
+                         + (SELECT count(*) FROM session_files.file_deletions)''') != 0:
+            raise Failure('counts, queue or deletions after TRUNCATE')
 
     # ---- the ledger
 
@@ -733,7 +758,7 @@ class Housekeeper(Client):
         'VACUUM {0}': 6, 'VACUUM (FREEZE, INDEX_CLEANUP ON) {0}': 3, 'ANALYZE {0}': 3, 'REINDEX TABLE CONCURRENTLY {0}': 4,
         'REINDEX INDEX CONCURRENTLY {1}': 4, 'REINDEX INDEX {1}': 1, 'CREATE INDEX ON session_files.files (ingestion_status, retries)': 1,
         'VACUUM FULL {0}': 1, 'CLUSTER {0} USING {2}': 1, 'TRUNCATE': 1, 'PILE UP SLOTS': 3}
-    TABLES = ['files', 'files', 'file_counts', 'file_queue', 'upload_sessions']
+    TABLES = ['files', 'files', 'file_counts', 'file_queue', 'file_deletions', 'upload_sessions']
 
     def __init__(self, shared, name):
         super().__init__(shared, name)

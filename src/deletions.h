@@ -1,0 +1,42 @@
+/*
+ * deletions.h
+ *		Which ids of a session may be those of files that were deleted.
+ */
+#ifndef SESSION_FILES_DELETIONS_H
+#define SESSION_FILES_DELETIONS_H
+
+#include "compat.h"
+
+#include "utils/relcache.h"
+#include "utils/uuid.h"
+
+/* Stands for "no file was deleted". */
+#define NO_RETRIES (-1)
+
+/* A bound of what was deleted from a session: no file with a greater id, and none with more retries. */
+typedef struct Deletions
+{
+	pg_uuid_t session_id; /* first, to be a hash key */
+	pg_uuid_t up_to;
+	int retries; /* NO_RETRIES: none was deleted */
+} Deletions;
+
+/* A bound that nothing is within, to be extended. */
+extern void deletions_init(Deletions *deletions, const pg_uuid_t *session_id);
+
+/* Extends a bound to a file. */
+extern void deletions_extend(Deletions *deletions, const pg_uuid_t *id, int retries);
+
+/* Opens the table and locks it; NULL where the extension's SQL is 1.0's, which has none. Closed with table_close. */
+extern Relation deletions_open(LOCKMODE mode);
+
+/*
+ * Returns a bound of all that was deleted from a session and may be inserted anew by this
+ * transaction; perhaps of more than that. Needs an active snapshot.
+ */
+extern Deletions deletions_read(Relation file_deletions, const pg_uuid_t *session_id);
+
+/* Keeps a bound of what was deleted, unless the session itself was; between owner_begin and owner_end. */
+extern void deletions_write(Relation file_deletions, Deletions *deletions);
+
+#endif
