@@ -331,3 +331,10 @@ COMMENT ON FUNCTION session_files.forget_counts() IS
 ALTER TABLE session_files.file_deletions ENABLE ROW LEVEL SECURITY;
 CREATE POLICY visible_sessions ON session_files.file_deletions USING (session_files.may_see_session(session_id));
 REVOKE ALL ON TABLE session_files.file_deletions FROM PUBLIC;
+-- What was deleted before, as far as the queue still has it.
+INSERT INTO session_files.file_deletions (session_id, up_to, retries)
+	SELECT q.session_id, (pg_catalog.array_agg(i.id ORDER BY i.id DESC))[1], pg_catalog.max(q.retries)
+	FROM session_files.file_queue AS q, pg_catalog.unnest(q.file_ingestion_ids) AS i (id)
+	WHERE NOT EXISTS (SELECT FROM session_files.files AS f
+		WHERE f.session_id OPERATOR(pg_catalog.=) q.session_id AND f.file_ingestion_id OPERATOR(pg_catalog.=) i.id)
+	GROUP BY q.session_id;

@@ -86,6 +86,20 @@ foreach my $version (@released)
 	like($before, qr/\|holder$/m, "$version: and its workers");
 	is(ask($database, q{SELECT sum(cardinality(file_ingestion_ids)) FROM session_files.file_queue WHERE claimed_at IS NOT NULL AND lease_token IS NULL}), '10', "$version: files are put off");
 
+	# By every way in which rows go, and come back.
+	is(ask($database, q{BEGIN; DELETE FROM session_files.files WHERE name = 'deleted';
+		INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT session_id, '01900000-0000-7000-8000-000000000001', 'anew'
+			FROM session_files.upload_sessions WHERE workspace_name = 'w2';
+		UPDATE session_files.files SET file_ingestion_id = session_files.uuid7() WHERE name = 'anew';
+		SELECT sum(pending) FROM session_files.file_counts; DELETE FROM session_files.upload_sessions WHERE workspace_name = 'w2';
+		TRUNCATE session_files.files; SELECT count(*) FROM session_files.file_queue; ROLLBACK}) =~ s/\d+/n/r, "n\n0", "$version: and whatever writes");
+
+	# A file that is deleted while it is in the queue, whose id comes back after the update.
+	ask($database, q{INSERT INTO session_files.files (session_id, file_ingestion_id, name)
+			SELECT session_id, '01900000-0000-7000-8000-000000000002', 'deleted' FROM session_files.upload_sessions WHERE workspace_name = 'w2';
+		DELETE FROM session_files.files WHERE name = 'deleted'});
+	$before = ask($database, $data);
+
 	# A backend that has used the old version goes on with the new one.
 	my $old = $node->background_psql($database);
 	my $list = q{SELECT session_files.get_session_files(workspace_name, session_id, "limit" => 0) FROM session_files.upload_sessions ORDER BY session_id};
@@ -100,6 +114,10 @@ foreach my $version (@released)
 	is(ask($database, q{SELECT session_files.get_session_files('w2', session_id, "limit" => 0)::json -> 'total' FROM session_files.upload_sessions WHERE workspace_name = 'w2'}),
 		'501', "$version: totals too");
 	is(ask($database, q{SELECT count(*) FROM session_files.check() WHERE broken > 0}), '0', "$version: check() finds nothing");
+	is(ask($database, q{BEGIN; INSERT INTO session_files.files (session_id, file_ingestion_id, name)
+			SELECT session_id, '01900000-0000-7000-8000-000000000002', 'anew' FROM session_files.upload_sessions WHERE workspace_name = 'w2';
+		SELECT retries FROM session_files.files WHERE name = 'anew';
+		SELECT count(*) FROM session_files.check() WHERE broken > 0; ROLLBACK}), "1\n0", "$version: an id that was deleted before can come back");
 	is(ask($database, qq{SET ROLE reader_$database; SELECT count(*) FROM session_files.files}), '501', "$version: grants hold");
 	is(ask($database, q{SELECT count(*) > 0 FROM session_files.claim_files('next', 10)}), 't', "$version: work goes on");
 	# What the administrator granted is not the extension's: it is taken back to compare.
