@@ -80,6 +80,7 @@ static const struct
 	{offsetof(Catalog, files), "ingestion_status_reason", Anum_files_ingestion_status_reason, 0},
 	{offsetof(Catalog, files), "name", Anum_files_name, TEXTOID},
 	{offsetof(Catalog, files), "retries", Anum_files_retries, INT4OID},
+	{offsetof(Catalog, file_counts), "session_id", Anum_file_counts_session_id, UUIDOID},
 	{offsetof(Catalog, file_counts), "failed", Anum_file_counts_first_status + STATUS_FAILED, INT8OID},
 	{offsetof(Catalog, file_counts), "finished", Anum_file_counts_first_status + STATUS_FINISHED, INT8OID},
 	{offsetof(Catalog, file_counts), "pending", Anum_file_counts_first_status + STATUS_PENDING, INT8OID},

@@ -8,10 +8,12 @@
  * counter, and savepoints, rollbacks and snapshots are as for any row. A new slot is numbered by
  * the top transaction's id, which no other transaction can use.
  *
- * A transaction with one snapshot (REPEATABLE READ, SERIALIZABLE) always uses the slot of its own
- * number: to take another could fail, where another transaction changed it since the snapshot.
- * Such slots pile up, one per transaction; READ COMMITTED writers merge them now and then when there are too
- * many.
+ * A transaction with one snapshot (REPEATABLE READ, SERIALIZABLE) can take no slot that another one
+ * has changed since the snapshot: to try would fail. So it looks before it locks, without a trace for
+ * others: what a SERIALIZABLE transaction reads of a slot that it does not take is nobody's conflict.
+ *
+ * There are as many slots as there were transactions at a time. READ COMMITTED writers merge them now
+ * and then when there are too many.
  *
  * Each slot has a digest of its own: the shares of the rows that were added and removed, XORed. So is
  * the session's, over its slots. XOR, as a share that is removed goes out as it came in, in whatever
@@ -28,8 +30,11 @@
 
 #include "counts.h"
 
+#include "access/genam.h"
 #include "access/relation.h"
+#include "access/relscan.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -37,6 +42,7 @@
 #include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/rel.h"
@@ -48,6 +54,7 @@
 #include "notice.h"
 #include "owner.h"
 #include "scan.h"
+#include "uuid7.h"
 
 /* With more slots than this, a writer merges those that are free. */
 #define MAX_SLOTS 32
@@ -121,7 +128,7 @@ static OwnerQuery own_slot = {
 	.text = "INSERT INTO session_files.file_counts AS c"
 			" (session_id, failed, finished, pending, settled, minute, digest, slot)"
 			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-			" ON CONFLICT (session_id, slot) DO UPDATE SET " ADD_TO_SLOT,
+			" ON CONFLICT (session_id, slot) DO UPDATE SET " ADD_TO_SLOT " RETURNING c.ctid, c.pending",
 	.arg_count = 8,
 	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
 };
@@ -281,23 +288,79 @@ find_known(const pg_uuid_t *session_id)
 	return session;
 }
 
-/*
- * Adds to a slot that nobody has locked: the one that was taken last, if it is to be had. Tells how
- * many PENDING files the slot has then.
- */
+/* Locks a session's slot at a place, if that can be done at once and the transaction's one snapshot shows it as it is now. */
 static bool
-take_free_slot(Known *session, Datum *values, int64 *pending)
+lock_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer place, TupleTableSlot *slot)
+{
+	Snapshot snapshot = GetActiveSnapshot();
+	TM_FailureData failure;
+	bool isnull;
+
+	/* The table may have been made anew, smaller, since the place was known. */
+	return ItemPointerGetBlockNumber(place) < RelationGetNumberOfBlocks(file_counts) &&
+	       table_tuple_fetch_row_version(file_counts, place, SnapshotSelf, slot) &&
+	       uuid7_compare(DatumGetUUIDP(slot_getattr(slot, Anum_file_counts_session_id, &isnull)), session_id) == 0 &&
+	       table_tuple_satisfies_snapshot(file_counts, slot, snapshot) &&
+	       table_tuple_lock(file_counts, place, snapshot, slot, GetCurrentCommandId(true), LockTupleNoKeyExclusive,
+	                        LockWaitSkip, 0, &failure) == TM_Ok;
+}
+
+/* Locks the first of a session's slots for which that can be done; tells where it is. */
+static bool
+lock_any_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer place, TupleTableSlot *slot)
+{
+	Relation index = index_open(catalog_get()->file_counts_pkey, AccessShareLock);
+	TupleTableSlot *seen = table_slot_create(file_counts, NULL);
+	IndexScanDesc scan = compat_index_beginscan(file_counts, index, SnapshotSelf, 1);
+	ScanKeyData key;
+	bool locked = false;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session_id));
+	index_rescan(scan, &key, 1, NULL, 0);
+	for (int tries = 0; !locked && tries < MAX_SLOTS && index_getnext_slot(scan, ForwardScanDirection, seen); tries++)
+	{
+		*place = seen->tts_tid;
+		locked = lock_slot(file_counts, session_id, place, slot);
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(seen);
+	index_close(index, NoLock);
+	return locked;
+}
+
+/* Locks a slot for a transaction with one snapshot: the one that was taken last, if it is to be had. Tells where it is. */
+static bool
+lock_slot_of_snapshot(Relation file_counts, Known *session)
+{
+	TupleTableSlot *slot = table_slot_create(file_counts, NULL);
+	bool locked =
+		(ItemPointerIsValid(&session->place) && lock_slot(file_counts, &session->session_id, &session->place, slot)) ||
+		lock_any_slot(file_counts, &session->session_id, &session->place, slot);
+
+	ExecDropSingleTupleTableSlot(slot);
+	return locked;
+}
+
+/* Takes note of what one of the queries for slots gave: where the slot is, and how many PENDING files it has then. */
+static int64
+note_slot(Known *session)
 {
 	bool isnull;
 
-	values[7] = PointerGetDatum(&session->place);
-	if ((!ItemPointerIsValid(&session->place) || owner_run(&take_slot_at, values) == 0) &&
-	    owner_run(&take_slot, values) == 0)
-		return false;
 	session->place =
 		*(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	*pending = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	return true;
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+}
+
+/* Adds to a slot that nobody has locked: the one that was taken last, if it is to be had. */
+static bool
+take_free_slot(Relation file_counts, Known *session, Datum *values)
+{
+	values[7] = PointerGetDatum(&session->place);
+	if (IsolationUsesXactSnapshot())
+		return lock_slot_of_snapshot(file_counts, session) && owner_run(&take_slot_at, values) > 0;
+	return (ItemPointerIsValid(&session->place) && owner_run(&take_slot_at, values) > 0) ||
+	       owner_run(&take_slot, values) > 0;
 }
 
 /* Adds a session's changes to one of its slots. */
@@ -313,25 +376,22 @@ store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 	                   Int64GetDatum(CURRENT_MINUTE()),
 	                   Int64GetDatum((int64) delta->digest),
 	                   (Datum) 0};
-	bool taken = false;
+	Known *session = find_known(&delta->session_id);
+	bool is_time = session->changes++ % TIDY_EVERY == 0;
 
 	if (settled > 0)
 		notice_settled(&delta->session_id);
-	if (!IsolationUsesXactSnapshot())
+	if (take_free_slot(file_counts, session, values))
 	{
-		Known *session = find_known(&delta->session_id);
-		bool is_time = session->changes++ % TIDY_EVERY == 0;
-		int64 pending;
-
-		taken = take_free_slot(session, values, &pending);
 		/* With a single slot, no file is PENDING; with several, they are looked at now and then. */
-		if (taken && (pending == 0 || is_time))
+		if ((note_slot(session) == 0 || is_time) && !IsolationUsesXactSnapshot())
 			tidy(catalog, file_counts, &delta->session_id);
 	}
-	if (!taken)
+	else
 	{
 		values[7] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
 		owner_run(&own_slot, values);
+		note_slot(session);
 	}
 }
 

@@ -66,14 +66,32 @@ SELECT * FROM pg_temp.totals WHERE session = 1;
 COMMIT;
 SELECT * FROM pg_temp.totals WHERE session = 1;
 
--- Slots that pile up, one per transaction with a snapshot of its own, are merged by whoever writes more often.
+-- One slot does for transactions one after the other, whatever their isolation level.
 DO $$ BEGIN
 	FOR n IN 1..40 LOOP
 		COMMIT;
 		SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 		INSERT INTO session_files.files (session_id, name) VALUES ('00000000-0000-7000-8000-000000000002', 'slot ' || n);
+		UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name = 'slot ' || n AND n % 2 = 0;
+		COMMIT;
+		SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;
+		UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name = 'slot ' || n AND n % 2 = 1;
+		COMMIT;
+		DELETE FROM session_files.files WHERE name = 'slot ' || n - 5;
 	END LOOP;
 END $$;
+SELECT count(*) AS slots FROM session_files.file_counts WHERE session_id = pg_temp.s(2);
+-- Also when the table was made anew meanwhile.
+VACUUM FULL session_files.file_counts;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(2), 'after VACUUM FULL');
+COMMIT;
+SELECT count(*) AS slots FROM session_files.file_counts WHERE session_id = pg_temp.s(2);
+SELECT * FROM pg_temp.totals WHERE session = 2;
+
+-- Slots that many transactions at a time have left, which amount to nothing here, are merged by whoever writes more often.
+INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest, minute)
+	SELECT pg_temp.s(2), n, sign, -sign, sign, n / 2, 0 FROM (SELECT n, 1 - 2 * (n % 2) AS sign FROM generate_series(2, 41) AS n) AS s;
 SELECT count(*) > 32 AS piled_up FROM session_files.file_counts WHERE session_id = pg_temp.s(2);
 INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(2), 'once');
 SELECT count(*) > 32 AS not_every_time FROM session_files.file_counts WHERE session_id = pg_temp.s(2);

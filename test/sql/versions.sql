@@ -124,7 +124,7 @@ SELECT * FROM pg_temp.step();
 ROLLBACK;
 SELECT * FROM pg_temp.step();
 
--- A slot of its own for each transaction with one snapshot; then merged.
+-- Many slots, as many transactions at a time leave; then merged.
 CREATE VIEW pg_temp.is_that_of_a_copy AS
 	SELECT (SELECT bit_xor(digest) FROM session_files.file_counts WHERE session_id = pg_temp.s(2)) =
 		(SELECT bit_xor(digest) FROM session_files.file_counts WHERE session_id = pg_temp.s(3)) AS is_that_of_a_copy,
@@ -137,6 +137,8 @@ DO $$ BEGIN
 		UPDATE session_files.files SET name = 'renamed ' || n WHERE name = 'slot ' || n;
 	END LOOP;
 END $$;
+INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest, minute)
+	SELECT pg_temp.s(2), n, 0, 0, 0, hashint8extended(n / 2, 0), 0 FROM generate_series(2, 41) AS n;
 SELECT * FROM pg_temp.step();
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES (pg_temp.s(3), 'versions');
 BEGIN;
