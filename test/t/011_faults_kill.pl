@@ -64,12 +64,26 @@ sub stop_in_replay
 	$node->start;
 }
 
+# Kills a client whose transaction is committed, and does not know that yet: it waits for a standby that never comes.
+sub kill_unanswered
+{
+	$node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
+	$node->reload;
+	my $unanswered = q{application_name = 'faults' AND wait_event = 'SyncRep'};
+	await('there is a client without an answer', sub { return pids_of($unanswered) > 0 });
+	# To be read only after the server has come back, without an end of the wait before that.
+	$node->safe_psql('postgres', 'ALTER SYSTEM RESET synchronous_standby_names');
+	kill_one('a client without an answer', $unanswered);
+	$node->reload;
+}
+
 my $active = q{application_name = 'faults' AND state = 'active'};
 my %faults = (
 	'a client of files' => [ \&kill_one, 'a client', $active ],
 	'a client that registers or finishes' => [ \&kill_one, 'a client that changes files', "$active AND query ~ 'register_files|INSERT|finish_files|UPDATE|COPY'" ],
 	'a client that claims' => [ \&kill_one, 'a client that claims', q{application_name = 'faults' AND query ~ 'claim_files'} ],
 	'a client that commits' => [ \&kill_one, 'a client that commits', q{application_name = 'faults' AND query ~ '^COMMIT|^PREPARE'} ],
+	'a client that has committed' => [ \&kill_unanswered ],
 	'an HTTP worker' => [ \&kill_one, 'an HTTP worker', q{backend_type = 'session_files http worker'} ],
 	'the HTTP launcher' => [ \&kill_one, 'the HTTP launcher', q{backend_type = 'session_files http launcher'} ],
 	'the maintenance worker' => [ \&kill_one, 'the maintenance worker', q{backend_type = 'session_files maintenance'} ],
@@ -106,6 +120,7 @@ for my $round (1 .. $rounds)
 	$end_answers->("round $round");
 	settle_down($load, "round $round");
 }
+cmp_ok(count_ends('found'), '>', 0, 'transactions were there that had got no answer');
 cmp_ok($in_replay, '>', 0, "$kills faults, $in_replay of them while WAL was replayed");
 pages_are_intact($node, 'in the end');
 no_complaints($node, qr/terminating (?:connection|any other active server processes)|was terminated by signal 9|because of crash of another/);
