@@ -81,11 +81,11 @@ run_reports() {
 			head -n 200 "$file" | sed "s|^|# ${file##*/}: |"
 		fi
 	done >"$log"
-	# Failed assertions, and UBSan.
-	mapfile -t logs < <(find "$scratch" -path '*/log/*' -type f)
-	if complaints=$(grep -A 30 -E '^TRAP:|runtime error: |ERROR: AddressSanitizer' "${logs[@]}"); then
+	# Failed assertions; UBSan; and what was written past its piece of memory, of which PostgreSQL only warns.
+	mapfile -t logs < <(find "$scratch" -path '*/log/*' -type f ! -path "$log")
+	if complaints=$(grep -A 30 -E '^TRAP:|runtime error: |ERROR: AddressSanitizer|problem in (alloc set|Generation|slab) ' "${logs[@]}"); then
 		quiet=1
-		printf '%s\n' "$complaints" | sed 's/^/# /' >>"$log"
+		sed -n '1,200s/^/# /p' <<<"$complaints" >>"$log"
 	fi
 	{
 		report $checked "1 - the server runs under $checker"
