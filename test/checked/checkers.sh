@@ -65,6 +65,16 @@ is_checked() {
 	esac
 }
 
+# Waits, for a minute at most, until a server that went down with a process of its own is there again: PostgreSQL 15 can wait for itself
+# if it is to stop before.
+await_recovery() {
+	local tries=0
+	until "${as_server[@]}" pg_isready --quiet || [ $tries = 600 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+}
+
 # A line of TAP.
 report() {
 	if [ "$1" = 0 ]; then say "ok $2"; else say "not ok $2"; fi
@@ -74,6 +84,7 @@ report() {
 run_reports() {
 	local checked=0 ended=0 quiet=0 file logs complaints
 	is_checked || checked=$?
+	await_recovery
 	"${as_server[@]}" pg_ctl stop --silent --mode=fast --timeout=300 --pgdata="$scratch/data" || ended=$?
 	for file in "$reports"/*; do
 		if [ -s "$file" ]; then
