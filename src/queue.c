@@ -16,6 +16,8 @@
 #include "queue.h"
 
 #include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -68,6 +70,9 @@ typedef struct Collection
 	bool is_writing;
 	Caller caller; /* when is_writing */
 } Collection;
+
+/* The last transaction, of those of this backend, that has inserted files. */
+static TransactionId inserter = InvalidTransactionId;
 
 static OwnerQuery insert_batch = {
 	.text = "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)"
@@ -290,7 +295,11 @@ retries_of(TupleTableSlot *row)
 	return DatumGetInt32(slot_getattr(row, Anum_files_retries, &isnull));
 }
 
-/* Notes that a file is not there any more, or not under this key. */
+/*
+ * Notes that a file is not there any more, or not under this key. Where one statement both inserts and
+ * deletes, this trigger may have fired for the INSERT first, which knew of no deletion then: a file that
+ * this transaction has put in the place of the one that is removed is counted now.
+ */
 static void
 remove_file(Collection *collection, TupleTableSlot *removed)
 {
@@ -304,6 +313,9 @@ remove_file(Collection *collection, TupleTableSlot *removed)
 	if (!found)
 		deletions_init(deletions, id_of(removed, Anum_files_session_id));
 	deletions_extend(deletions, id_of(removed, Anum_files_file_ingestion_id), retries_of(removed));
+	if (TransactionIdIsValid(inserter) && TransactionIdEquals(inserter, GetTopTransactionIdIfAny()))
+		add_file(collection, id_of(removed, Anum_files_session_id), AGAIN,
+		         id_of(removed, Anum_files_file_ingestion_id));
 }
 
 /*
@@ -372,6 +384,8 @@ session_files_queue_files(PG_FUNCTION_ARGS)
 	if (data->tg_newtable == NULL && data->tg_oldtable == NULL)
 		return PointerGetDatum(NULL);
 	collection.file_queue = table_open(catalog.file_queue, RowExclusiveLock);
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+		inserter = GetTopTransactionIdIfAny();
 	if (data->tg_newtable == NULL)
 		collect_removed(data, &collection);
 	else

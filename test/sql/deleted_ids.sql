@@ -58,6 +58,18 @@ WITH gone AS (DELETE FROM session_files.files WHERE session_id = :s AND name IN 
 	INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT * FROM gone;
 SELECT * FROM state WHERE session = '1';
 
+-- Also where the statement has inserted all that it wants before it has deleted all.
+WITH gone AS (DELETE FROM session_files.files WHERE session_id = :s AND name IN ('file 10', 'file 12') RETURNING session_id, file_ingestion_id, name)
+	INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT * FROM gone LIMIT 1;
+SELECT count(*), max(retries), max(entries) FROM state WHERE session = '1' AND id IN ('10', '12');
+WITH gone AS (UPDATE session_files.files SET file_ingestion_id = overlay(file_ingestion_id::text placing '3' from 35)::uuid WHERE session_id = :s AND name = 'file 11'
+	RETURNING session_id, name)
+	INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT session_id, '01900000-0000-7000-8000-000000000011', 'other ' || name FROM gone LIMIT 1;
+SELECT * FROM state WHERE session = '1' AND id IN ('11', '31');
+SELECT * FROM broken;
+DELETE FROM session_files.files WHERE session_id = :s AND name IN ('file 10', 'file 11', 'file 12', 'other file 11');
+CALL put(:s, 10, 11, 12);
+
 -- Settled by plain SQL, which leaves the entry; and inserted as FAILED, to be retried later.
 UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE session_id = :s AND name = 'file 10';
 DELETE FROM session_files.files WHERE session_id = :s AND name IN ('file 10', 'file 11');

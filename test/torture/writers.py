@@ -432,6 +432,15 @@ class Writer(Client):
                             ON CONFLICT (session_id, file_ingestion_id) DO NOTHING''', [as_json(rows)])
 
     @action(*CONSTRAINTS)
+    def replace_in_a_statement(self):
+        """Inserts some files under their own ids, and goes on to delete the others."""
+        session = self.one()
+        self.db.execute(f'''WITH gone AS (DELETE FROM session_files.files WHERE session_id = %s AND file_ingestion_id = ANY (%s)
+                            AND char_length(name) <= 800 RETURNING session_id, file_ingestion_id, name)
+                            INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT * FROM gone LIMIT {self.rng.randint(1, 5)}''',
+                        [session, self.ids(session, 10)])
+
+    @action(*CONSTRAINTS)
     def move_and_replace(self):
         """Gives files other ids, and their ids to others."""
         session = self.one()
