@@ -49,6 +49,7 @@ typedef struct WaitingKey
 } WaitingKey;
 
 #define AGAIN (-1)
+#define LEFT_OUT (-2)
 
 typedef struct Waiting
 {
@@ -218,11 +219,11 @@ static void
 end_collection(Collection *collection)
 {
 	HASH_SEQ_STATUS each;
-	Waiting *waiting;
-	Deletions *deletions;
 
 	if (collection->removed != NULL)
 	{
+		Deletions *deletions;
+
 		begin_writing(collection);
 		hash_seq_init(&each, collection->removed);
 		while ((deletions = hash_seq_search(&each)) != NULL)
@@ -230,6 +231,8 @@ end_collection(Collection *collection)
 	}
 	if (collection->waiting != NULL)
 	{
+		Waiting *waiting;
+
 		hash_seq_init(&each, collection->waiting);
 		while ((waiting = hash_seq_search(&each)) != NULL)
 		{
@@ -319,9 +322,25 @@ remove_file(Collection *collection, TupleTableSlot *removed)
 }
 
 /*
- * Collects what an INSERT or an UPDATE made PENDING. An UPDATE has the rows in pairs: a file that was
- * PENDING as the same one is left out, unless its retries were counted, here or by whoever knows.
+ * Returns with how many retries a file is to be queued that an INSERT or an UPDATE has written; AGAIN;
+ * or LEFT_OUT. A file that was PENDING before, as the same one, is left out, unless its retries were
+ * counted, here or by whoever knows. removed is NULL for an INSERT.
  */
+static int
+find_retries(const Catalog *catalog, Collection *collection, TupleTableSlot *removed, TupleTableSlot *added)
+{
+	bool pending = is_pending(catalog, added);
+
+	if (removed ? is_moved(removed, added) : may_be_anew(collection, added))
+		return AGAIN;
+	if (!pending)
+		return LEFT_OUT;
+	if (removed == NULL || retries_of(added) != retries_of(removed))
+		return retries_of(added);
+	return is_pending(catalog, removed) ? LEFT_OUT : AGAIN;
+}
+
+/* Collects what an INSERT or an UPDATE made PENDING; an UPDATE has the rows in pairs. */
 static void
 collect(const Catalog *catalog, TriggerData *data, Collection *collection)
 {
@@ -331,24 +350,17 @@ collect(const Catalog *catalog, TriggerData *data, Collection *collection)
 
 	while (tuplestore_gettupleslot(data->tg_newtable, true, false, added))
 	{
-		bool pending = is_pending(catalog, added);
-		int retries = AGAIN;
+		int retries;
 
 		CHECK_FOR_INTERRUPTS();
 		if (removed && !tuplestore_gettupleslot(data->tg_oldtable, true, false, removed))
 			elog(ERROR, "transition tables differ in length");
-		if (removed ? is_moved(removed, added) : may_be_anew(collection, added))
-		{
-			if (removed)
-				remove_file(collection, removed);
-		}
-		else if (!pending)
-			continue;
-		else if (!removed || retries_of(added) != retries_of(removed))
-			retries = retries_of(added);
-		else if (is_pending(catalog, removed))
-			continue;
-		add_file(collection, id_of(added, Anum_files_session_id), retries, id_of(added, Anum_files_file_ingestion_id));
+		retries = find_retries(catalog, collection, removed, added);
+		if (retries == AGAIN && removed && is_moved(removed, added))
+			remove_file(collection, removed);
+		if (retries != LEFT_OUT)
+			add_file(collection, id_of(added, Anum_files_session_id), retries,
+			         id_of(added, Anum_files_file_ingestion_id));
 	}
 	ExecDropSingleTupleTableSlot(added);
 	if (removed)

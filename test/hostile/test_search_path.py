@@ -178,13 +178,12 @@ def test_copy(database, ours, traps):
 
 
 def test_merging_counts(database, db, ours, traps):
-    """The statements that merge a session's counts, of which there are many after transactions that each saw an older snapshot."""
+    """The statements that merge a session's counts, of which there are many after many transactions at a time."""
     slots = 'SELECT count(*) FROM session_files.file_counts WHERE session_id = %s'
     [[session]] = db.execute('SELECT session_files.create_session(%s)', [ours.name])
-    for i in range(40):
-        with db.transaction():
-            db.execute('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ')
-            db.execute('SELECT session_files.register_files(%s, %s)', [session, [f'file {i}']])
+    db.execute('SELECT session_files.register_files(%s, ARRAY(SELECT i::text FROM generate_series(1, 40) AS i))', [session])
+    db.execute('''INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest, minute)
+        SELECT %s, i, 0, 1 - 2 * (i %% 2), 0, i / 2, 0 FROM generate_series(2, 41) AS i''', [session])
     assert db.execute(slots, [session]).fetchone()[0] > 32
     with trapped(database, role('intruder')) as intruder:
         intruder.execute('INSERT INTO session_files.files (session_id, name) VALUES (%s, %s)', [session, 'last'])
