@@ -17,6 +17,7 @@ OBJS = \
 	src/digest.o \
 	src/entry.o \
 	src/etag.o \
+	src/forget.o \
 	src/leaf.o \
 	src/links.o \
 	src/listing.o \

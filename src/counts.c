@@ -60,7 +60,6 @@
 #define MAX_SLOTS 32
 
 PG_FUNCTION_INFO_V1(session_files_count_changes);
-PG_FUNCTION_INFO_V1(session_files_forget_counts);
 
 /* After so many changes to a session a backend tidies up. */
 #define TIDY_EVERY 16
@@ -170,24 +169,6 @@ static OwnerQuery merge_slots = {
 	.arg_types = {UUIDOID, INT8ARRAYOID, INT8OID},
 };
 
-static OwnerQuery forget_session = {
-	.text = "DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1",
-	.arg_count = 1,
-	.arg_types = {UUIDOID},
-};
-
-static OwnerQuery find_queue = {
-	.text = "SELECT FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1 LIMIT 1",
-	.arg_count = 1,
-	.arg_types = {UUIDOID},
-};
-
-static OwnerQuery forget_session_queue = {
-	.text = "DELETE FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1",
-	.arg_count = 1,
-	.arg_types = {UUIDOID},
-};
-
 static OwnerQuery forget_free_queue = {
 	.text = "DELETE FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1"
 			" AND q.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
@@ -195,20 +176,6 @@ static OwnerQuery forget_free_queue = {
 			" FOR UPDATE SKIP LOCKED))",
 	.arg_count = 1,
 	.arg_types = {UUIDOID},
-};
-
-static OwnerQuery forget_session_deletions = {
-	.text = "DELETE FROM session_files.file_deletions AS d WHERE d.session_id OPERATOR(pg_catalog.=) $1",
-	.arg_count = 1,
-	.arg_types = {UUIDOID},
-};
-
-static OwnerQuery forget_all = {
-	.text = "TRUNCATE session_files.file_counts, session_files.file_queue",
-};
-
-static OwnerQuery forget_all_deletions = {
-	.text = "TRUNCATE session_files.file_deletions",
 };
 
 void
@@ -488,27 +455,13 @@ is_moot(const Delta *delta, TriggerEvent event)
 	return !changed && delta->digest == 0;
 }
 
-/* Returns the trigger's data, having checked that it is a statement trigger of one of the tables. */
-static TriggerData *
-check_trigger(FunctionCallInfo fcinfo, Oid table, Oid other_table)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
-	    !TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) ||
-	    (RelationGetRelid(data->tg_relation) != table && RelationGetRelid(data->tg_relation) != other_table))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-		                errmsg("function is only for the statement triggers of the extension session_files")));
-	return data;
-}
-
 /* SQL: session_files.count_changes(), trigger. */
 Datum
 session_files_count_changes(PG_FUNCTION_ARGS)
 {
 	Relation file_counts = table_open(catalog_get()->file_counts, RowExclusiveLock);
 	const Catalog catalog = *catalog_get();
-	TriggerData *data = check_trigger(fcinfo, catalog.files, catalog.files);
+	TriggerData *data = owner_trigger_data(fcinfo, catalog.files, catalog.files);
 	TupleDesc desc = RelationGetDescr(data->tg_relation);
 	HTAB *deltas = create_deltas();
 	Caller caller;
@@ -529,65 +482,5 @@ session_files_count_changes(PG_FUNCTION_ARGS)
 
 	table_close(file_counts, NoLock);
 	hash_destroy(deltas);
-	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
-}
-
-/*
- * Removes the queue of a session. Workers lock neither the session nor its files: who claims, extends
- * or releases puts new rows in the place of those that he takes, which show only to a snapshot
- * taken after he was waited for.
- */
-static void
-forget_queue(Datum session_id)
-{
-	while (owner_run_under(&find_queue, &session_id, GetLatestSnapshot()) > 0)
-		owner_run_under(&forget_session_queue, &session_id, GetLatestSnapshot());
-}
-
-/*
- * Removes the counts, the queue and the deletions of the sessions in a transition table; like the cascade to the files,
- * also those that are newer than the transaction's snapshot.
- */
-static void
-forget_sessions(const Catalog *catalog, TupleDesc desc, Tuplestorestate *sessions)
-{
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-
-	tuplestore_select_read_pointer(sessions, tuplestore_alloc_read_pointer(sessions, EXEC_FLAG_REWIND));
-	tuplestore_rescan(sessions);
-	while (tuplestore_gettupleslot(sessions, true, false, slot))
-	{
-		Datum session_id;
-
-		slot_getsomeattrs(slot, Anum_upload_sessions_session_id);
-		session_id = slot->tts_values[Anum_upload_sessions_session_id - 1];
-		owner_run_under(&forget_session, &session_id, GetLatestSnapshot());
-		forget_queue(session_id);
-		if (OidIsValid(catalog->file_deletions))
-			owner_run_under(&forget_session_deletions, &session_id, GetLatestSnapshot());
-	}
-	ExecDropSingleTupleTableSlot(slot);
-}
-
-/* SQL: session_files.forget_counts(), trigger. */
-Datum
-session_files_forget_counts(PG_FUNCTION_ARGS)
-{
-	const Catalog catalog = *catalog_get();
-	TriggerData *data = check_trigger(fcinfo, catalog.files, catalog.upload_sessions);
-	Relation file_counts = table_open(catalog.file_counts, RowExclusiveLock);
-	Oid owner_of = RelationGetRelid(data->tg_relation);
-	Caller caller = owner_begin(file_counts);
-
-	table_close(file_counts, NoLock);
-	if (owner_of == catalog.files)
-	{
-		owner_run(&forget_all, NULL);
-		if (OidIsValid(catalog.file_deletions))
-			owner_run(&forget_all_deletions, NULL);
-	}
-	else if (data->tg_oldtable != NULL)
-		forget_sessions(&catalog, RelationGetDescr(data->tg_relation), data->tg_oldtable);
-	owner_end(caller);
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }

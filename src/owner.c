@@ -51,6 +51,19 @@ owner_finds_session(const pg_uuid_t *session_id)
 	return owner_run(&find_session, &value) > 0;
 }
 
+TriggerData *
+owner_trigger_data(FunctionCallInfo fcinfo, Oid table, Oid other_table)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
+	    !TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) ||
+	    (RelationGetRelid(data->tg_relation) != table && RelationGetRelid(data->tg_relation) != other_table))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+		                errmsg("function is only for the statement triggers of the extension session_files")));
+	return data;
+}
+
 Caller
 owner_begin(Relation table)
 {

@@ -7,7 +7,9 @@
 
 #include "compat.h"
 
+#include "commands/trigger.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
@@ -43,6 +45,12 @@ extern uint64 owner_run(OwnerQuery *query, Datum *values);
 
 /* The same under a snapshot. */
 extern uint64 owner_run_under(OwnerQuery *query, Datum *values, Snapshot snapshot);
+
+/*
+ * Returns a trigger's data. Raises 39P01 if the function was not called as an AFTER trigger, for
+ * statements, of one of the tables.
+ */
+extern TriggerData *owner_trigger_data(FunctionCallInfo fcinfo, Oid table, Oid other_table);
 
 /* Tells, between the two, whether a session is there, that is, was not deleted by a statement whose cascade this is. */
 extern bool owner_finds_session(const pg_uuid_t *session_id);

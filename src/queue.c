@@ -271,12 +271,20 @@ id_of(TupleTableSlot *row, int column)
 	return DatumGetUUIDP(row->tts_values[column - 1]);
 }
 
-/* Tells whether an UPDATE has given a file another key; the new row was read by is_pending. */
-static bool
-is_moved(TupleTableSlot *removed, TupleTableSlot *added)
+static int
+retries_of(TupleTableSlot *row)
 {
-	slot_getsomeattrs(removed, Anum_files_ingestion_status);
-	return uuid7_compare(id_of(removed, Anum_files_session_id), id_of(added, Anum_files_session_id)) != 0 ||
+	bool isnull;
+
+	return DatumGetInt32(slot_getattr(row, Anum_files_retries, &isnull));
+}
+
+/* Tells whether an UPDATE has given a file another key, or fewer retries, as another one may have had. */
+static bool
+is_another(TupleTableSlot *removed, TupleTableSlot *added)
+{
+	return retries_of(added) < retries_of(removed) ||
+	       uuid7_compare(id_of(removed, Anum_files_session_id), id_of(added, Anum_files_session_id)) != 0 ||
 	       uuid7_compare(id_of(removed, Anum_files_file_ingestion_id), id_of(added, Anum_files_file_ingestion_id)) != 0;
 }
 
@@ -288,14 +296,6 @@ may_be_anew(Collection *collection, TupleTableSlot *added)
 
 	return deletions->retries != NO_RETRIES &&
 	       uuid7_compare(id_of(added, Anum_files_file_ingestion_id), &deletions->up_to) <= 0;
-}
-
-static int
-retries_of(TupleTableSlot *row)
-{
-	bool isnull;
-
-	return DatumGetInt32(slot_getattr(row, Anum_files_retries, &isnull));
 }
 
 /*
@@ -331,12 +331,13 @@ find_retries(const Catalog *catalog, Collection *collection, TupleTableSlot *rem
 {
 	bool pending = is_pending(catalog, added);
 
-	if (removed ? is_moved(removed, added) : may_be_anew(collection, added))
+	if (removed ? is_another(removed, added) : may_be_anew(collection, added))
 		return AGAIN;
 	if (!pending)
 		return LEFT_OUT;
+	/* Less than none: they are counted, and begin with none. */
 	if (removed == NULL || retries_of(added) != retries_of(removed))
-		return retries_of(added);
+		return retries_of(added) < 0 ? AGAIN : retries_of(added);
 	return is_pending(catalog, removed) ? LEFT_OUT : AGAIN;
 }
 
@@ -356,7 +357,7 @@ collect(const Catalog *catalog, TriggerData *data, Collection *collection)
 		if (removed && !tuplestore_gettupleslot(data->tg_oldtable, true, false, removed))
 			elog(ERROR, "transition tables differ in length");
 		retries = find_retries(catalog, collection, removed, added);
-		if (retries == AGAIN && removed && is_moved(removed, added))
+		if (retries == AGAIN && removed && is_another(removed, added))
 			remove_file(collection, removed);
 		if (retries != LEFT_OUT)
 			add_file(collection, id_of(added, Anum_files_session_id), retries,
@@ -386,13 +387,9 @@ Datum
 session_files_queue_files(PG_FUNCTION_ARGS)
 {
 	const Catalog catalog = *catalog_get();
-	TriggerData *data = (TriggerData *) fcinfo->context;
+	TriggerData *data = owner_trigger_data(fcinfo, catalog.files, catalog.files);
 	Collection collection = {NULL};
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
-	    !TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) || RelationGetRelid(data->tg_relation) != catalog.files)
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-		                errmsg("function is only for the statement triggers of the extension session_files")));
 	if (data->tg_newtable == NULL && data->tg_oldtable == NULL)
 		return PointerGetDatum(NULL);
 	collection.file_queue = table_open(catalog.file_queue, RowExclusiveLock);

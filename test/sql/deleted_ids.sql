@@ -124,6 +124,14 @@ CALL put(:s, 10);
 SELECT * FROM state;
 SELECT * FROM broken;
 
+-- Numbers of retries that make no sense are not taken for anything else.
+INSERT INTO session_files.files (session_id, file_ingestion_id, name, retries)
+	SELECT :s, format('01900000-0000-7000-8000-0000000000%s', i)::uuid, 'less than none ' || i, 29 - i FROM generate_series(30, 32) AS i;
+SELECT * FROM state;
+UPDATE session_files.files SET retries = -2 WHERE name = 'less than none 30';
+SELECT * FROM state;
+SELECT * FROM broken;
+
 -- A bound of no session, as other means may leave it, is found and removed.
 INSERT INTO session_files.file_deletions VALUES ('00000000-0000-7000-8000-000000000009', '01900000-0000-7000-8000-000000000010', 0);
 SELECT * FROM broken;
