@@ -279,7 +279,7 @@ retries_of(TupleTableSlot *row)
 	return DatumGetInt32(slot_getattr(row, Anum_files_retries, &isnull));
 }
 
-/* Tells whether an UPDATE has given a file another key, or fewer retries, as another one may have had. */
+/* Tells whether an UPDATE has given a file another key, or fewer retries, as another one may have had. To look at the retries first reads the rows. */
 static bool
 is_another(TupleTableSlot *removed, TupleTableSlot *added)
 {
