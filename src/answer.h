@@ -17,11 +17,13 @@
 #define HTTP_NOT_FOUND 404
 #define HTTP_METHOD_NOT_ALLOWED 405
 #define HTTP_UNPROCESSABLE 422
+#define HTTP_INTERNAL_ERROR 500
 #define HTTP_UNAVAILABLE 503
 
 typedef struct Answer
 {
-	int status; /* one of HTTP_* */
+	int status;   /* one of HTTP_* */
+	bool no_room; /* the page would have gone over the caller's room */
 	StringInfoData body;
 	ListRequest request;  /* unless the status is HTTP_UNPROCESSABLE */
 	ListPage page;        /* with HTTP_OK; with HTTP_NOT_MODIFIED its digest and expires_at */

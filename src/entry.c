@@ -22,6 +22,7 @@ static void
 answer_detail(HttpAnswer *answer, int status, const char *detail)
 {
 	answer->status = status;
+	answer->no_room = false;
 	answer->header_count = 1;
 	answer->headers[0] = (Header){"Content-Type", "application/json"};
 	initStringInfo(&answer->body);

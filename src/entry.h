@@ -12,7 +12,7 @@
 #include "settings.h"
 
 /* Goes up with each change of what is passed between the two: they may have been built at different times. */
-#define ENTRY_VERSION 1
+#define ENTRY_VERSION 2
 
 typedef struct Entry
 {

@@ -166,6 +166,9 @@ reverse(FileEntry *entries, int count)
 	}
 }
 
+/* What a page takes per file, beside its name, in bytes. */
+#define ENTRY_SIZE 160
+
 /* How to get to a page and what to take. */
 typedef struct Walk
 {
@@ -174,8 +177,24 @@ typedef struct Walk
 	int take;
 } Walk;
 
-/* Walks the order and fills the page; has_more is whether an entry follows on the way. */
-static void
+/* Reads entries until the page has so many; false if it has no room for them. */
+static bool
+fill_page(Order *order, int take, int64 room, bool *more, ListPage *page)
+{
+	while (*more && page->count < take)
+	{
+		*more = order_next(order, &page->entries[page->count]);
+		if (!*more)
+			break;
+		room -= page->entries[page->count++].name.len + ENTRY_SIZE;
+		if (room < 0)
+			return false;
+	}
+	return true;
+}
+
+/* Walks the order and fills the page; has_more is whether an entry follows on the way. Returns false if the page has no room. */
+static bool
 walk_page(Tables *tables, const ListRequest *request, const FileEntry *before, const FileEntry *after, const Walk *walk,
           ListPage *page)
 {
@@ -192,32 +211,30 @@ walk_page(Tables *tables, const ListRequest *request, const FileEntry *before, c
 	Order *order = order_open(&order_request);
 	FileEntry beyond;
 	bool more = true;
+	bool has_room;
 
 	for (int64 skipped = 0; more && skipped < walk->skip; skipped++)
 		more = order_skip(order);
-	while (more && page->count < walk->take)
-	{
-		more = order_next(order, &page->entries[page->count]);
-		page->count += more;
-	}
-	page->has_more = more && order_next(order, &beyond);
+	has_room = fill_page(order, walk->take, request->room, &more, page);
+	page->has_more = has_room && more && order_next(order, &beyond);
 	order_close(order);
 	if (walk->backward)
 		reverse(page->entries, page->count);
+	return has_room;
 }
 
 /* Reads the page that the cursors ask for. */
-static void
+static bool
 read_page_at_cursor(Tables *tables, const ListRequest *request, const FileEntry *before, const FileEntry *after,
                     ListPage *page)
 {
 	Walk walk = {.backward = (after == NULL), .take = request->limit};
 
-	walk_page(tables, request, before, after, &walk, page);
+	return walk_page(tables, request, before, after, &walk, page);
 }
 
 /* Reads a page by its number, from the end that is nearer. */
-static void
+static bool
 read_numbered_page(Tables *tables, const ListRequest *request, ListPage *page)
 {
 	Walk walk = {.take = request->limit};
@@ -226,22 +243,21 @@ read_numbered_page(Tables *tables, const ListRequest *request, ListPage *page)
 	if (request->limit > 0)
 	{
 		if (request->page_number - 1 > page->total / request->limit)
-			return;
+			return true;
 		walk.skip = (request->page_number - 1) * request->limit;
 	}
 	left = page->total - walk.skip;
 	if (walk.skip > 0 && left <= 0)
-		return;
-	if (left < walk.skip)
-	{
-		walk.backward = true;
-		walk.take = (int) Min(request->limit, left);
-		walk.skip = left - walk.take;
-		walk_page(tables, request, NULL, NULL, &walk, page);
-		page->has_more = left > walk.take;
-	}
-	else
-		walk_page(tables, request, NULL, NULL, &walk, page);
+		return true;
+	if (left >= walk.skip)
+		return walk_page(tables, request, NULL, NULL, &walk, page);
+	walk.backward = true;
+	walk.take = (int) Min(request->limit, left);
+	walk.skip = left - walk.take;
+	if (!walk_page(tables, request, NULL, NULL, &walk, page))
+		return false;
+	page->has_more = left > walk.take;
+	return true;
 }
 
 /* Reads what is asked for of a session that is there. */
@@ -250,6 +266,7 @@ read_session(Tables *tables, const ListRequest *request, ListPage *page)
 {
 	FileEntry before;
 	FileEntry after;
+	bool has_room;
 
 	page->unknown_before = request->has_before && !find_file(tables, &request->session_id, &request->before, &before);
 	page->unknown_after = request->has_after && !find_file(tables, &request->session_id, &request->after, &after);
@@ -263,11 +280,11 @@ read_session(Tables *tables, const ListRequest *request, ListPage *page)
 	if (is_known(request, page))
 		return LISTING_NOT_MODIFIED;
 	if (request->has_before || request->has_after)
-		read_page_at_cursor(tables, request, request->has_before ? &before : NULL, request->has_after ? &after : NULL,
-		                    page);
+		has_room = read_page_at_cursor(tables, request, request->has_before ? &before : NULL,
+		                               request->has_after ? &after : NULL, page);
 	else
-		read_numbered_page(tables, request, page);
-	return LISTING_DONE;
+		has_room = read_numbered_page(tables, request, page);
+	return has_room ? LISTING_DONE : LISTING_TOO_LARGE;
 }
 
 ListingOutcome

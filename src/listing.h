@@ -11,13 +11,17 @@
 #include "order.h"
 #include "request.h"
 
+/* No page is larger, whoever asks, in bytes before JSON escapes them. */
+#define LISTING_MAX_SIZE (64 * 1024 * 1024)
+
 typedef enum ListingOutcome
 {
 	LISTING_DONE,
 	LISTING_NOT_MODIFIED, /* the caller has this version: the page is not read */
 	LISTING_FORBIDDEN,    /* the caller may not read the tables */
 	LISTING_NO_SESSION,   /* no such session in the workspace */
-	LISTING_NO_CURSOR     /* a cursor is no file of the session */
+	LISTING_NO_CURSOR,    /* a cursor is no file of the session */
+	LISTING_TOO_LARGE     /* the page has no room */
 } ListingOutcome;
 
 typedef struct ListPage

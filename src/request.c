@@ -363,6 +363,7 @@ request_check(const RequestText *text, ListRequest *request, RequestErrors *erro
 	request->field = (ListField) field;
 	request->descending = descending;
 	request->if_none_match = text->if_none_match;
+	request->room = text->room;
 	if (errors->count == 0)
 		check_combination(text, errors);
 }

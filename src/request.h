@@ -35,6 +35,7 @@ typedef struct RequestText
 {
 	Span values[PARAM_COUNT];
 	Span if_none_match; /* which versions of the answer the caller has */
+	int64 room;         /* how large a page may be, in bytes before JSON escapes them */
 } RequestText;
 
 typedef enum ListField
@@ -58,6 +59,7 @@ typedef struct ListRequest
 	ListField field;
 	bool descending;
 	Span if_none_match;
+	int64 room; /* as in RequestText */
 } ListRequest;
 
 /* An error of a parameter, in the terms of the 422 body. */

@@ -32,6 +32,7 @@ typedef struct Visit
 	int segment_count;
 	Span query;
 	Span if_none_match;
+	int64 room;
 } Visit;
 
 /* Takes scheme and authority away from a target in absolute form ("http://host/path"). */
@@ -181,13 +182,14 @@ add_links(HttpAnswer *answer, const RequestText *text, const Answer *listing)
 static void
 answer_files(HttpAnswer *answer, const Visit *visit)
 {
-	RequestText text = {.if_none_match = visit->if_none_match};
+	RequestText text = {.if_none_match = visit->if_none_match, .room = visit->room};
 	Answer listing;
 
 	text.values[PARAM_SESSION_ID] = visit->segments[SESSION_SEGMENT];
 	read_query(visit->query, &text);
 	answer_listing(visit->segments[WORKSPACE_SEGMENT], &text, &listing);
 	answer->status = listing.status;
+	answer->no_room = listing.no_room;
 	answer->body = listing.body;
 	if (listing.status != HTTP_NOT_MODIFIED)
 		add_header(answer, "Content-Type", "application/json");
@@ -279,10 +281,11 @@ route_request(const HttpRequest *request, HttpAnswer *answer)
 	Span target = strip_authority(request->target);
 	bool has_query;
 	Span path = span_cut(&target, '?', &has_query);
-	Visit visit = {.query = target, .if_none_match = request->if_none_match};
+	Visit visit = {.query = target, .if_none_match = request->if_none_match, .room = request->room};
 	const struct Route *route = find_route(path, &visit);
 
 	answer->header_count = 0;
+	answer->no_room = false;
 	if (route == NULL)
 		answer_detail(answer, HTTP_NOT_FOUND, "Not Found");
 	else if (!span_equals(request->method, "GET") && !span_equals(request->method, "HEAD"))

@@ -23,11 +23,13 @@ typedef struct HttpRequest
 	Span method;
 	Span target;        /* as it was sent: path?query, percent-encoded */
 	Span if_none_match; /* the header's value; empty if there is none */
+	int64 room;         /* how large a page may be, in bytes; at most LISTING_MAX_SIZE */
 } HttpRequest;
 
 typedef struct HttpAnswer
 {
 	int status;
+	bool no_room; /* the page would have gone over the request's room */
 	int header_count;
 	Header headers[ROUTE_MAX_HEADERS];
 	StringInfoData body; /* for HEAD that of GET, for the door to leave out; none with 304 */

@@ -136,6 +136,11 @@ raise_answer(const Answer *answer, Span workspace_name, Span session_id)
 			     errhint(
 					 "Listing needs the privilege SELECT on both, and can apply no other policy of row level security on files than the extension's own.")));
 			break;
+		case HTTP_INTERNAL_ERROR:
+			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			                errmsg("the page is larger than %d bytes", LISTING_MAX_SIZE),
+			                errhint("Ask for fewer files with the parameter limit.")));
+			break;
 		default:
 			elog(ERROR, "unexpected status %d", answer->status);
 	}
@@ -149,7 +154,7 @@ Datum
 session_files_get_session_files(PG_FUNCTION_ARGS)
 {
 	Span workspace_name = text_argument(fcinfo, 0);
-	RequestText text = {0};
+	RequestText text = {.room = LISTING_MAX_SIZE};
 	Answer answer;
 
 	if (PG_ARGISNULL(1))
@@ -190,7 +195,7 @@ headers_as_json(const HttpAnswer *answer)
 Datum
 session_files_handle_request(PG_FUNCTION_ARGS)
 {
-	HttpRequest request = {{0}};
+	HttpRequest request = {.room = LISTING_MAX_SIZE};
 	HttpAnswer answer;
 	TupleDesc desc;
 	Datum values[3];

@@ -9,8 +9,11 @@
 
 #include "settings.h"
 
+#include <arpa/inet.h>
 #include <limits.h>
 #include <math.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
 
 #include "access/xact.h"
 #include "fmgr.h"
@@ -38,6 +41,7 @@ HttpSettings settings_http = {
 	.max_connections = 1000,
 	.header_size = 8 * 1024,
 	.body_size = 64 * 1024,
+	.unread_size = 64 * 1024,
 	.idle_timeout = 60,
 };
 
@@ -109,10 +113,32 @@ define_int(const char *name, const char *description, const char *details, int *
 
 static void
 define_http_string(const char *name, const char *description, const char *details, char **variable,
-                   const char *default_value, int flags)
+                   const char *default_value, GucContext context, int flags, GucStringCheckHook check)
 {
-	DefineCustomStringVariable(name, description, details, variable, default_value, PGC_SIGHUP, flags, NULL, NULL,
-	                           NULL);
+	DefineCustomStringVariable(name, description, details, variable, default_value, context, flags, check, NULL, NULL);
+}
+
+static bool
+check_listen_address(char **value, void **extra, GucSource source)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+
+	if (inet_pton(AF_INET, *value, address) == 1 || inet_pton(AF_INET6, *value, address) == 1)
+		return true;
+	GUC_check_errdetail("It takes an IP address, such as 127.0.0.1 or ::1, and no name.");
+	return false;
+}
+
+/* A file that is not there is no wrong value: it may come. */
+static bool
+check_key_file(char **value, void **extra, GucSource source)
+{
+	struct stat status;
+
+	if ((*value)[0] == '\0' || stat(*value, &status) != 0 || S_ISREG(status.st_mode))
+		return true;
+	GUC_check_errdetail("\"%s\" is not a regular file.", *value);
+	return false;
 }
 
 /* Those of session_files_http.so: defined here, for here is what reserves their prefix. */
@@ -120,35 +146,43 @@ static void
 define_http(void)
 {
 	HttpSettings *http = &settings_http;
+	/* Without a preloaded library they are for nothing, and PostgreSQL takes no settings of this kind any more. */
+	GucContext at_start = process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP;
 
 	define_int("session_files.http_workers", "How many workers serve HTTP.", "0: the HTTP server is off.",
-	           &http->workers, 0, HTTP_MAX_WORKERS, 0, PGC_SIGHUP);
+	           &http->workers, 0, HTTP_MAX_WORKERS, 0, at_start);
 	define_http_string("session_files.http_listen_address", "The IP address on which HTTP is served.", NULL,
-	                   &http->listen_address, "127.0.0.1", 0);
+	                   &http->listen_address, "127.0.0.1", at_start, 0, check_listen_address);
 	define_int("session_files.http_port", "The TCP port on which HTTP is served.", NULL, &http->port, 1, 65535, 0,
-	           PGC_SIGHUP);
+	           at_start);
 	define_http_string("session_files.http_database", "The database that is served over HTTP.", NULL, &http->database,
-	                   "postgres", 0);
+	                   "postgres", at_start, 0, NULL);
 	define_http_string("session_files.http_role", "The role as which the HTTP workers log in.",
 	                   "It becomes, for each request, one of the roles granted to it.", &http->role,
-	                   "session_files_authenticator", 0);
-	define_http_string("session_files.http_anonymous_role", "The role of HTTP requests without a token.",
-	                   "Empty: there are none.", &http->anonymous_role, "session_files_anonymous", 0);
-	define_int("session_files.http_max_connections", "How many HTTP connections each worker has at a time.", NULL,
-	           &http->max_connections, 1, 1000000, 0, PGC_SIGHUP);
+	                   "session_files_authenticator", at_start, 0, NULL);
+	define_int("session_files.http_max_connections", "How many HTTP connections each worker has at a time.",
+	           "When there are so many, the one that has waited longest is closed for the next.",
+	           &http->max_connections, 1, 1000000, 0, at_start);
 	define_int("session_files.http_header_size", "The longest HTTP request line with its headers.", NULL,
-	           &http->header_size, 2 * 1024, 1024 * 1024, GUC_UNIT_BYTE, PGC_SIGHUP);
+	           &http->header_size, 2 * 1024, 1024 * 1024, GUC_UNIT_BYTE, at_start);
+	define_http_string("session_files.http_anonymous_role", "The role of HTTP requests without a token.",
+	                   "Empty: there are none.", &http->anonymous_role, "session_files_anonymous", PGC_SIGHUP, 0, NULL);
 	define_int("session_files.http_body_size", "The longest body of an HTTP request; none is used.", NULL,
 	           &http->body_size, 0, 1024 * 1024 * 1024, GUC_UNIT_BYTE, PGC_SIGHUP);
+	define_int("session_files.http_unread_size",
+	           "How much of answers that clients have not read yet each HTTP worker keeps.",
+	           "A request whose answer would be too much gets the status 503.", &http->unread_size, 1024, INT_MAX / 2,
+	           GUC_UNIT_KB, PGC_SIGHUP);
 	define_int("session_files.http_idle_timeout", "How long an HTTP connection may go without a complete request.",
-	           NULL, &http->idle_timeout, 1, SECONDS_PER_DAY, GUC_UNIT_S, PGC_SIGHUP);
+	           "It is also how long a client may go without reading of its answer.", &http->idle_timeout, 1,
+	           SECONDS_PER_DAY, GUC_UNIT_S, PGC_SIGHUP);
 	define_http_string("session_files.http_jwt_secret", "What tokens are signed with.",
 	                   "A secret of at least 32 bytes for HS256, or a JWK or JWK set.", &http->jwt_secret, "",
-	                   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL);
+	                   PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, NULL);
 	define_http_string("session_files.http_jwk_set_file", "A file with the keys that sign tokens, a JWK set.", NULL,
-	                   &http->jwk_set_file, "", GUC_SUPERUSER_ONLY);
+	                   &http->jwk_set_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_key_file);
 	define_http_string("session_files.http_jwt_audience", "Who tokens must be for; empty: anybody.", NULL,
-	                   &http->jwt_audience, "", 0);
+	                   &http->jwt_audience, "", PGC_SIGHUP, 0, NULL);
 }
 
 void

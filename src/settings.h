@@ -19,7 +19,7 @@ extern int settings_maintenance_interval;
 
 #define HTTP_MAX_WORKERS 64
 
-/* The settings session_files.http_*, for the library session_files_http; sizes in bytes, times in seconds. */
+/* The settings session_files.http_*, for the library session_files_http; sizes in bytes, but for unread_size, times in seconds. */
 typedef struct HttpSettings
 {
 	int workers;
@@ -31,6 +31,7 @@ typedef struct HttpSettings
 	int max_connections;
 	int header_size;
 	int body_size;
+	int unread_size; /* in kB */
 	int idle_timeout;
 	char *jwt_secret;
 	char *jwk_set_file;

@@ -14,9 +14,8 @@
 
 #include <microhttpd.h>
 
-/* Tells whether the library is one of those versions. */
-static bool
-leaves_zeros(void)
+bool
+head_leaves_zeros(void)
 {
 	static int known = -1;
 	unsigned major;
@@ -58,7 +57,7 @@ is_clean(const Head *head, size_t size)
 {
 	size_t target_len = strlen(head->target);
 
-	if (!leaves_zeros())
+	if (!head_leaves_zeros())
 		return true;
 	/* One space between them. */
 	if (head->method + strlen(head->method) + 1 != head->raw_target ||
@@ -74,6 +73,8 @@ typedef struct Framing
 	int lengths;
 	int encodings;
 	int authorizations;
+	int expectations;
+	bool has_body;
 	bool bad;
 } Framing;
 
@@ -85,6 +86,16 @@ is_token_character(unsigned char c)
 
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
 	       (c != '\0' && strchr(others, c) != NULL);
+}
+
+static bool
+is_token(const char *text)
+{
+	const unsigned char *c = (const unsigned char *) text;
+
+	while (is_token_character(*c))
+		c++;
+	return *c == '\0' && text[0] != '\0';
 }
 
 static enum MHD_Result
@@ -101,24 +112,27 @@ look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char 
 		framing->lengths++;
 		if (value == NULL || value[0] == '\0' || value[strspn(value, "0123456789")] != '\0')
 			framing->bad = true;
+		else if (value[strspn(value, "0")] != '\0')
+			framing->has_body = true;
 	}
 	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0)
 	{
 		framing->encodings++;
+		framing->has_body = true;
 		if (value == NULL || pg_strcasecmp(value, "chunked") != 0)
 			framing->bad = true;
 	}
+	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_EXPECT) == 0)
+		framing->expectations++;
 	/* A name with anything but the characters of a token, such as a space before the colon. */
-	for (const unsigned char *c = (const unsigned char *) name; *c != '\0'; c++)
-		framing->bad |= !is_token_character(*c);
+	if (!is_token(name))
+		framing->bad = true;
 	/* A bare CR, for one, ends a line for some. */
 	for (const unsigned char *c = (const unsigned char *) value; c != NULL && *c != '\0'; c++)
 	{
 		if ((*c < ' ' && *c != '\t') || *c == 0x7f)
 			framing->bad = true;
 	}
-	if (name[0] == '\0')
-		framing->bad = true;
 	return MHD_YES;
 }
 
@@ -133,12 +147,52 @@ is_plain_target(const char *target)
 	return target[0] != '\0';
 }
 
+/* Returns the size of a head that is complete, or 0. */
+static size_t
+head_size(struct MHD_Connection *handle)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+
+	return info != NULL ? info->header_size : 0;
+}
+
+bool
+head_is_complete(struct MHD_Connection *handle)
+{
+	return head_size(handle) > 0;
+}
+
+int
+head_refusal(struct MHD_Connection *handle)
+{
+	Framing framing = {0};
+
+	MHD_get_connection_values(handle, MHD_HEADER_KIND, look_at_header, &framing);
+	if (framing.bad)
+		return MHD_HTTP_BAD_REQUEST;
+	/* A length that is no number of 64 bits; or cookies for which there is no room. */
+	return framing.lengths > 0 ? MHD_HTTP_CONTENT_TOO_LARGE : MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+}
+
+/* Tells whether a head says for whom the request is, and where it ends, in one way only. */
+static bool
+is_unambiguous(const Head *head, const Framing *framing)
+{
+	if (!is_token(head->method) || !is_plain_target(head->target) || framing->bad)
+		return false;
+	if (framing->hosts > 1 || framing->lengths + framing->encodings > 1 || framing->authorizations > 1)
+		return false;
+	/* The library waits for a body that is not announced. */
+	if (framing->expectations > 0 && !framing->has_body)
+		return false;
+	return strcmp(head->version, MHD_HTTP_VERSION_1_1) == 0 ? framing->hosts == 1 : framing->encodings == 0;
+}
+
 int
 head_check(struct MHD_Connection *handle, const Head *head, bool *chunked)
 {
 	Framing framing = {0};
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-	size_t size = info != NULL ? info->header_size : 0;
+	size_t size = head_size(handle);
 
 	if (strlen(head->target) > head->limit)
 		return MHD_HTTP_URI_TOO_LONG;
@@ -146,12 +200,5 @@ head_check(struct MHD_Connection *handle, const Head *head, bool *chunked)
 		return MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
 	MHD_get_connection_values(handle, MHD_HEADER_KIND, look_at_header, &framing);
 	*chunked = framing.encodings > 0;
-	if (!is_clean(head, size))
-		return MHD_HTTP_BAD_REQUEST;
-	if (!is_plain_target(head->target) || framing.bad || framing.hosts > 1 || framing.lengths > 1 ||
-	    framing.encodings > 1 || framing.lengths + framing.encodings > 1 || framing.authorizations > 1)
-		return MHD_HTTP_BAD_REQUEST;
-	if (strcmp(head->version, MHD_HTTP_VERSION_1_1) == 0 ? framing.hosts != 1 : framing.encodings > 0)
-		return MHD_HTTP_BAD_REQUEST;
-	return 0;
+	return is_clean(head, size) && is_unambiguous(head, &framing) ? 0 : MHD_HTTP_BAD_REQUEST;
 }

@@ -11,8 +11,10 @@
  */
 #include "identity.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/hashfn.h"
 #include "mb/pg_wchar.h"
@@ -61,28 +63,46 @@ forget(Remembered *place)
 	token_free(&place->token);
 }
 
+/* Opens a file, but nothing that could keep the worker waiting, as a FIFO does. Returns -1 and why if it cannot. */
+static int
+open_file(const char *path, const char **error)
+{
+	struct stat status;
+	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
+
+	*error = NULL;
+	if (fd < 0 || fstat(fd, &status) != 0)
+		*error = strerror(errno);
+	else if (!S_ISREG(status.st_mode))
+		*error = "it is not a regular file";
+	if (*error != NULL && fd >= 0)
+	{
+		CloseTransientFile(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 /* Returns the contents of a file, or NULL and why. */
 static char *
 read_file(const char *path, const char **error)
 {
-	FILE *file = AllocateFile(path, PG_BINARY_R);
-	char *text = NULL;
-	size_t len;
+	int fd = open_file(path, error);
+	char *text;
+	ssize_t bytes;
+	size_t len = 0;
 
-	*error = NULL;
-	if (file == NULL)
-	{
-		*error = strerror(errno);
+	if (fd < 0)
 		return NULL;
-	}
 	text = palloc(MAX_KEY_FILE_SIZE + 1);
-	len = fread(text, 1, MAX_KEY_FILE_SIZE, file);
+	while ((bytes = read(fd, text + len, MAX_KEY_FILE_SIZE - len)) > 0)
+		len += bytes;
 	text[len] = '\0';
-	if (ferror(file))
+	if (bytes < 0)
 		*error = strerror(errno);
 	else if (len == MAX_KEY_FILE_SIZE)
 		*error = "the file is too large";
-	FreeFile(file);
+	CloseTransientFile(fd);
 	return text;
 }
 

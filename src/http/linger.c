@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "utils/timestamp.h"
+#include "clock.h"
 
 #define MAX_LINGERING 64
 #define MAX_BYTES (4 * 1024 * 1024)
@@ -21,7 +21,7 @@ typedef struct Lingering
 {
 	int fd;
 	int bytes;
-	TimestampTz since;
+	int64 since;
 } Lingering;
 
 static Lingering lingering[MAX_LINGERING];
@@ -39,16 +39,16 @@ linger_add(int fd)
 	if (own < 0)
 		return;
 	(void) shutdown(own, SHUT_WR);
-	lingering[count++] = (Lingering){.fd = own, .since = GetCurrentTimestamp()};
+	lingering[count++] = (Lingering){.fd = own, .since = clock_ms()};
 }
 
 /* Reads what there is; returns whether more may come. */
 static bool
-drain(Lingering *connection, TimestampTz now)
+drain(Lingering *connection, int64 now)
 {
 	static char unread[16 * 1024];
 
-	while (connection->bytes < MAX_BYTES && !TimestampDifferenceExceeds(connection->since, now, MAX_TIME))
+	while (connection->bytes < MAX_BYTES && now - connection->since < MAX_TIME)
 	{
 		ssize_t bytes = recv(connection->fd, unread, sizeof(unread), MSG_DONTWAIT);
 
@@ -64,7 +64,7 @@ drain(Lingering *connection, TimestampTz now)
 int
 linger_run(void)
 {
-	TimestampTz now = count > 0 ? GetCurrentTimestamp() : 0;
+	int64 now = count > 0 ? clock_ms() : 0;
 
 	for (int i = count - 1; i >= 0; i--)
 	{

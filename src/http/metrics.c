@@ -7,8 +7,6 @@
  */
 #include "metrics.h"
 
-#include <signal.h>
-
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -35,16 +33,19 @@ static const struct
 typedef struct Row
 {
 	pid_t pid; /* 0: the worker does not run */
+	pg_atomic_uint64 starts;
 	pg_atomic_uint64 by_status[lengthof(statuses) + 1];
 	pg_atomic_uint64 by_duration[lengthof(buckets) + 1];
 	pg_atomic_uint64 microseconds;
 	pg_atomic_uint64 connections;
+	pg_atomic_uint64 unread;
+	pg_atomic_uint64 dropped;
+	pg_atomic_uint64 dropped_before; /* by the processes before this one */
+	pg_atomic_uint64 no_room;
 } Row;
 
 typedef struct Shared
 {
-	pid_t launcher;
-	pg_atomic_uint64 restarts;
 	Row rows[HTTP_MAX_WORKERS];
 } Shared;
 
@@ -52,6 +53,22 @@ static Shared *shared = NULL;
 static Row *own = NULL;
 
 static shmem_startup_hook_type previous_startup = NULL;
+
+static void
+init_row(Row *row)
+{
+	for (int status = 0; status <= lengthof(statuses); status++)
+		pg_atomic_init_u64(&row->by_status[status], 0);
+	for (int bucket = 0; bucket <= lengthof(buckets); bucket++)
+		pg_atomic_init_u64(&row->by_duration[bucket], 0);
+	pg_atomic_init_u64(&row->starts, 0);
+	pg_atomic_init_u64(&row->microseconds, 0);
+	pg_atomic_init_u64(&row->connections, 0);
+	pg_atomic_init_u64(&row->unread, 0);
+	pg_atomic_init_u64(&row->dropped, 0);
+	pg_atomic_init_u64(&row->dropped_before, 0);
+	pg_atomic_init_u64(&row->no_room, 0);
+}
 
 static void
 set_up(void)
@@ -65,16 +82,8 @@ set_up(void)
 	if (!found)
 	{
 		memset(shared, 0, sizeof(Shared));
-		pg_atomic_init_u64(&shared->restarts, 0);
 		for (int i = 0; i < HTTP_MAX_WORKERS; i++)
-		{
-			for (int status = 0; status <= lengthof(statuses); status++)
-				pg_atomic_init_u64(&shared->rows[i].by_status[status], 0);
-			for (int bucket = 0; bucket <= lengthof(buckets); bucket++)
-				pg_atomic_init_u64(&shared->rows[i].by_duration[bucket], 0);
-			pg_atomic_init_u64(&shared->rows[i].microseconds, 0);
-			pg_atomic_init_u64(&shared->rows[i].connections, 0);
-		}
+			init_row(&shared->rows[i]);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -89,22 +98,11 @@ metrics_init(void)
 	shmem_startup_hook = set_up;
 }
 
-pid_t
-metrics_launcher(void)
+/* Adds to a counter that nobody else writes. */
+static void
+add(pg_atomic_uint64 *counter, uint64 value)
 {
-	return shared->launcher;
-}
-
-void
-metrics_set_launcher(pid_t pid)
-{
-	shared->launcher = pid;
-}
-
-pid_t
-metrics_worker(int number)
-{
-	return shared->rows[number].pid;
+	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + value);
 }
 
 static void
@@ -112,8 +110,7 @@ end_worker(int code, Datum arg)
 {
 	own->pid = 0;
 	pg_atomic_write_u64(&own->connections, 0);
-	if (shared->launcher != 0)
-		(void) kill(shared->launcher, SIGUSR1);
+	pg_atomic_write_u64(&own->unread, 0);
 }
 
 void
@@ -121,20 +118,9 @@ metrics_start_worker(int number)
 {
 	own = &shared->rows[number];
 	own->pid = MyProcPid;
+	add(&own->starts, 1);
+	pg_atomic_write_u64(&own->dropped_before, pg_atomic_read_u64(&own->dropped));
 	before_shmem_exit(end_worker, (Datum) 0);
-}
-
-void
-metrics_count_restart(void)
-{
-	(void) pg_atomic_fetch_add_u64(&shared->restarts, 1);
-}
-
-/* Adds to a counter that nobody else writes. */
-static void
-add(pg_atomic_uint64 *counter, uint64 value)
-{
-	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + value);
 }
 
 void
@@ -160,9 +146,17 @@ metrics_count_request(int status, int64 microseconds)
 }
 
 void
-metrics_set_connections(int count)
+metrics_count_no_room(void)
+{
+	add(&own->no_room, 1);
+}
+
+void
+metrics_set_connections(int count, uint64 unread, uint64 dropped)
 {
 	pg_atomic_write_u64(&own->connections, count);
+	pg_atomic_write_u64(&own->unread, unread);
+	pg_atomic_write_u64(&own->dropped, pg_atomic_read_u64(&own->dropped_before) + dropped);
 }
 
 /* Sums up a counter, given by where it is in a row. */
@@ -226,13 +220,25 @@ void
 metrics_write(StringInfo out)
 {
 	int workers = 0;
+	uint64 restarts = 0;
 
 	for (int i = 0; i < HTTP_MAX_WORKERS; i++)
+	{
+		uint64 starts = pg_atomic_read_u64(&shared->rows[i].starts);
+
 		workers += shared->rows[i].pid != 0;
+		restarts += starts > 0 ? starts - 1 : 0;
+	}
 	write_requests(out);
 	write_durations(out);
 	write_number(out, "connections", "gauge", "Open connections.", sum(offsetof(Row, connections)));
+	write_number(out, "connections_dropped_total", "counter", "Connections that were closed to make room for others.",
+	             sum(offsetof(Row, dropped)));
+	write_number(out, "unread_bytes", "gauge", "Bytes of answers that clients have not read yet.",
+	             sum(offsetof(Row, unread)));
+	write_number(out, "answers_without_room_total", "counter",
+	             "Requests with status 503, as their answer would have gone over session_files.http_unread_size.",
+	             sum(offsetof(Row, no_room)));
 	write_number(out, "workers", "gauge", "Running workers.", workers);
-	write_number(out, "worker_restarts_total", "counter", "Workers that were started anew.",
-	             pg_atomic_read_u64(&shared->restarts));
+	write_number(out, "worker_restarts_total", "counter", "Workers that were started again.", restarts);
 }

@@ -12,20 +12,16 @@
 /* Asks for shared memory; to be called once, when the library is preloaded. */
 extern void metrics_init(void);
 
-/* The process that starts the workers; and each worker's, 0 when it does not run. */
-extern pid_t metrics_launcher(void);
-extern void metrics_set_launcher(pid_t pid);
-extern pid_t metrics_worker(int number);
-
-/* Says that this process is a worker, until it ends; the launcher is woken then. */
+/* Says that this process is a worker, until it ends. */
 extern void metrics_start_worker(int number);
 
-extern void metrics_count_restart(void);
-
-/* Count what this worker does. */
+/* Count what this worker does: a request with its answer's status; one that the server refused; one whose answer found no room. */
 extern void metrics_count_request(int status, int64 microseconds);
 extern void metrics_count_refusal(int status);
-extern void metrics_set_connections(int count);
+extern void metrics_count_no_room(void);
+
+/* Sets how many connections this worker has, bytes of answers that are not read, and connections that were closed to make room so far. */
+extern void metrics_set_connections(int count, uint64 unread, uint64 dropped);
 
 /* Writes the sums over all workers in the text format of Prometheus. */
 extern void metrics_write(StringInfo out);

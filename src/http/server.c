@@ -2,59 +2,59 @@
  * server.c
  *		HTTP/1.1 on a socket, by libmicrohttpd.
  *
- * Everything runs on the caller's thread: the library's epoll descriptor is for the caller's own wait.
- * It knows no transaction and raises no error.
+ * Everything runs on the caller's thread. The caller waits for one descriptor, which has the library's own and the listening
+ * socket in it. It knows no transaction and raises no error.
+ *
+ * Connections are accepted here and given to the library, so that it is known at any time whether clients wait, and why none is
+ * accepted: then the connection that has waited longest makes room (connections.c). There is no wait without an end while a client
+ * may be waiting.
  *
  * The library has room for a request's head in a pool per connection, and refuses on its own what does
- * not fit, in words of its own; what fits and is over the limit is refused here. A connection that has
- * not completed a request for idle_timeout is closed, however many bytes came in that time: they are in
- * a list by the time of their last answer, so that the oldest is the first.
+ * not fit, in words of its own; what fits and is over the limit is refused here.
  */
 #include "server.h"
 
-#include <arpa/inet.h>
+#include <malloc.h>
 #include <microhttpd.h>
-#include <netinet/tcp.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "lib/ilist.h"
-#include "utils/timestamp.h"
-
+#include "clock.h"
+#include "connections.h"
 #include "head.h"
 #include "linger.h"
+#include "listener.h"
 
 /* Room in a connection's pool besides the request's head: the library's records, and the answer's head. */
 #define POOL_OVERHEAD ((size_t) 4 * 1024)
 
-/* How often at least to look for connections that are idle, in ms. */
+/* An answer that is no larger is always given, and takes no more than the connection itself does. */
+#define SMALL_ANSWER ((size_t) 4 * 1024)
+
+/* How often at least to look at connections, in ms. */
 #define LOOK_EVERY 1000
+
+/* So many clients are accepted before those that are there have their turn. */
+#define ACCEPT_AT_ONCE 16
+
+/* How long to accept nobody when there is no room, in ms. */
+#define ACCEPT_PAUSE 50
+
+/* It is worth it to give memory back to the system of which so many bytes were taken. */
+#define MUCH_MEMORY ((size_t) 4 * 1024 * 1024)
 
 struct Server
 {
 	struct MHD_Daemon *daemon;
 	ServerOptions options;
-	dlist_head connections; /* the one that has waited longest first */
-	int connection_count;
-	int lingering; /* connections that are closed, but for what their clients still send */
+	int descriptor;     /* an epoll instance: the library's own, and the listening socket */
+	bool accepting;     /* the listening socket is in it */
+	int64 accept_again; /* not before that; clock_ms */
+	size_t most_taken;  /* memory, in bytes, since some was given back */
+	int lingering;      /* connections that are closed, but for what their clients still send */
 };
-
-/* A connection, and the request that it is sending. */
-typedef struct Connection
-{
-	dlist_node node;
-	struct MHD_Connection *handle;
-	TimestampTz since;      /* of the connection, or of the last answer */
-	char *target;           /* NULL between requests */
-	const char *raw_target; /* where the library has it */
-	bool head_seen;
-	bool chunked;   /* the body */
-	bool answering; /* the answer is made, and may still have to be sent */
-	bool looked_at; /* by close_abandoned */
-	bool answered;  /* the last request, in full */
-	int refusal;    /* a status for a request that is refused before its body is read, or 0 */
-	int64 body_size;
-} Connection;
 
 static Connection *
 connection_of(struct MHD_Connection *handle)
@@ -62,73 +62,30 @@ connection_of(struct MHD_Connection *handle)
 	return MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
-static int
-descriptor_of(const Connection *connection)
-{
-	return MHD_get_connection_info(connection->handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-}
-
-static void
-shut(Connection *connection)
-{
-	(void) shutdown(descriptor_of(connection), SHUT_RDWR);
-}
-
 /* Tells whether the client of a connection that is closed has sent more, or is in the middle of it. */
 static bool
 still_sends(const Connection *connection)
 {
 	char byte;
-	ssize_t bytes = recv(descriptor_of(connection), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t bytes = recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
 	return bytes > 0 || (bytes < 0 && errno == EAGAIN && !connection->answered);
-}
-
-/* Puts a connection at the end of the list: it has all the time again. */
-static void
-start_waiting(Server *server, Connection *connection)
-{
-	connection->since = GetCurrentTimestamp();
-	connection->looked_at = false;
-	dlist_push_tail(&server->connections, &connection->node);
-}
-
-/* Puts a connection at the end of the list again. */
-static void
-restart_waiting(Server *server, Connection *connection)
-{
-	dlist_delete(&connection->node);
-	start_waiting(server, connection);
 }
 
 /* Notes that a connection is there, or is gone. */
 static void
 on_connection(void *arg, struct MHD_Connection *handle, void **context, enum MHD_ConnectionNotificationCode code)
 {
-	Server *server = arg;
-
 	if (code == MHD_CONNECTION_NOTIFY_STARTED)
-	{
-		Connection *connection = calloc(1, sizeof(Connection));
-
-		/* Out of memory: requests are refused (on_uri). */
-		*context = connection;
-		if (connection == NULL)
-			return;
-		connection->handle = handle;
-		server->connection_count++;
-		start_waiting(server, connection);
-	}
+		/* Out of memory: requests are refused (on_target). */
+		*context = connections_add(handle);
 	else if (*context != NULL)
 	{
 		Connection *connection = *context;
 
 		if (still_sends(connection))
-			linger_add(descriptor_of(connection));
-		dlist_delete(&connection->node);
-		server->connection_count--;
-		free(connection->target);
-		free(connection);
+			linger_add(connection->fd);
+		connections_remove(connection);
 		*context = NULL;
 	}
 }
@@ -172,7 +129,6 @@ on_target(void *arg, const char *target, struct MHD_Connection *handle)
 static void
 on_completed(void *arg, struct MHD_Connection *handle, void **request, enum MHD_RequestTerminationCode code)
 {
-	Server *server = arg;
 	Connection *connection = connection_of(handle);
 
 	*request = NULL;
@@ -181,7 +137,8 @@ on_completed(void *arg, struct MHD_Connection *handle, void **request, enum MHD_
 	connection->answered = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && connection->refusal == 0;
 	free(connection->target);
 	connection->target = NULL;
-	restart_waiting(server, connection);
+	connections_keep(connection, 0);
+	connections_restart(connection);
 }
 
 /* Leaves escapes as they are: the target is decoded elsewhere. */
@@ -189,11 +146,6 @@ static size_t
 leave_escapes(void *arg, struct MHD_Connection *handle, char *text)
 {
 	return strlen(text);
-}
-
-static void
-ignore_message(void *arg, const char *format, va_list values)
-{
 }
 
 static const char *
@@ -229,18 +181,76 @@ queue(Server *server, struct MHD_Connection *handle, int status, struct MHD_Resp
 	return result;
 }
 
+static int
+write_refusal(char *body, size_t size, int status)
+{
+	return snprintf(body, size, "{\"detail\":\"%s\"}", reason_of(status));
+}
+
 /* Refuses a request; whatever it still sends is not read. */
 static enum MHD_Result
 refuse(Server *server, struct MHD_Connection *handle, int status)
 {
 	char body[80];
-	int len = snprintf(body, sizeof(body), "{\"detail\":\"%s\"}", reason_of(status));
+	int len = write_refusal(body, sizeof(body), status);
 	struct MHD_Response *response = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_COPY);
 
 	server->options.refused(status);
 	if (response != NULL)
+	{
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	}
 	return queue(server, handle, status, response, true);
+}
+
+/*
+ * Refuses a request past the library, which is about to send something of its own, and finds the connection closed.
+ */
+static void
+refuse_directly(Server *server, Connection *connection, int status)
+{
+	char body[80];
+	char head[256];
+	char date[40];
+	time_t now = time(NULL);
+	struct tm tm;
+	int body_len = write_refusal(body, sizeof(body), status);
+	int head_len;
+	struct iovec parts[2];
+
+	/* In English, as PostgreSQL has the locale of times as C. */
+	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+	head_len = snprintf(head, sizeof(head),
+	                    "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
+	                    "Cache-Control: no-store\r\nContent-Length: %d\r\n\r\n",
+	                    status, reason_of(status), date, body_len);
+	parts[0] = (struct iovec){head, head_len};
+	parts[1] = (struct iovec){body, body_len};
+	(void) sendmsg(connection->fd, &(struct msghdr){.msg_iov = parts, .msg_iovlen = 2}, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void) shutdown(connection->fd, SHUT_WR);
+	connection->refusal = status;
+	server->options.refused(status);
+}
+
+/*
+ * The library logs something: what it says is not for the log, as any client can have it say it. But it may be about to refuse a
+ * request whose head is complete, which those of its versions that leave zeros (head.h) do by sending the head of the answer twice.
+ * It does not say whose request that is: it is the only one whose head is complete and was not looked at.
+ */
+static void
+on_message(void *arg, const char *format, va_list values)
+{
+	Server *server = arg;
+
+	if (!head_leaves_zeros())
+		return;
+	for (Connection *connection = connections_first(); connection != NULL; connection = connections_next(connection))
+	{
+		if (connection->target != NULL && !connection->head_seen && connection->refusal == 0 &&
+		    head_is_complete(connection->handle))
+			refuse_directly(server, connection, head_refusal(connection->handle));
+	}
 }
 
 static Span
@@ -251,32 +261,60 @@ header_of(struct MHD_Connection *handle, const char *name)
 	return value != NULL ? span_of(value) : (Span){"", 0};
 }
 
+/* Returns how long an answer can be, in bytes. */
+static size_t
+room_for_answer(const Server *server)
+{
+	size_t limit = (size_t) server->options.settings->unread_size * 1024;
+
+	return Max(limit - Min(limit, connections_unread()), SMALL_ANSWER);
+}
+
+/* The library asks for more of a body that is empty. */
+static ssize_t
+end_body(void *arg, uint64_t position, char *buffer, size_t size)
+{
+	return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+/*
+ * Makes the library's response of an answer: of its body a copy, as it is sent when the answer's memory is gone. The library leaves out the
+ * body for HEAD. Of a 304 it does not know the length; else the library would say that it is 0.
+ */
+static struct MHD_Response *
+make_response(const HttpAnswer *answer)
+{
+	struct MHD_Response *response =
+		answer->status == MHD_HTTP_NOT_MODIFIED
+			? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, end_body, NULL, NULL)
+			: MHD_create_response_from_buffer(answer->body.len, answer->body.data, MHD_RESPMEM_MUST_COPY);
+
+	for (int i = 0; response != NULL && i < answer->header_count; i++)
+		MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
+	return response;
+}
+
 static enum MHD_Result
 answer_request(Server *server, Connection *connection, const char *method)
 {
 	struct MHD_Connection *handle = connection->handle;
 	ServerRequest request = {.http = {.method = span_of(method),
 	                                  .target = span_of(connection->target),
-	                                  .if_none_match = header_of(handle, MHD_HTTP_HEADER_IF_NONE_MATCH)},
+	                                  .if_none_match = header_of(handle, MHD_HTTP_HEADER_IF_NONE_MATCH),
+	                                  .room = room_for_answer(server)},
 	                         .authorization =
 	                             MHD_lookup_connection_value(handle, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION),
 	                         .connection = handle};
 	HttpAnswer answer;
-	struct MHD_Response *response;
 
 	server->options.handler(&request, &answer);
-	/* The client has all the time to read the answer. */
-	restart_waiting(server, connection);
-	/* Copied, as it is sent when the answer's memory is gone. The library leaves out the body for HEAD. */
-	response = MHD_create_response_from_buffer(answer.body.len, answer.body.data, MHD_RESPMEM_MUST_COPY);
-	if (response != NULL)
-	{
-		for (int i = 0; i < answer.header_count; i++)
-			MHD_add_response_header(response, answer.headers[i].name, answer.headers[i].value);
-	}
 	connection->answering = true;
+	/* The client has all the time to read the answer. */
+	connections_restart(connection);
+	if (answer.body.len > SMALL_ANSWER)
+		connections_keep(connection, answer.body.len);
 	/* The library reads the lines of chunks generously: where such a body ends, another server may see differently. */
-	return queue(server, handle, answer.status, response, connection->chunked);
+	return queue(server, handle, answer.status, make_response(&answer), connection->chunked);
 }
 
 /* Follows a request: called when its head is complete, for each piece of its body, and at its end. */
@@ -297,7 +335,7 @@ on_request(void *arg, struct MHD_Connection *handle, const char *url, const char
 		                                         .target = connection->target,
 		                                         .raw_target = connection->raw_target,
 		                                         .version = version,
-		                                         .limit = server->options.header_size},
+		                                         .limit = server->options.settings->header_size},
 		                                 &connection->chunked);
 		/* An early answer makes the library close the connection, which is right here: where the request ends is not known. */
 		return connection->refusal != 0 ? refuse(server, handle, connection->refusal) : MHD_YES;
@@ -306,46 +344,13 @@ on_request(void *arg, struct MHD_Connection *handle, const char *url, const char
 	{
 		connection->body_size += (int64) *upload_data_size;
 		*upload_data_size = 0;
-		if (connection->body_size > server->options.body_size)
+		if (connection->body_size > server->options.settings->body_size)
 			connection->refusal = MHD_HTTP_CONTENT_TOO_LARGE;
 		return MHD_YES;
 	}
 	if (connection->refusal != 0)
 		return refuse(server, handle, connection->refusal);
 	return answer_request(server, connection, method);
-}
-
-int
-server_listen(const char *address, int port, bool shared, const char **failed)
-{
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
-	bool is_six = strchr(address, ':') != NULL;
-	struct sockaddr *name = is_six ? (struct sockaddr *) &six : (struct sockaddr *) &four;
-	int yes = 1;
-	int fd;
-
-	*failed = "read";
-	errno = EINVAL;
-	if (inet_pton(is_six ? AF_INET6 : AF_INET, address, is_six ? (void *) &six.sin6_addr : (void *) &four.sin_addr) !=
-	    1)
-		return -1;
-	*failed = "create a socket for";
-	fd = socket(name->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -1;
-	*failed = "bind to";
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) != 0 ||
-	    (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes)) != 0) ||
-	    bind(fd, name, is_six ? sizeof(six) : sizeof(four)) != 0 || listen(fd, SOMAXCONN) != 0)
-	{
-		int saved = errno;
-
-		close(fd);
-		errno = saved;
-		return -1;
-	}
-	return fd;
 }
 
 /* The library cannot go on. */
@@ -357,40 +362,71 @@ on_panic(void *arg, const char *file, unsigned int line, const char *reason)
 	                errdetail_internal("%s, line %u", file, line)));
 }
 
+/* Has the server's descriptor tell of clients that want to connect, or not. */
+static void
+set_accepting(Server *server, bool accepting)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	if (server->accepting != accepting &&
+	    epoll_ctl(server->descriptor, accepting ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, server->options.socket, &event) == 0)
+		server->accepting = accepting;
+}
+
+/* What the library takes for a connection, in bytes. */
+static size_t
+pool_size(const Server *server)
+{
+	return server->options.settings->header_size + POOL_OVERHEAD;
+}
+
+static struct MHD_Daemon *
+start_daemon(Server *server)
+{
+	/* The version that sends heads twice does so, among others, for what it is stricter with. */
+	int strict = head_leaves_zeros() ? 0 : 1;
+
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
+	                        on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_message, server,
+	                        MHD_OPTION_CONNECTION_LIMIT, (unsigned) server->options.most_connections,
+	                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, server->options.settings->header_size + POOL_OVERHEAD,
+	                        MHD_OPTION_STRICT_FOR_CLIENT, strict, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+	                        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_URI_LOG_CALLBACK, on_target,
+	                        server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL, MHD_OPTION_END);
+}
+
 Server *
 server_open(const ServerOptions *options)
 {
 	Server *server = calloc(1, sizeof(Server));
+	struct epoll_event event = {.events = EPOLLIN};
 
 	if (server == NULL)
 		return NULL;
 	MHD_set_panic_func(on_panic, NULL);
 	server->options = *options;
-	dlist_init(&server->connections);
-	server->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, server,
-		MHD_OPTION_EXTERNAL_LOGGER, ignore_message, NULL, MHD_OPTION_LISTEN_SOCKET, options->socket,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned) options->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		options->header_size + POOL_OVERHEAD, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION,
-		on_connection, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_URI_LOG_CALLBACK,
-		on_target, server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL, MHD_OPTION_END);
-	if (server->daemon != NULL)
-		return server;
-	free(server);
-	return NULL;
+	server->daemon = start_daemon(server);
+	server->descriptor = epoll_create1(EPOLL_CLOEXEC);
+	if (server->daemon == NULL || server->descriptor < 0 ||
+	    epoll_ctl(server->descriptor, EPOLL_CTL_ADD,
+	              MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, &event) != 0)
+		return NULL;
+	set_accepting(server, true);
+	return server;
 }
 
 void
 server_close(Server *server)
 {
 	MHD_stop_daemon(server->daemon);
+	close(server->descriptor);
 	free(server);
 }
 
 int
 server_descriptor(const Server *server)
 {
-	return MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->listen_fd;
+	return server->descriptor;
 }
 
 long
@@ -401,102 +437,95 @@ server_timeout(Server *server)
 
 	if (server->lingering > 0)
 		result = LINGER_INTERVAL;
-	else if (server->connection_count > 0)
+	else if (!server->accepting)
+		result = ACCEPT_PAUSE;
+	else if (connections_count() > 0)
 		result = LOOK_EVERY;
 	if (MHD_get_timeout(server->daemon, &timeout) == MHD_YES && (result < 0 || timeout < result))
 		result = (long) timeout;
 	return result;
 }
 
-/* Closes the connections that have waited for too long. */
-static void
-close_idle(Server *server)
+static bool
+is_full(const Server *server)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	dlist_mutable_iter iter;
+	return connections_count() >= Min(server->options.settings->max_connections, server->options.most_connections);
+}
 
-	dlist_foreach_modify(iter, &server->connections)
+/* Accepts clients. Where there is no room, the connection that has waited longest makes some, or nobody is accepted for a moment. */
+static void
+accept_clients(Server *server)
+{
+	for (int i = 0; i < ACCEPT_AT_ONCE; i++)
 	{
-		/* cppcheck-suppress nullPointer; it takes the place of a member in a struct at address 0 */
-		Connection *connection = dlist_container(Connection, node, iter.cur);
+		Client client;
+		Accepted accepted = is_full(server) ? ACCEPT_NO_ROOM : listener_accept(&client);
 
-		if (!TimestampDifferenceExceeds(connection->since, now, server->options.idle_timeout * 1000))
+		if (accepted == ACCEPT_NONE)
 			return;
-		shut(connection);
-		/* Once is enough: the library sees that it is shut. */
-		restart_waiting(server, connection);
+		if (accepted == ACCEPTED)
+		{
+			/* Closes it where it has no memory for it. */
+			(void) MHD_add_connection(server->daemon, client.fd, (struct sockaddr *) &client.address,
+			                          client.address_len);
+			continue;
+		}
+		if (!connections_make_room())
+		{
+			server->accept_again = clock_ms() + ACCEPT_PAUSE;
+			set_accepting(server, false);
+			return;
+		}
+		MHD_run(server->daemon);
 	}
 }
 
-/*
- * Closes connections whose clients will send nothing more, and have nothing to get. The library overlooks the end of what a client
- * sends, when it comes with what is before it. Each connection is looked at once after each request, when that was some time ago.
- */
+/* Gives memory back to the system when most of what connections and their answers have taken is free. */
 static void
-close_abandoned(Server *server)
+give_back_memory(Server *server)
 {
-	static TimestampTz last = 0;
-	TimestampTz now = GetCurrentTimestamp();
-	dlist_iter iter;
+	size_t taken = connections_unread() + connections_count() * pool_size(server);
 
-	if (!TimestampDifferenceExceeds(last, now, LOOK_EVERY))
-		return;
-	last = now;
-	dlist_reverse_foreach(iter, &server->connections)
+	server->most_taken = Max(server->most_taken, taken);
+	if (server->most_taken >= MUCH_MEMORY && taken < server->most_taken / 4)
 	{
-		/* cppcheck-suppress nullPointer; it takes the place of a member in a struct at address 0 */
-		Connection *connection = dlist_container(Connection, node, iter.cur);
-		char byte;
-
-		if (!TimestampDifferenceExceeds(connection->since, now, LOOK_EVERY))
-			continue;
-		/* So are those before it, which have waited for longer. */
-		if (connection->looked_at)
-			return;
-		connection->looked_at = true;
-		if ((connection->target == NULL || !connection->answering) &&
-		    recv(descriptor_of(connection), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-			shut(connection);
+		(void) malloc_trim(0);
+		server->most_taken = taken;
 	}
 }
 
 void
 server_run(Server *server)
 {
-	MHD_run(server->daemon);
-	if (!dlist_is_empty(&server->connections))
+	if (!*server->options.ending)
 	{
-		close_idle(server);
-		close_abandoned(server);
+		if (!server->accepting && clock_ms() >= server->accept_again)
+			set_accepting(server, true);
+		if (server->accepting)
+			accept_clients(server);
 	}
+	MHD_run(server->daemon);
+	if (connections_count() > 0)
+	{
+		connections_close_idle(server->options.settings->idle_timeout);
+		connections_close_abandoned();
+	}
+	give_back_memory(server);
 	server->lingering = linger_run();
 }
 
 void
 server_drain(Server *server)
 {
-	dlist_iter iter;
-	int listening;
-
-	/* Those that the kernel has accepted for us. */
+	set_accepting(server, false);
 	MHD_run(server->daemon);
-	listening = MHD_quiesce_daemon(server->daemon);
-	if (listening >= 0)
-		close(listening);
-	dlist_foreach(iter, &server->connections)
-	{
-		/* cppcheck-suppress nullPointer; it takes the place of a member in a struct at address 0 */
-		Connection *connection = dlist_container(Connection, node, iter.cur);
-
-		if (connection->target == NULL)
-			shut(connection);
-	}
+	connections_close_waiting();
 }
 
 int
 server_connections(const Server *server)
 {
-	return server->connection_count + server->lingering;
+	return connections_count() + server->lingering;
 }
 
 /* What server_each_header passes through the library. */

@@ -10,6 +10,7 @@
 #include <signal.h>
 
 #include "../route.h"
+#include "../settings.h"
 
 typedef struct Server Server;
 typedef struct ServerRequest ServerRequest;
@@ -27,18 +28,13 @@ typedef void (*ServerHandler)(const ServerRequest *request, HttpAnswer *answer);
 
 typedef struct ServerOptions
 {
-	int socket; /* listening; the server's from here on */
-	int max_connections;
-	int header_size;
-	int body_size;
-	int idle_timeout;
+	int socket;                   /* listening */
+	const HttpSettings *settings; /* may change while the server is open, but for header_size */
+	int most_connections;         /* what the process has room for, whatever the settings say */
 	ServerHandler handler;
-	void (*refused)(int status);         /* told of what the server answered on its own */
+	void (*refused)(int status);         /* called for what the server answered on its own */
 	const volatile sig_atomic_t *ending; /* set when the server is about to be drained */
 } ServerOptions;
-
-/* Returns a socket that listens on an IP address, or -1, with *failed saying what failed, and errno why. */
-extern int server_listen(const char *address, int port, bool shared, const char **failed);
 
 extern Server *server_open(const ServerOptions *options);
 extern void server_close(Server *server);

@@ -34,7 +34,10 @@
 #include "utils/wait_event.h"
 
 #include "../entry.h"
+#include "clock.h"
+#include "connections.h"
 #include "identity.h"
+#include "listener.h"
 #include "metrics.h"
 #include "server.h"
 
@@ -51,6 +54,9 @@
 /* A request that has taken so long is cancelled when the worker ends, in ms. */
 #define PATIENCE 500
 
+/* Descriptors that a worker needs beside its connections and the files of PostgreSQL. */
+#define OWN_FILES 128
+
 /* How often at least a worker that did something flushes its statistics, in ms. */
 #define FLUSH_EVERY 1000
 
@@ -60,8 +66,8 @@ static Server *server = NULL;
 /* Holds what a request allocates, until the next one. */
 static MemoryContext request_context = NULL;
 
-/* When the request under way began, or 0: the signal handler asks. */
-static volatile TimestampTz request_start = 0;
+/* When the request under way began (clock_ms), or 0: the signal handler asks. */
+static volatile int64 request_start = 0;
 
 static bool statistics_pending = false;
 
@@ -70,11 +76,10 @@ static void
 on_terminate(SIGNAL_ARGS)
 {
 	int saved = errno;
-	TimestampTz start = request_start;
+	int64 start = request_start;
 
 	ShutdownRequestPending = true;
-	if (start != 0 &&
-	    (MyProc->wait_event_info != 0 || TimestampDifferenceExceeds(start, GetCurrentTimestamp(), PATIENCE)))
+	if (start != 0 && (MyProc->wait_event_info != 0 || clock_ms() - start > PATIENCE))
 	{
 		QueryCancelPending = true;
 		InterruptPending = true;
@@ -93,6 +98,7 @@ static void
 answer_detail(HttpAnswer *answer, int status, const char *detail)
 {
 	answer->status = status;
+	answer->no_room = false;
 	answer->header_count = 0;
 	add_header(answer, "Content-Type", "application/json");
 	initStringInfo(&answer->body);
@@ -144,16 +150,31 @@ answer_error(HttpAnswer *answer, int sqlstate)
 		answer_detail(answer, HTTP_INTERNAL_ERROR, "Internal Server Error");
 }
 
-/* Shows the request in pg_stat_activity, and to whoever logs an error. */
+/* Appends what a client sent as printable ASCII, percent-encoded where it is not: that is valid in every encoding, wherever it is cut. */
+static void
+append_printable(StringInfo out, Span text)
+{
+	for (int i = 0; i < text.len; i++)
+	{
+		unsigned char c = (unsigned char) text.bytes[i];
+
+		if (c > ' ' && c < 0x7f)
+			appendStringInfoCharMacro(out, c);
+		else
+			appendStringInfo(out, "%%%02X", c);
+	}
+}
+
+/* Shows the request in pg_stat_activity, and in what is logged of it. */
 static void
 begin_activity(const ServerRequest *request)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
-	appendBinaryStringInfo(&text, request->http.method.bytes, request->http.method.len);
+	append_printable(&text, request->http.method);
 	appendStringInfoChar(&text, ' ');
-	appendBinaryStringInfo(&text, request->http.target.bytes, request->http.target.len);
+	append_printable(&text, request->http.target);
 	debug_query_string = text.data;
 	pgstat_report_activity(STATE_RUNNING, text.data);
 }
@@ -237,6 +258,7 @@ answer_metrics(const ServerRequest *request, HttpAnswer *answer)
 		return true;
 	}
 	answer->status = HTTP_OK;
+	answer->no_room = false;
 	answer->header_count = 0;
 	add_header(answer, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
 	initStringInfo(&answer->body);
@@ -244,13 +266,23 @@ answer_metrics(const ServerRequest *request, HttpAnswer *answer)
 	return true;
 }
 
+/* An answer found no room: those that are not read make some for the next try. */
+static void
+make_room(void)
+{
+	metrics_count_no_room();
+	connections_drop_unread();
+}
+
 /* Answers a request: the server's handler. */
 static void
 handle(const ServerRequest *request, HttpAnswer *answer)
 {
-	TimestampTz start = GetCurrentTimestamp();
+	instr_time start;
+	instr_time end;
 
-	request_start = start;
+	request_start = clock_ms();
+	INSTR_TIME_SET_CURRENT(start);
 	MemoryContextReset(request_context);
 	MemoryContextSwitchTo(request_context);
 	if (!answer_metrics(request, answer))
@@ -266,65 +298,83 @@ handle(const ServerRequest *request, HttpAnswer *answer)
 		else
 			try_transaction(request, role, answer);
 	}
-	metrics_count_request(answer->status, GetCurrentTimestamp() - start);
+	if (answer->no_room)
+		make_room();
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_SUBTRACT(end, start);
+	metrics_count_request(answer->status, (int64) INSTR_TIME_GET_MICROSEC(end));
 	request_start = 0;
 }
 
-/* Sees to it that the process may have so many connections beside what PostgreSQL needs; logs if it may not. */
-static void
+/*
+ * Sees to it that the process may have as many connections as the settings say, beside what PostgreSQL needs; returns how many it can have,
+ * and logs if that is fewer.
+ */
+static int
 allow_connections(int connections)
 {
 	struct rlimit limit;
-	rlim_t wanted = (rlim_t) connections + max_files_per_process + 32;
+	rlim_t wanted = (rlim_t) connections + max_files_per_process + OWN_FILES;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= wanted)
-		return;
+		return connections;
 	limit.rlim_cur = limit.rlim_max == RLIM_INFINITY ? wanted : Min(wanted, limit.rlim_max);
 	(void) setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < wanted)
-		ereport(LOG, (errmsg("the limit of open files, %llu, is too low for session_files.http_max_connections = %d",
-		                     (unsigned long long) limit.rlim_cur, connections),
-		              errhint("Raise the limit of the server's processes (ulimit -n, LimitNOFILE) to %llu.",
-		                      (unsigned long long) wanted)));
+	if (limit.rlim_cur >= wanted)
+		return connections;
+	ereport(LOG, (errmsg("the limit of open files, %llu, is too low for session_files.http_max_connections = %d",
+	                     (unsigned long long) limit.rlim_cur, connections),
+	              errhint("Raise the limit of the server's processes (ulimit -n, LimitNOFILE) to %llu.",
+	                      (unsigned long long) wanted)));
+	return Min(connections, Max((int) limit.rlim_cur - OWN_FILES, OWN_FILES));
 }
 
 static void
 open_server(void)
 {
 	const HttpSettings *settings = entry->settings;
-	ServerOptions options = {.max_connections = settings->max_connections,
-	                         .header_size = settings->header_size,
-	                         .body_size = settings->body_size,
-	                         .idle_timeout = settings->idle_timeout,
+	ServerOptions options = {.socket = listener_listen(),
+	                         .settings = settings,
+	                         .most_connections = allow_connections(settings->max_connections),
 	                         .handler = handle,
 	                         .refused = metrics_count_refusal,
 	                         .ending = &ShutdownRequestPending};
-	const char *failed;
 
-	allow_connections(options.max_connections);
-	options.socket = server_listen(settings->listen_address, settings->port, true, &failed);
 	if (options.socket < 0)
-		ereport(FATAL, (errcode_for_socket_access(), errmsg("could not %s the address \"%s\", port %d: %m", failed,
+		ereport(FATAL, (errcode_for_socket_access(), errmsg("could not listen on the address \"%s\", port %d: %m",
 		                                                    settings->listen_address, settings->port)));
 	server = server_open(&options);
 	if (server == NULL)
 		ereport(FATAL, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not start libmicrohttpd")));
 }
 
-/* Connects to the database, as a role that is no superuser. */
+/* Says what a worker that cannot connect was about to do. */
+static void
+add_context(void *arg)
+{
+	errcontext(
+		"HTTP worker for the database \"%s\" (session_files.http_database), as role \"%s\" (session_files.http_role)",
+		entry->settings->database, entry->settings->role);
+}
+
+/* Connects to the database, as a role that is no superuser. PostgreSQL starts the worker again if that fails. */
 static void
 connect_database(void)
 {
 	const HttpSettings *settings = entry->settings;
+	ErrorContextCallback callback = {.previous = error_context_stack, .callback = add_context};
 	bool is_superuser;
 
+	error_context_stack = &callback;
 	BackgroundWorkerInitializeConnection(settings->database, settings->role, 0);
 	StartTransactionCommand();
 	is_superuser = superuser_arg(GetSessionUserId());
 	CommitTransactionCommand();
 	if (is_superuser)
 		ereport(FATAL, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-		                errmsg("the role \"%s\" of session_files.http_role is a superuser", settings->role)));
+		                errmsg("the role \"%s\" is a superuser, and may not serve HTTP", settings->role),
+		                errhint("Set session_files.http_role to a role that can do nothing but become others.")));
+	error_context_stack = callback.previous;
 }
 
 /* Waits until there is something to do, and does it. */
@@ -352,7 +402,9 @@ work(WaitEventSet *events, long limit)
 	QueryCancelPending = false;
 	RESUME_CANCEL_INTERRUPTS();
 	server_run(server);
-	metrics_set_connections(server_connections(server));
+	/* What the last request has taken. */
+	MemoryContextReset(request_context);
+	metrics_set_connections(server_connections(server), connections_unread(), connections_dropped());
 	if (statistics_pending)
 		(void) pgstat_report_stat(false);
 }
@@ -380,14 +432,14 @@ reload(void)
 static void
 drain(WaitEventSet *events)
 {
-	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_TIME);
+	int64 end = clock_ms() + DRAIN_TIME;
 	long left = DRAIN_TIME;
 
 	server_drain(server);
 	while (server_connections(server) > 0 && left > 0)
 	{
 		work(events, left);
-		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+		left = (long) (end - clock_ms());
 	}
 	server_close(server);
 }
@@ -401,9 +453,11 @@ session_files_http_worker(Datum number)
 
 	entry = get_entry();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, on_terminate);
+	/* Until it serves, it ends at once, wherever it waits. */
+	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	connect_database();
+	pqsignal(SIGTERM, on_terminate);
 	metrics_start_worker(DatumGetInt32(number));
 	request_context = AllocSetContextCreate(TopMemoryContext, "session_files http request", ALLOCSET_DEFAULT_SIZES);
 	identity_init(entry);
@@ -419,5 +473,6 @@ session_files_http_worker(Datum number)
 	}
 	drain(events);
 	pgstat_report_stat(true);
-	proc_exit(0);
+	/* Not 0: PostgreSQL starts it again, unless the server stops. */
+	proc_exit(1);
 }

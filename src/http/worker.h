@@ -7,10 +7,6 @@
 
 #include "../compat.h"
 
-/* Of what a worker is called in the library and in pg_stat_activity. */
-#define WORKER_FUNCTION "session_files_http_worker"
-#define WORKER_TYPE "session_files http worker"
-
 /* The main function of a background worker; the argument is its number, from 0. */
 extern PGDLLEXPORT void session_files_http_worker(Datum number);
 

@@ -8,6 +8,11 @@ slow PORT CONNECTIONS        opens connections that each send a byte of a reques
                              "ended N" when the server has ended all of them.
 vanish PORT TARGET ROUNDS    clients that are gone in the middle of a request or of an answer, in turns by a reset and a half close.
 large PORT SIZE              a request with a header of this size; prints the status that could be read.
+storm PORT TARGET COUNT AT_ONCE
+                             opens so many connections, so many of them at a time: idle ones, some with half a head, some that are reset, some
+                             that never read their answers, some with one answer; and 2 s later ends them all at once. Prints "stormed COUNT".
+watch PORT TARGET            asks for a target on a connection of its own once a second until SIGTERM, then prints how often it got a 200, another
+                             status or none, a tab between them, and the longest time between two answers, in ms.
 corpus PORT FILE TARGET PID  sends each request of a corpus, and prints what is wrong with what comes back; a line per case, then "done N".
 """
 
@@ -25,6 +30,9 @@ import time
 
 SECONDS = int(os.environ.get('HTTP_SECONDS', 60))
 ADDRESS = '127.0.0.1'
+
+# How long a storm keeps its connections open, in s.
+HELD = 2
 
 
 def dial(port):
@@ -184,6 +192,63 @@ def vanish(port, target, rounds):
     print(f'vanished {rounds}')
 
 
+def throw_one(port, target, number):
+    """Opens a connection of one of the kinds, and returns it, or None if it has ended."""
+    connection = socket.socket()
+    # Before it connects, so that the server is told of little room.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(SECONDS)
+    try:
+        connection.connect((ADDRESS, port))
+        match number % 5:
+            case 1:
+                connection.sendall(request(target)[:-5])
+            case 2:
+                connection.sendall(request(target))
+                reset(connection)
+                return None
+            case 3:
+                connection.sendall(request(target))
+            case 4:
+                connection.sendall(request('/healthz'))
+    except ConnectionError:    # it had to make room
+        connection.close()
+        return None
+    return connection
+
+
+def storm(port, target, count, at_once):
+    opened = []
+    for number in range(count):
+        if (connection := throw_one(port, target, number)) is not None:
+            opened.append(connection)
+        if len(opened) == at_once or number == count - 1:
+            time.sleep(HELD)
+            for connection in opened:
+                connection.close()
+            opened = []
+    print(f'stormed {count}', flush=True)
+
+
+def watch(port, target):
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    seen, longest, last = collections.Counter(), 0, time.monotonic()
+    while not ended.is_set():
+        try:
+            with dial(port) as connection:
+                connection.sendall(request(target, 'Connection: close'))
+                status = read_answer(connection)[0]
+        except (OSError, EOFError):
+            status = 0
+        seen['good' if status == 200 else 'other' if status else 'none'] += 1
+        now = time.monotonic()
+        if status:
+            longest, last = max(longest, now - last), now
+        ended.wait(1)
+    print(seen['good'], seen['other'], seen['none'], int(longest * 1000), sep='\t')
+
+
 def large(port, size):
     with dial(port) as connection:
         try:
@@ -270,6 +335,10 @@ def main(role, port, *rest):
             slow(port, int(rest[0]))
         case 'vanish':
             vanish(port, rest[0], int(rest[1]))
+        case 'storm':
+            storm(port, rest[0], int(rest[1]), int(rest[2]))
+        case 'watch':
+            watch(port, rest[0])
         case 'large':
             large(port, int(rest[0]))
         case 'corpus':

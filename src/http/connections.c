@@ -1,0 +1,258 @@
+/*
+ * connections.c
+ *		The open connections of a worker, by how long they have waited.
+ *
+ * They are in a list by the time at which they began to wait, so the first one has waited longest. A connection begins to wait when it
+ * is opened, and when it was answered, however many bytes come in meanwhile: a client has the idle timeout for a complete request.
+ *
+ * A client that takes longer to read an answer is not cut as long as it reads. That is looked at when its time is up, by what the
+ * kernel says that the client has acknowledged.
+ */
+#include "connections.h"
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "clock.h"
+
+/* How long a connection is left alone before it may have to make room for another, in ms. */
+#define GRACE 100
+
+/* A client reads its answer if it takes so many bytes per second. */
+#define LEAST_RATE 1024
+
+/* How long a client may pause in reading before its answer may have to make room for others, in ms. */
+#define READING_PAUSE 1000
+
+/* How often at least to look for connections that are abandoned, in ms. */
+#define LOOK_EVERY 1000
+
+static dlist_head list = DLIST_STATIC_INIT(list);
+static int count = 0;
+static size_t unread = 0;
+static uint64 dropped = 0;
+
+/* Has the library see the end of a connection, which closes it then. */
+static void
+shut(Connection *connection)
+{
+	connection->shut = true;
+	(void) shutdown(connection->fd, SHUT_RDWR);
+}
+
+static void
+start_waiting(Connection *connection)
+{
+	connection->since = clock_ms();
+	connection->looked_at = false;
+	dlist_push_tail(&list, &connection->node);
+}
+
+Connection *
+connections_add(struct MHD_Connection *handle)
+{
+	Connection *connection = calloc(1, sizeof(Connection));
+
+	if (connection == NULL)
+		return NULL;
+	connection->handle = handle;
+	connection->fd = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	count++;
+	start_waiting(connection);
+	return connection;
+}
+
+void
+connections_remove(Connection *connection)
+{
+	connections_keep(connection, 0);
+	dlist_delete(&connection->node);
+	count--;
+	free(connection->target);
+	free(connection);
+}
+
+void
+connections_restart(Connection *connection)
+{
+	dlist_delete(&connection->node);
+	start_waiting(connection);
+}
+
+void
+connections_keep(Connection *connection, size_t bytes)
+{
+	unread = unread - connection->unread + bytes;
+	connection->unread = bytes;
+}
+
+int
+connections_count(void)
+{
+	return count;
+}
+
+size_t
+connections_unread(void)
+{
+	return unread;
+}
+
+uint64
+connections_dropped(void)
+{
+	return dropped;
+}
+
+Connection *
+connections_first(void)
+{
+	return dlist_is_empty(&list) ? NULL : dlist_head_element(Connection, node, &list);
+}
+
+Connection *
+connections_next(Connection *connection)
+{
+	return dlist_has_next(&list, &connection->node)
+	           ? dlist_container(Connection, node, dlist_next_node(&list, &connection->node))
+	           : NULL;
+}
+
+/* Returns what the client has acknowledged of all that was sent to it. */
+static uint64
+acknowledged(const Connection *connection)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	memset(&info, 0, sizeof(info));
+	return getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_acked : 0;
+}
+
+/* Tells whether an answer is on its way to the client. */
+static bool
+is_answering(const Connection *connection)
+{
+	return connection->target != NULL && connection->answering;
+}
+
+/* Tells whether a client has read so many bytes of its answer since the last look. */
+static bool
+has_read(Connection *connection, uint64 bytes)
+{
+	uint64 now;
+	uint64 before = connection->bytes_acked;
+
+	if (!is_answering(connection))
+		return false;
+	now = acknowledged(connection);
+	connection->bytes_acked = now;
+	return now >= before + bytes;
+}
+
+/* Closes the first connection that has waited for long enough; those that are being answered only if they may be. */
+static bool
+close_first(int64 now, bool answering_too)
+{
+	for (Connection *connection = connections_first(); connection != NULL; connection = connections_next(connection))
+	{
+		/* So have those behind it. */
+		if (now - connection->since < GRACE)
+			return false;
+		if (connection->shut || (is_answering(connection) && !answering_too))
+			continue;
+		dropped++;
+		shut(connection);
+		return true;
+	}
+	return false;
+}
+
+bool
+connections_make_room(void)
+{
+	int64 now = clock_ms();
+
+	return close_first(now, false) || close_first(now, true);
+}
+
+void
+connections_drop_unread(void)
+{
+	int64 now = clock_ms();
+	Connection *connection = connections_first();
+
+	while (connection != NULL && now - connection->since >= READING_PAUSE)
+	{
+		Connection *next = connections_next(connection);
+
+		if (connection->unread > 0 && !connection->shut)
+		{
+			if (has_read(connection, LEAST_RATE))
+				connections_restart(connection);
+			else
+			{
+				dropped++;
+				shut(connection);
+			}
+		}
+		connection = next;
+	}
+}
+
+void
+connections_close_idle(int idle_timeout)
+{
+	int64 now = clock_ms();
+	Connection *connection;
+
+	while ((connection = connections_first()) != NULL && now - connection->since > (int64) idle_timeout * 1000)
+	{
+		if (!connection->shut && !has_read(connection, (uint64) idle_timeout * LEAST_RATE))
+			shut(connection);
+		/* Once is enough: the library sees that it is shut. */
+		connections_restart(connection);
+	}
+}
+
+/*
+ * The library overlooks the end of what a client sends, when it comes with what is before it. Each connection is looked at once after
+ * each request, when that was some time ago.
+ */
+void
+connections_close_abandoned(void)
+{
+	static int64 last = 0;
+	int64 now = clock_ms();
+	dlist_iter iter;
+
+	if (now - last < LOOK_EVERY)
+		return;
+	last = now;
+	dlist_reverse_foreach(iter, &list)
+	{
+		/* cppcheck-suppress nullPointer; it takes the place of a member in a struct at address 0 */
+		Connection *connection = dlist_container(Connection, node, iter.cur);
+		char byte;
+
+		if (now - connection->since < LOOK_EVERY)
+			continue;
+		/* So are those before it, which have waited for longer. */
+		if (connection->looked_at)
+			return;
+		connection->looked_at = true;
+		if (!is_answering(connection) && recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+			shut(connection);
+	}
+}
+
+void
+connections_close_waiting(void)
+{
+	for (Connection *connection = connections_first(); connection != NULL; connection = connections_next(connection))
+	{
+		if (connection->target == NULL)
+			shut(connection);
+	}
+}

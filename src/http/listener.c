@@ -1,0 +1,94 @@
+/*
+ * listener.c
+ *		The socket on which HTTP is served; all workers accept connections from it.
+ *
+ * One socket for all workers: whichever worker is free takes the next client, a worker that ends takes no client with it, and two
+ * clusters cannot have the same port by mistake, as they could with a socket per worker (SO_REUSEPORT).
+ *
+ * The library can listen by itself, and then stops to when it has no room, or no descriptor, and tells nobody when to run it again.
+ */
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+/*
+ * How much of an answer the kernel keeps for a client that does not read, in bytes; it may take twice as much. Without this limit
+ * it is some MB per client.
+ */
+#define SEND_BUFFER (64 * 1024)
+
+static int listener = -1;
+
+/* Sets up and binds a socket; false, with *failed and errno, if that cannot be. */
+static bool
+bind_socket(int fd, const struct sockaddr *name, socklen_t len, const char **failed)
+{
+	int yes = 1;
+	int size = SEND_BUFFER;
+
+	*failed = "set up a socket for";
+	/* Connections inherit the size of the buffer. */
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) != 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) != 0)
+		return false;
+	*failed = "bind to";
+	return bind(fd, name, len) == 0;
+}
+
+bool
+listener_bind(const char *address, int port, const char **failed)
+{
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+	bool is_six = inet_pton(AF_INET6, address, &six.sin6_addr) == 1;
+	int fd;
+
+	*failed = "read";
+	errno = EINVAL;
+	if (!is_six && inet_pton(AF_INET, address, &four.sin_addr) != 1)
+		return false;
+	*failed = "create a socket for";
+	fd = socket(is_six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	if (is_six ? !bind_socket(fd, (struct sockaddr *) &six, sizeof(six), failed)
+	           : !bind_socket(fd, (struct sockaddr *) &four, sizeof(four), failed))
+	{
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+		return false;
+	}
+	listener = fd;
+	return true;
+}
+
+int
+listener_listen(void)
+{
+	return listen(listener, SOMAXCONN) == 0 ? listener : -1;
+}
+
+Accepted
+listener_accept(Client *client)
+{
+	client->address_len = sizeof(client->address);
+	client->fd =
+		accept4(listener, (struct sockaddr *) &client->address, &client->address_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (client->fd >= 0)
+		return ACCEPTED;
+	switch (errno)
+	{
+		case EMFILE:
+		case ENFILE:
+		case ENOBUFS:
+		case ENOMEM:
+			return ACCEPT_NO_ROOM;
+		default:
+			/* Also the errors of a connection that failed before it was accepted: the next one may be good. */
+			return ACCEPT_NONE;
+	}
+}
