@@ -73,7 +73,7 @@ typedef struct Framing
 	int lengths;
 	int encodings;
 	int authorizations;
-	int expectations;
+	bool expects_continue;
 	bool has_body;
 	bool bad;
 } Framing;
@@ -123,7 +123,7 @@ look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char 
 			framing->bad = true;
 	}
 	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_EXPECT) == 0)
-		framing->expectations++;
+		framing->expects_continue |= value != NULL && pg_strcasecmp(value, "100-continue") == 0;
 	/* A name with anything but the characters of a token, such as a space before the colon. */
 	if (!is_token(name))
 		framing->bad = true;
@@ -183,7 +183,7 @@ is_unambiguous(const Head *head, const Framing *framing)
 	if (framing->hosts > 1 || framing->lengths + framing->encodings > 1 || framing->authorizations > 1)
 		return false;
 	/* The library waits for a body that is not announced. */
-	if (framing->expectations > 0 && !framing->has_body)
+	if (framing->expects_continue && !framing->has_body)
 		return false;
 	return strcmp(head->version, MHD_HTTP_VERSION_1_1) == 0 ? framing->hosts == 1 : framing->encodings == 0;
 }

@@ -16,7 +16,7 @@
 #include "metrics.h"
 
 /* How long PostgreSQL waits before it starts a worker again that has ended, in s. */
-#define RESTART_TIME 5
+#define RESTART_TIME 2
 
 PG_MODULE_MAGIC;
 

@@ -89,37 +89,23 @@ is(scalar(grep { ask_on($_, '/metrics')->{status} == 200 } @kept), scalar(@kept)
 is(restarts(), 1, 'the restart is counted');
 is(ask_on($kept[0], $listing)->{body}, $page, 'all is served again');
 
-# The launcher is told to end: the workers stay.
-my $pids = worker_pids($node);
-my $launcher = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'session_files http launcher'};
-my $old = $node->safe_psql('postgres', $launcher);
-$node->safe_psql('postgres', "SELECT pg_terminate_backend($old)");
-$node->poll_query_until('postgres', "SELECT count(*) FROM ($launcher) l WHERE pid <> $old", '1') or die 'the launcher did not come back';
-is(worker_pids($node), $pids, 'a launcher that is told to end comes back, and its workers go on');
-is(ask_on($kept[0], $listing)->{body}, $page, 'with their connections');
-my ($first) = split(/ /, $pids);
-$node->safe_psql('postgres', "SELECT pg_terminate_backend($first)");
-$node->poll_query_until('postgres', "$workers AND pid <> $first", '2') or die 'the new launcher started no worker';
-pass('the new one looks after the workers of the old one');
-
 # What is idle is closed at once; half a request has a second to become a whole one, and is answered then.
-$node->poll_query_until('postgres', $workers, '2') or die 'there are not two workers';
 reconfigure($node, 'session_files.http_workers' => 1);
-$node->reload;
+$node->restart;
 await_serving($node, $port, 1);
 my ($idle, $half) = (dial($port), dial($port));
 ask_on($_, '/metrics') for $idle, $half;
 print $half substr(request($listing), 0, -10);
 # By the time of this answer the half is read.
 ask_on($idle, '/metrics');
-$first = worker_pids($node);
+my $first = worker_pids($node);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($first)");
 ok(ends_cleanly($idle), 'an idle connection is closed');
 print $half substr(request($listing), -10);
 $answer = read_answer($half);
 is("$answer->{status} $answer->{headers}{connection} $answer->{body}", "200 close $page", 'and what was half sent is still answered');
 reconfigure($node, 'session_files.http_workers' => 2);
-$node->reload;
+$node->restart;
 await_serving($node, $port, 2);
 
 # An end of all, with thousands of idle connections, half a request, and one that waits.

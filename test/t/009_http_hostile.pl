@@ -6,6 +6,7 @@ use warnings;
 use File::Basename;
 use lib dirname(__FILE__);
 use HttpNode;
+use PostgreSQL::Test::BackgroundPsql;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -19,12 +20,11 @@ fill($node, 'postgres');
 my $page = await_answer($port, 200, $listing)->{body};
 my $pid = worker_pids($node);
 
-# Applies settings, and waits until the worker is another one.
+# Applies settings.
 sub change
 {
 	reconfigure($node, @_);
-	$node->reload;
-	$node->poll_query_until('postgres', "SELECT pid <> $pid FROM pg_stat_activity WHERE backend_type = 'session_files http worker'") or die 'not replaced';
+	$node->restart;
 	await_answer($port, 200, $listing);
 	$pid = worker_pids($node);
 	return;
@@ -93,16 +93,32 @@ ok($right && !%seen, "meanwhile others get $right right answers, and no other: "
 is(worker_pids($node), $pid, 'the worker is the same');
 await('their connections are gone', sub { return open_connections() == 1 });
 
-# More connections than there may be: those beyond wait, and are served when others end.
+# More connections than there may be: the one that has waited longest makes room.
 change('session_files.http_idle_timeout' => '1h', 'session_files.http_max_connections' => 10);
-await('only one is open', sub { return open_connections() == 1 });
 my @open = map { my $socket = dial($port); ask_on($socket, $listing); $socket } 1 .. 10;
-my $waiting = dial($port);
-print $waiting request($listing);
-is(ask_on($_, $listing)->{body}, $page, 'at the limit those that are open are served') for @open[ 0, 9 ];
-ok(!IO::Select->new($waiting)->can_read(0.2), 'one more waits');
-close(shift @open);
-is(read_answer($waiting)->{body}, $page, 'until another one is closed');
+is(ask_on($open[0], $listing)->{body}, $page, 'at the limit those that are open are served');
+is(ask($port, $listing)->{body}, $page, 'so is one more');
+ok(ends_cleanly($open[1]), 'for which the one that has waited longest is closed');
+is(ask_on($_, $listing)->{body}, $page, 'and no other') for @open[ 0, 9 ];
+
+# What pg_stat_activity shows, and the log, is ASCII, whatever is asked for, and however much of it.
+my $psql = $node->background_psql('postgres');
+$psql->query_safe('BEGIN; LOCK TABLE session_files.upload_sessions IN ACCESS EXCLUSIVE MODE');
+my ($path) = $listing =~ /^(.*)\?/;
+for my $case ([ "\xf0", '%F0' ], [ "\xc3\xa9\xe2\x82", '%C3%A9%E2%82' ], [ 'x' x 2000 . "\xf0\x9f", undef ], [ "\xf0" x 1500, undef ])
+{
+	my ($sent, $shown) = @$case;
+	my $socket = dial($port);
+	print $socket request("$path?$sent");
+	$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'session_files http worker' AND wait_event_type = 'Lock'})
+		or die 'no request waits';
+	my $query = $node->safe_psql('postgres', q{SELECT query FROM pg_stat_activity WHERE backend_type = 'session_files http worker' AND state = 'active'});
+	ok($query =~ /^GET \Q$path\E\?[!-~]+$/ && (!defined $shown || $query eq "GET $path?$shown"), 'pg_stat_activity shows ' . substr($query, -40));
+	is(read_answer($socket)->{status}, 503, 'the request runs into its timeout');
+}
+$psql->query_safe('COMMIT');
+$psql->quit;
+unlike(slurp_file($node->logfile), qr/[^\x09\x0a\x20-\x7e]/, 'so does the log');
 
 no_complaints($node);
 $node->stop;

@@ -294,7 +294,7 @@ class Corpus:
                 try:
                     status, body, rest = read_answer(connection, rest)
                 except (EOFError, ConnectionError):
-                    return answers
+                    return answers + ([(-3, 'half an answer')] if rest else [])
                 except TimeoutError:
                     return answers + [(-2, 'the connection stays open')]
                 except (ValueError, IndexError) as error:
@@ -306,6 +306,8 @@ class Corpus:
         raw = raw_of(case['raw']).replace(b'<target>', self.target.encode())
         answers = self.answers(raw, case.get('half_close', True))
         statuses = ' '.join(str(status) for status, _ in answers)
+        if any(body.startswith(b'HTTP/') for _, body in answers if isinstance(body, bytes)):
+            return f'a head within a body: {answers}'
         if statuses not in case['may']:
             return f'{statuses!r} instead of {case["may"]}'
         if any(status == 200 and body != self.page and not body.startswith(b'# HELP') and b'HEAD' not in raw for status, body in answers):
