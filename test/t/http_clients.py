@@ -11,6 +11,8 @@ large PORT SIZE              a request with a header of this size; prints the st
 storm PORT TARGET COUNT AT_ONCE
                              opens so many connections, so many of them at a time: idle ones, some with half a head, some that are reset, some
                              that never read their answers, some with one answer; and 2 s later ends them all at once. Prints "stormed COUNT".
+trickle PORT TARGET RATE      asks for a target and reads the answer with so many bytes per second; prints "STATUS read" if it came whole,
+                             or "STATUS cut" if the server ends it.
 watch PORT TARGET            asks for a target on a connection of its own once a second until SIGTERM, then prints how often it got a 200, another
                              status or none, a tab between them, and the longest time between two answers, in ms.
 corpus PORT FILE TARGET PID  sends each request of a corpus, and prints what is wrong with what comes back; a line per case, then "done N".
@@ -230,6 +232,27 @@ def storm(port, target, count, at_once):
     print(f'stormed {count}', flush=True)
 
 
+def trickle(port, target, rate):
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(SECONDS)
+    connection.connect((ADDRESS, port))
+    connection.sendall(request(target))
+    received = b''
+    try:
+        while chunk := connection.recv(max(rate // 20, 1)):
+            received += chunk
+            head, end, body = received.partition(b'\r\n\r\n')
+            length = re.search(rb'(?im)^content-length: *(\d+)', head)
+            if end and length and len(body) >= int(length[1]):
+                print(head.split(b' ', 2)[1].decode(), 'read')
+                return
+            time.sleep(len(chunk) / rate)
+    except ConnectionError:
+        pass
+    print(received.split(b' ', 2)[1].decode(), 'cut')
+
+
 def watch(port, target):
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -339,6 +362,8 @@ def main(role, port, *rest):
             vanish(port, rest[0], int(rest[1]))
         case 'storm':
             storm(port, rest[0], int(rest[1]), int(rest[2]))
+        case 'trickle':
+            trickle(port, rest[0], int(rest[1]))
         case 'watch':
             watch(port, rest[0])
         case 'large':
