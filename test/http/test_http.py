@@ -22,6 +22,7 @@ Content-Type: application/json; a listing whose target begins with <session> has
 Cache-Control, and so has the answer that it has not changed.
 """
 
+import http.client
 import json
 import pathlib
 import re
@@ -374,6 +375,24 @@ def test_not_modified_exactly_when_nothing_changed(base_url, database):
     finally:
         database.execute('DELETE FROM session_files.upload_sessions WHERE workspace_name = %s', [workspace])
         database.execute('DELETE FROM session_files.workspaces WHERE name = %s', [workspace])
+
+
+# Requests that are too large
+
+@pytest.mark.parametrize('target, headers, status', [
+    (text_of(['<S>?x=', ['a', 60000]]), [], 414),
+    ('/healthz', [('X', 'a' * 60000)], 431),
+])
+def test_what_is_too_large_is_told(base_url, target, headers, status):
+    """Each time: a connection that is closed with bytes unread may be reset before the client has read the answer."""
+    assert [outcome_of_large(base_url, target, headers) for _ in range(20)] == [status] * 20
+
+
+def outcome_of_large(base_url, target, headers):
+    try:
+        return ask(base_url, 'GET', target, headers).status
+    except (ConnectionError, http.client.HTTPException) as error:
+        return type(error).__name__
 
 
 # The document
