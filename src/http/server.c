@@ -214,69 +214,143 @@ reason_of(int status)
 	}
 }
 
-/* Hands a response over to the library. */
-static enum MHD_Result
-queue(Server *server, struct MHD_Connection *handle, int status, struct MHD_Response *response, bool last)
+/* A header that is looked for among those of a request: how many lines it has, and how long they are when they are joined. */
+typedef struct Search
 {
+	const char *name;
+	int lines;
+	int len;
+	Span first;
+	char *joined; /* NULL until the length is known */
+} Search;
+
+static void
+append_text(Search *search, Span text)
+{
+	if (search->joined != NULL)
+		memcpy(search->joined + search->len, text.bytes, text.len);
+	search->len += text.len;
+}
+
+static enum MHD_Result
+look_at_line(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	Search *search = arg;
+	Span line = span_of(value != NULL ? value : "");
+
+	if (pg_strcasecmp(name, search->name) != 0)
+		return MHD_YES;
+	if (search->lines++ == 0)
+		search->first = line;
+	else
+		append_text(search, span_of(", "));
+	append_text(search, line);
+	return MHD_YES;
+}
+
+/* Returns a header's value; those of several lines are joined. */
+static Span
+find_header(const HttpRequest *request, const char *name)
+{
+	struct MHD_Connection *handle = unconstify(void *, request->source);
+	Search search = {.name = name, .first = {"", 0}};
+
+	MHD_get_connection_values(handle, MHD_HEADER_KIND, look_at_line, &search);
+	if (search.lines <= 1)
+		return search.first;
+	search.joined = palloc(search.len);
+	search.lines = 0;
+	search.len = 0;
+	MHD_get_connection_values(handle, MHD_HEADER_KIND, look_at_line, &search);
+	return (Span){search.joined, search.len};
+}
+
+static ServerRequest
+make_request(const Connection *connection, const char *method)
+{
+	return (ServerRequest){.http = {.method = span_of(method),
+	                                .target = span_of(connection->target),
+	                                .header = find_header,
+	                                .source = connection->handle},
+	                       .authorization = MHD_lookup_connection_value(connection->handle, MHD_HEADER_KIND,
+	                                                                    MHD_HTTP_HEADER_AUTHORIZATION),
+	                       .connection = connection->handle};
+}
+
+#if MHD_VERSION < 0x00097701
+static ssize_t
+read_nothing(void *arg, uint64_t position, char *buffer, size_t size)
+{
+	return MHD_CONTENT_READER_END_OF_STREAM;
+}
+#endif
+
+/*
+ * Makes a response without a body and without a length, as a 304 has to be: a cache may take "Content-Length: 0" for the length of what it
+ * keeps. Versions of the library before 1.0 leave out a length only if they do not know it, and end the connection then.
+ */
+static struct MHD_Response *
+create_bodiless(void)
+{
+#if MHD_VERSION < 0x00097701
+	struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
+	enum MHD_ResponseFlags flags = MHD_RF_HTTP_1_0_COMPATIBLE_STRICT;
+#else
+	struct MHD_Response *response = MHD_create_response_from_buffer_static(0, "");
+	enum MHD_ResponseFlags flags = MHD_RF_HEAD_ONLY_RESPONSE;
+#endif
+
+	if (response != NULL)
+		MHD_set_response_options(response, flags, MHD_RO_END);
+	return response;
+}
+
+/* Hands an answer over to the library; the last one of a connection says so. */
+static enum MHD_Result
+send_answer(Server *server, const Connection *connection, const HttpAnswer *answer, bool last)
+{
+	struct MHD_Response *response;
 	enum MHD_Result result;
 
+	/* Copied, as it is sent when the answer's memory is gone. The library leaves out the body for HEAD. */
+	if (answer->status == MHD_HTTP_NOT_MODIFIED)
+		response = create_bodiless();
+	else
+		response = MHD_create_response_from_buffer(answer->body.len, answer->body.data, MHD_RESPMEM_MUST_COPY);
 	if (response == NULL)
 		return MHD_NO;
+	for (int i = 0; i < answer->header_count; i++)
+		MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
 	if (last || *server->options.ending)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
-	result = MHD_queue_response(handle, status, response);
+	result = MHD_queue_response(connection->handle, answer->status, response);
 	MHD_destroy_response(response);
 	return result;
 }
 
 /* Refuses a request; whatever it still sends is not read. */
 static enum MHD_Result
-refuse(Server *server, struct MHD_Connection *handle, int status)
+refuse(Server *server, const Connection *connection, const char *method)
 {
-	char body[80];
-	int len = snprintf(body, sizeof(body), "{\"detail\":\"%s\"}", reason_of(status));
-	struct MHD_Response *response = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_COPY);
+	ServerRequest request = make_request(connection, method);
+	HttpAnswer answer;
 
-	server->options.refused(status);
-	if (response != NULL)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-	return queue(server, handle, status, response, true);
-}
-
-static Span
-header_of(struct MHD_Connection *handle, const char *name)
-{
-	const char *value = MHD_lookup_connection_value(handle, MHD_HEADER_KIND, name);
-
-	return value != NULL ? span_of(value) : (Span){"", 0};
+	server->options.refuse(&request, &answer, connection->refusal, reason_of(connection->refusal));
+	return send_answer(server, connection, &answer, true);
 }
 
 static enum MHD_Result
 answer_request(Server *server, Connection *connection, const char *method)
 {
-	struct MHD_Connection *handle = connection->handle;
-	ServerRequest request = {.http = {.method = span_of(method),
-	                                  .target = span_of(connection->target),
-	                                  .if_none_match = header_of(handle, MHD_HTTP_HEADER_IF_NONE_MATCH)},
-	                         .authorization =
-	                             MHD_lookup_connection_value(handle, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION),
-	                         .connection = handle};
+	ServerRequest request = make_request(connection, method);
 	HttpAnswer answer;
-	struct MHD_Response *response;
 
 	server->options.handler(&request, &answer);
 	/* The client has all the time to read the answer. */
 	restart_waiting(server, connection);
-	/* Copied, as it is sent when the answer's memory is gone. The library leaves out the body for HEAD. */
-	response = MHD_create_response_from_buffer(answer.body.len, answer.body.data, MHD_RESPMEM_MUST_COPY);
-	if (response != NULL)
-	{
-		for (int i = 0; i < answer.header_count; i++)
-			MHD_add_response_header(response, answer.headers[i].name, answer.headers[i].value);
-	}
 	connection->answering = true;
 	/* The library reads the lines of chunks generously: where such a body ends, another server may see differently. */
-	return queue(server, handle, answer.status, response, connection->chunked);
+	return send_answer(server, connection, &answer, connection->chunked);
 }
 
 /* Follows a request: called when its head is complete, for each piece of its body, and at its end. */
@@ -300,7 +374,7 @@ on_request(void *arg, struct MHD_Connection *handle, const char *url, const char
 		                                         .limit = server->options.header_size},
 		                                 &connection->chunked);
 		/* An early answer makes the library close the connection, which is right here: where the request ends is not known. */
-		return connection->refusal != 0 ? refuse(server, handle, connection->refusal) : MHD_YES;
+		return connection->refusal != 0 ? refuse(server, connection, method) : MHD_YES;
 	}
 	if (*upload_data_size > 0)
 	{
@@ -311,7 +385,7 @@ on_request(void *arg, struct MHD_Connection *handle, const char *url, const char
 		return MHD_YES;
 	}
 	if (connection->refusal != 0)
-		return refuse(server, handle, connection->refusal);
+		return refuse(server, connection, method);
 	return answer_request(server, connection, method);
 }
 

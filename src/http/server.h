@@ -9,7 +9,7 @@
 
 #include <signal.h>
 
-#include "../route.h"
+#include "../message.h"
 
 typedef struct Server Server;
 typedef struct ServerRequest ServerRequest;
@@ -33,7 +33,8 @@ typedef struct ServerOptions
 	int body_size;
 	int idle_timeout;
 	ServerHandler handler;
-	void (*refused)(int status);         /* told of what the server answered on its own */
+	void (*refuse)(const ServerRequest *request, HttpAnswer *answer, int status,
+	               const char *reason);  /* as the handler */
 	const volatile sig_atomic_t *ending; /* set when the server is about to be drained */
 } ServerOptions;
 
