@@ -9,13 +9,10 @@
 
 #include "message.h"
 
-/*
- * Returns whether a request is a browser's question before another one. It has no token, so it needs no role. One from
- * an origin that is not allowed is none.
- */
+/* Returns whether a request is a preflight of an allowed origin. It has no token, so it needs no role. */
 extern bool cors_is_preflight(const HttpRequest *request);
 
-/* Makes the answer to such a question about a path, whose methods are allow. */
+/* Makes the answer to a preflight for a path, whose methods are allow. */
 extern void cors_answer_preflight(HttpAnswer *answer, const char *allow);
 
 /* Adds what lets a page read the answer; returns whether answers differ by the header Origin. */

@@ -4,7 +4,7 @@
  *
  * An input is METHOD, TARGET, IF-NONE-MATCH, ORIGIN and the page that a listing finds, with a byte 0x1E (record separator) between
  * them. A byte 0x1D (group separator) ends a line of a header. ORIGIN begins with a digit: 0 no origin is allowed, 1 all are, 2 some are; with
- * 4 added it is a question before another request. The page is read byte by byte, whatever it is: outcome, flags, total, and
+ * 4 added it is a preflight. The page is read byte by byte, whatever it is: outcome, flags, total, and
  * entries with names. What must hold of every answer is checked here; a "require" that does not hold is a finding.
  */
 #include "compat.h"

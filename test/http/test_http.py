@@ -397,13 +397,25 @@ def test_not_modified_exactly_when_nothing_changed(base_url, database):
         database.execute('DELETE FROM session_files.workspaces WHERE name = %s', [workspace])
 
 
+def test_unavailable_for_a_time(base_url, database):
+    """As long as a lock keeps the listing waiting for longer than lock_timeout (http/roles.sql)."""
+    with database.transaction():
+        database.execute('LOCK session_files.upload_sessions')
+        answer = ask(base_url, 'GET', text_of('<S>'))
+    assert (answer.status, answer.body) == (503, b'{"detail":"Service Unavailable"}')
+    headers = {name: answer.headers.get_all(name) for name in ('Content-Type', 'Cache-Control', 'Retry-After')}
+    assert headers == {'Content-Type': ['application/json'], 'Cache-Control': ['no-store'], 'Retry-After': ['1']}
+    assert 'Authorization' in answer.headers['Vary'].split(', ')
+    assert ask(base_url, 'GET', text_of('<S>')).status == 200
+
+
 # Requests that are too large
 
 @pytest.mark.parametrize('target, headers, status', [
     (text_of(['<S>?x=', ['a', 60000]]), [], 414),
     ('/healthz', [('X', 'a' * 60000)], 431),
 ])
-def test_what_is_too_large_is_told(base_url, target, headers, status):
+def test_what_is_too_large_has_its_answer(base_url, target, headers, status):
     """Each time: a connection that is closed with bytes unread may be reset before the client has sent all, or has read the answer."""
     request = make_request(base_url, 'GET', target, [('Connection', 'close'), *headers])
     assert [outcome_of_large(base_url, request) for _ in range(20)] == [status] * 20

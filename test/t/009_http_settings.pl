@@ -54,7 +54,7 @@ is(ask($port, $_)->{status}, 200, "$_ needs none") for '/healthz', '/openapi.jso
 is(ask($port, $_)->{status}, 401, "$_ does") for '/healthz/x', '/healthzx', '/openapi.json/', '//healthz', '/%2Fhealthz', '/healthz%00', '/healthz%3F', 'ftp://test/healthz',
 	'http://test', '/?/healthz', '/HEALTHZ';
 
-# Pages of other origins: off unless some are allowed; a browser's question comes without a token.
+# Pages of other origins: off unless some are allowed; a preflight comes without a token.
 my $app = 'Origin: https://app.example.org';
 my @preflight = ($app, 'Access-Control-Request-Method: GET', 'Access-Control-Request-Headers: authorization');
 is(options($port, $listing, @preflight)->{status}, 401, 'without an allowed origin OPTIONS is a method like others');
@@ -80,7 +80,7 @@ my $preflight = options($port, $listing, @preflight);
 is_deeply({ map { $_ => $preflight->{headers}{$_} } qw(access-control-allow-origin access-control-allow-methods access-control-allow-headers access-control-max-age vary content-length) },
 	{ 'access-control-allow-origin' => 'https://app.example.org', 'access-control-allow-methods' => 'GET, HEAD', 'access-control-max-age' => '7200',
 		'access-control-allow-headers' => 'Authorization, If-None-Match, Content-Type', vary => 'Origin', 'content-length' => undef },
-	'a reload allows origins; the question needs no token');
+	'a reload allows origins; a preflight needs no token');
 is(options($port, $listing, 'Origin: https://other.example.org', $preflight[1])->{status}, 401, 'that of another origin does');
 my $refused = ask($port, $listing, $app);
 is("$refused->{status} $refused->{headers}{'access-control-allow-origin'} $refused->{headers}{vary} $refused->{headers}{'cache-control'}",
