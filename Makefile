@@ -12,6 +12,7 @@ OBJS = \
 	src/bundle.o \
 	src/catalog.o \
 	src/claim.o \
+	src/cors.o \
 	src/counts.o \
 	src/deletions.o \
 	src/digest.o \

@@ -298,7 +298,7 @@ start_door() {
 
 	address=127.0.0.1:$(free_port)
 	start_nginx nginx < <(sed -e "s|127.0.0.1:8080|$address|" -e "s|/run/session_files/postgrest.sock|$postgrest_socket|" \
-		"$root/postgrest/nginx.conf")
+		-e 's|# \("~^https://app\)|\1|' "$root/postgrest/nginx.conf")
 	base_url=http://$address
 	await nginx "${groups[-1]}" "$scratch/log/nginx" answers 404 "$base_url/"
 }
@@ -313,7 +313,8 @@ start_tls() {
 		-keyout "$scratch/tmp/tls.key" -out "$scratch/tmp/tls.pem" || die "openssl: $(<"$scratch/log/openssl")"
 	start_nginx nginx_tls < <(sed -e "s|server 127.0.0.1:8080|server ${base_url#http://}|" -e "s|listen 443|listen $address|" \
 		-e "s|/etc/ssl/certs/files.example.org.pem|$scratch/tmp/tls.pem|" \
-		-e "s|/etc/ssl/private/files.example.org.key|$scratch/tmp/tls.key|" "$root/http/nginx.conf")
+		-e "s|/etc/ssl/private/files.example.org.key|$scratch/tmp/tls.key|" \
+		-e 's|# \("~^https://app\)|\1|' "$root/http/nginx.conf")
 	base_url=https://$address
 	await nginx "${groups[-1]}" "$scratch/log/nginx_tls" answers 404 --insecure "$base_url/"
 }

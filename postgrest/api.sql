@@ -19,7 +19,9 @@ CREATE FUNCTION session_files_api.handle_request(bytea) RETURNS session_files_ap
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	headers json := pg_catalog.current_setting('request.headers');
+	-- X-Request-Method, and the headers of the request, each NAME as X-Request-NAME.
+	headers json := (SELECT pg_catalog.json_object_agg(pg_catalog.substr(key, 11), value)
+		FROM pg_catalog.json_each_text(pg_catalog.current_setting('request.headers')::json) WHERE pg_catalog.starts_with(key, 'x-request-'));
 	-- Escapes begin with a backslash: without one, the target is plain ASCII.
 	target text := pg_catalog.encode($1, 'escape');
 	answer session_files.http_response;
@@ -28,12 +30,12 @@ BEGIN
 		SELECT pg_catalog.string_agg(
 				CASE
 					WHEN pg_catalog.get_byte($1, i) < 128 THEN pg_catalog.chr(pg_catalog.get_byte($1, i))
-					ELSE '%' || pg_catalog.to_hex(pg_catalog.get_byte($1, i))
+					ELSE '%' || pg_catalog.upper(pg_catalog.to_hex(pg_catalog.get_byte($1, i)))
 				END, '' ORDER BY i)
 			INTO target
 			FROM pg_catalog.generate_series(0, pg_catalog.length($1) - 1) AS i;
 	END IF;
-	answer := session_files.handle_request(headers ->> 'x-request-method', target, headers);
+	answer := session_files.handle_request(headers ->> 'method', target, headers);
 	PERFORM
 		pg_catalog.set_config('response.status', answer.status::text, true),
 		pg_catalog.set_config('response.headers', answer.headers::text, true);

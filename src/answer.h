@@ -9,16 +9,8 @@
 
 #include "lib/stringinfo.h"
 #include "listing.h"
+#include "message.h"
 #include "request.h"
-
-#define HTTP_OK 200
-#define HTTP_NOT_MODIFIED 304
-#define HTTP_FORBIDDEN 403
-#define HTTP_NOT_FOUND 404
-#define HTTP_METHOD_NOT_ALLOWED 405
-#define HTTP_UNPROCESSABLE 422
-#define HTTP_INTERNAL_ERROR 500
-#define HTTP_UNAVAILABLE 503
 
 typedef struct Answer
 {

@@ -14,20 +14,9 @@
 #include "utils/inval.h"
 #include "utils/syscache.h"
 
-#include "answer.h"
 #include "catalog.h"
 #include "response.h"
-
-static void
-answer_detail(HttpAnswer *answer, int status, const char *detail)
-{
-	answer->status = status;
-	answer->no_room = false;
-	answer->header_count = 1;
-	answer->headers[0] = (Header){"Content-Type", "application/json"};
-	initStringInfo(&answer->body);
-	response_detail(&answer->body, detail);
-}
+#include "route.h"
 
 /* The user who was last found to have the right to call handle_request; and what was reported since the start. */
 static Oid allowed = InvalidOid;
@@ -69,9 +58,9 @@ static void
 entry_answer(const HttpRequest *request, HttpAnswer *answer)
 {
 	if (!catalog_is_current() && !catalog_exists())
-		answer_detail(answer, HTTP_UNAVAILABLE, "The database does not have the extension session_files.");
-	else if (!route_is_public(request) && !is_allowed())
-		answer_detail(answer, HTTP_FORBIDDEN, "Forbidden");
+		route_refuse(request, answer, HTTP_UNAVAILABLE, "The database does not have the extension session_files.");
+	else if (!is_allowed() && !route_is_public(request))
+		route_refuse(request, answer, HTTP_FORBIDDEN, "Forbidden");
 	else
 		route_request(request, answer);
 }
@@ -83,7 +72,7 @@ session_files_entry(void)
 	                            .settings = &settings_http,
 	                            .is_public = route_is_public,
 	                            .answer = entry_answer,
-	                            .detail = response_detail,
+	                            .refuse = route_refuse,
 	                            .string = response_string};
 
 	return &entry;

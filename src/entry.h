@@ -8,7 +8,7 @@
 #include "compat.h"
 
 #include "fmgr.h"
-#include "route.h"
+#include "message.h"
 #include "settings.h"
 
 /* Goes up with each change of what is passed between the two: they may have been built at different times. */
@@ -25,8 +25,8 @@ typedef struct Entry
 	/* Answers a request as the current user and under the active snapshot, as session_files.handle_request does. */
 	void (*answer)(const HttpRequest *request, HttpAnswer *answer);
 
-	/* Writes {"detail":"..."}. */
-	void (*detail)(StringInfo out, const char *detail);
+	/* Answers a request that does not get so far, {"detail":"..."}. */
+	void (*refuse)(const HttpRequest *request, HttpAnswer *answer, int status, const char *detail);
 
 	/* Writes a string in JSON, with its quotes. */
 	void (*string)(StringInfo out, Span text);

@@ -13,14 +13,13 @@
 #include "common/hashfn.h"
 
 /* To be changed with whatever changes the bytes of a body, or what the headers say. */
-#define RENDERING UINT64CONST(1)
+#define RENDERING UINT64CONST(2)
 
-void
-etag_make(uint64 digest, TimestampTz expires_at, char *etag)
+static void
+make_tag(const void *bytes, int len, char *etag)
 {
 	static const char digits[] = "0123456789abcdef";
-	uint64 facts[] = {digest, (uint64) expires_at};
-	uint64 version = hash_bytes_extended((const unsigned char *) facts, sizeof(facts), RENDERING);
+	uint64 version = hash_bytes_extended(bytes, len, RENDERING);
 
 	etag[0] = '"';
 	for (int i = ETAG_LEN - 2; i > 0; i--, version >>= 4)
@@ -29,20 +28,18 @@ etag_make(uint64 digest, TimestampTz expires_at, char *etag)
 	etag[ETAG_LEN] = '\0';
 }
 
-static bool
-is_blank(char c)
+void
+etag_make(uint64 digest, TimestampTz expires_at, char *etag)
 {
-	return c == ' ' || c == '\t';
+	uint64 facts[] = {digest, (uint64) expires_at};
+
+	make_tag(facts, sizeof(facts), etag);
 }
 
-static Span
-trim_blanks(Span text)
+void
+etag_make_for(Span body, char *etag)
 {
-	while (text.len > 0 && is_blank(text.bytes[0]))
-		span_advance(&text, 1);
-	while (text.len > 0 && is_blank(text.bytes[text.len - 1]))
-		text.len--;
-	return text;
+	make_tag(body.bytes, body.len, etag);
 }
 
 bool
@@ -50,12 +47,12 @@ etag_is_listed(Span if_none_match, const char *etag)
 {
 	bool more = if_none_match.len > 0;
 
-	if (span_equals(trim_blanks(if_none_match), "*"))
+	if (span_equals(span_trim(if_none_match), "*"))
 		return true;
 	/* Others' tags may hold commas, but a piece of one has no two quotes. */
 	while (more)
 	{
-		Span tag = trim_blanks(span_cut(&if_none_match, ',', &more));
+		Span tag = span_trim(span_cut(&if_none_match, ',', &more));
 
 		/* The comparison is the weak one. */
 		if (tag.len > 2 && memcmp(tag.bytes, "W/", 2) == 0)

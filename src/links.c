@@ -2,33 +2,48 @@
  * links.c
  *		The pages before and after a page, as links.
  *
- * A link is a reference relative to the target, of the query alone: so it holds behind any proxy and
- * prefix, and its length is bounded, whatever was sent. It has the parameters that were given, with
- * the cursor of the other page in place of page_number and cursors.
+ * A link is a reference relative to the target, of the query alone: so it holds behind any proxy and prefix. It has every parameter
+ * of the request as it was sent, known or not, but the cursor of the other page in place of cursors and page_number.
+ *
+ * An answer's head has to fit into what servers keep for it: 4 kB in nginx, and beside a request's head in libmicrohttpd. So a
+ * request with very long parameters gets no link: one without some of them would lead elsewhere.
  */
 #include "compat.h"
 
 #include "links.h"
 
-#include "utils/builtins.h"
+#include "percent.h"
 
-/* Writes a parameter and what joins it to those before. */
-static void
-append_parameter(StringInfo out, Parameter parameter, Span value)
+/* The longest parameters that are kept, in bytes. */
+#define KEPT_MAX 1024
+
+/* Returns whether a parameter says which page is asked for. */
+static bool
+is_position(Span name)
 {
-	if (out->data[out->len - 1] != '?')
-		appendStringInfoChar(out, '&');
-	appendStringInfoString(out, parameter_names[parameter]);
-	appendStringInfoChar(out, '=');
-	appendBinaryStringInfo(out, value.bytes, value.len);
+	return span_equals(name, parameter_names[PARAM_BEFORE]) || span_equals(name, parameter_names[PARAM_AFTER]) ||
+	       span_equals(name, parameter_names[PARAM_PAGE_NUMBER]);
 }
 
-/* Writes a parameter whose only values are fixed words, as it was given. */
-static void
-append_word(StringInfo out, const RequestText *text, Parameter parameter)
+/* Writes the parameters that a link keeps, each with "&" at its end; returns false if they are too long. */
+static bool
+append_kept(StringInfo out, Span query)
 {
-	if (text->values[parameter].len > 0)
-		append_parameter(out, parameter, text->values[parameter]);
+	bool more = query.len > 0;
+
+	while (more && out->len <= KEPT_MAX)
+	{
+		Span parameter = span_cut(&query, '&', &more);
+		Span rest = parameter;
+		bool has_value;
+		Span name = percent_decode(span_cut(&rest, '=', &has_value), true);
+
+		if (parameter.len == 0 || is_position(name))
+			continue;
+		percent_encode_query(out, parameter, KEPT_MAX);
+		appendStringInfoCharMacro(out, '&');
+	}
+	return out->len <= KEPT_MAX;
 }
 
 static void
@@ -36,53 +51,47 @@ append_cursor(StringInfo out, Parameter parameter, const pg_uuid_t *id)
 {
 	char value[UUID_TEXT_LEN];
 
-	if (id == NULL)
-		return;
 	uuid7_format(id, value);
-	append_parameter(out, parameter, (Span){value, UUID_TEXT_LEN});
-}
-
-static void
-append_limit(StringInfo out, const RequestText *text, int limit)
-{
-	char value[12];
-
-	if (text->values[PARAM_LIMIT].len == 0)
-		return;
-	append_parameter(out, PARAM_LIMIT, (Span){value, pg_ltoa(limit, value)});
+	appendStringInfoString(out, parameter_names[parameter]);
+	appendStringInfoChar(out, '=');
+	appendBinaryStringInfo(out, value, UUID_TEXT_LEN);
 }
 
 /* Writes a link to the page at the cursors, of which one may be NULL. */
 static void
-append_link(StringInfo out, const RequestText *text, int limit, const pg_uuid_t *before, const pg_uuid_t *after,
+append_link(StringInfo out, const StringInfoData *kept, const pg_uuid_t *before, const pg_uuid_t *after,
             const char *relation)
 {
 	appendStringInfoString(out, out->len > 0 ? ", <?" : "<?");
-	append_word(out, text, PARAM_INGESTION_STATUS);
-	append_limit(out, text, limit);
-	append_cursor(out, PARAM_BEFORE, before);
-	append_cursor(out, PARAM_AFTER, after);
-	append_word(out, text, PARAM_FIELD);
-	append_word(out, text, PARAM_ORDER);
+	appendBinaryStringInfo(out, kept->data, kept->len);
+	if (before != NULL)
+		append_cursor(out, PARAM_BEFORE, before);
+	if (before != NULL && after != NULL)
+		appendStringInfoChar(out, '&');
+	if (after != NULL)
+		append_cursor(out, PARAM_AFTER, after);
 	appendStringInfoString(out, ">; rel=\"");
 	appendStringInfoString(out, relation);
 	appendStringInfoChar(out, '"');
 }
 
 void
-links_append(StringInfo out, const RequestText *text, const ListRequest *request, const ListPage *page)
+links_append(StringInfo out, Span query, const ListRequest *request, const ListPage *page)
 {
 	bool window = request->has_before && request->has_after;
 	bool from_below = request->has_before && !window;
 	bool has_next = from_below || page->has_more;
 	bool has_prev = from_below ? page->has_more : !window && (request->has_after || request->page_number > 1);
+	StringInfoData kept;
 
 	/* Without a file there is no cursor. */
-	if (page->count == 0)
+	if (page->count == 0 || !(has_next || has_prev))
+		return;
+	initStringInfo(&kept);
+	if (!append_kept(&kept, query))
 		return;
 	if (has_next)
-		append_link(out, text, request->limit, window ? &request->before : NULL, &page->entries[page->count - 1].id,
-		            "next");
+		append_link(out, &kept, window ? &request->before : NULL, &page->entries[page->count - 1].id, "next");
 	if (has_prev)
-		append_link(out, text, request->limit, &page->entries[0].id, NULL, "prev");
+		append_link(out, &kept, &page->entries[0].id, NULL, "prev");
 }

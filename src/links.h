@@ -12,7 +12,7 @@
 #include "listing.h"
 #include "request.h"
 
-/* Writes the value of the header Link (RFC 8288); nothing where there is no other page. */
-extern void links_append(StringInfo out, const RequestText *text, const ListRequest *request, const ListPage *page);
+/* Writes the value of the header Link (RFC 8288) for the query of a request; nothing where there is no other page. */
+extern void links_append(StringInfo out, Span query, const ListRequest *request, const ListPage *page);
 
 #endif

@@ -6,8 +6,6 @@
 
 #include "percent.h"
 
-#include "lib/stringinfo.h"
-
 #define REPLACEMENT "\xef\xbf\xbd"
 
 static int
@@ -17,6 +15,14 @@ hex_value(unsigned char c)
 		return c - '0';
 	c |= 0x20;
 	return (c >= 'a' && c <= 'f') ? c - 'a' + 10 : -1;
+}
+
+/* Tells whether an escape begins at a byte. */
+static bool
+is_escape(Span text, int i)
+{
+	return text.bytes[i] == '%' && i + 2 < text.len && hex_value((unsigned char) text.bytes[i + 1]) >= 0 &&
+	       hex_value((unsigned char) text.bytes[i + 2]) >= 0;
 }
 
 /* Decodes escapes into out, which has room for text.len bytes; returns the bytes written. */
@@ -29,7 +35,7 @@ decode_escapes(Span text, bool plus_is_space, unsigned char *out)
 	{
 		unsigned char c = (unsigned char) text.bytes[i];
 
-		if (c == '%' && i + 2 < text.len && hex_value(text.bytes[i + 1]) >= 0 && hex_value(text.bytes[i + 2]) >= 0)
+		if (is_escape(text, i))
 		{
 			c = (hex_value(text.bytes[i + 1]) << 4) | hex_value(text.bytes[i + 2]);
 			i += 2;
@@ -130,4 +136,32 @@ percent_decode(Span text, bool plus_is_space)
 	len = decode_escapes(text, plus_is_space, decoded);
 
 	return repair_utf8(decoded, len);
+}
+
+/* Tells whether a byte can stand in a query, in a header and between angle brackets, and is no separator of either. */
+static bool
+is_safe(unsigned char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c != '\0' && strchr("-._~+=:@/?!$*()", c) != NULL);
+}
+
+void
+percent_encode_query(StringInfo out, Span text, int max)
+{
+	static const char digits[] = "0123456789ABCDEF";
+
+	for (int i = 0; i < text.len && out->len <= max; i++)
+	{
+		unsigned char c = (unsigned char) text.bytes[i];
+
+		if (is_safe(c) || is_escape(text, i))
+			appendStringInfoCharMacro(out, (char) c);
+		else
+		{
+			appendStringInfoCharMacro(out, '%');
+			appendStringInfoCharMacro(out, digits[c >> 4]);
+			appendStringInfoCharMacro(out, digits[c & 0xf]);
+		}
+	}
 }

@@ -7,6 +7,7 @@
 
 #include "compat.h"
 
+#include "lib/stringinfo.h"
 #include "span.h"
 
 /*
@@ -15,5 +16,11 @@
  * text itself.
  */
 extern Span percent_decode(Span text, bool plus_is_space);
+
+/*
+ * Writes a piece of a query so that it decodes to the same, in ASCII without quotes, angle brackets, commas and semicolons. Ends
+ * when out is longer than max.
+ */
+extern void percent_encode_query(StringInfo out, Span text, int max);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "answer.h"
 #include "catalog.h"
+#include "cors.h"
 #include "etag.h"
 #include "links.h"
 #include "openapi.h"
@@ -28,11 +29,10 @@
 /* A request that has come to a path that is there. */
 typedef struct Visit
 {
+	const HttpRequest *request;
 	Span segments[MAX_SEGMENTS];
 	int segment_count;
 	Span query;
-	Span if_none_match;
-	int64 room;
 } Visit;
 
 /* Takes scheme and authority away from a target in absolute form ("http://host/path"). */
@@ -100,25 +100,9 @@ read_query(Span query, RequestText *text)
 }
 
 static void
-add_header(HttpAnswer *answer, const char *name, const char *value)
-{
-	Assert(answer->header_count < ROUTE_MAX_HEADERS);
-	answer->headers[answer->header_count++] = (Header){name, value};
-}
-
-/* Begins an answer with a body of JSON. */
-static void
-begin_answer(HttpAnswer *answer, int status)
-{
-	answer->status = status;
-	initStringInfo(&answer->body);
-	add_header(answer, "Content-Type", "application/json");
-}
-
-static void
 answer_detail(HttpAnswer *answer, int status, const char *detail)
 {
-	begin_answer(answer, status);
+	message_begin_json(answer, status);
 	response_detail(&answer->body, detail);
 }
 
@@ -162,27 +146,27 @@ add_version(HttpAnswer *answer, const ListPage *page)
 	char *etag = palloc(ETAG_LEN + 1);
 
 	etag_make(page->digest, page->expires_at, etag);
-	add_header(answer, "Session-Expires-At", format_time(page->expires_at));
-	add_header(answer, "ETag", etag);
+	message_add(answer, "Session-Expires-At", format_time(page->expires_at));
+	message_add(answer, "ETag", etag);
 	/* Who may see what depends on who asks. */
-	add_header(answer, "Cache-Control", "private, no-cache");
+	message_add(answer, "Cache-Control", "private, no-cache");
 }
 
 static void
-add_links(HttpAnswer *answer, const RequestText *text, const Answer *listing)
+add_links(HttpAnswer *answer, Span query, const Answer *listing)
 {
 	StringInfoData links;
 
 	initStringInfo(&links);
-	links_append(&links, text, &listing->request, &listing->page);
+	links_append(&links, query, &listing->request, &listing->page);
 	if (links.len > 0)
-		add_header(answer, "Link", links.data);
+		message_add(answer, "Link", links.data);
 }
 
 static void
 answer_files(HttpAnswer *answer, const Visit *visit)
 {
-	RequestText text = {.if_none_match = visit->if_none_match, .room = visit->room};
+	RequestText text = {.if_none_match = message_header(visit->request, "if-none-match"), .room = visit->request->room};
 	Answer listing;
 
 	text.values[PARAM_SESSION_ID] = visit->segments[SESSION_SEGMENT];
@@ -190,50 +174,66 @@ answer_files(HttpAnswer *answer, const Visit *visit)
 	answer_listing(visit->segments[WORKSPACE_SEGMENT], &text, &listing);
 	answer->status = listing.status;
 	answer->no_room = listing.no_room;
+	answer->header_count = 0;
 	answer->body = listing.body;
 	if (listing.status != HTTP_NOT_MODIFIED)
-		add_header(answer, "Content-Type", "application/json");
+		message_add(answer, "Content-Type", "application/json");
 	if (listing.status == HTTP_OK || listing.status == HTTP_NOT_MODIFIED)
 		add_version(answer, &listing.page);
 	if (listing.status == HTTP_OK)
-		add_links(answer, &text, &listing);
+		add_links(answer, visit->query, &listing);
 }
 
 static void
 answer_document(HttpAnswer *answer, const Visit *visit)
 {
-	begin_answer(answer, HTTP_OK);
-	appendBinaryStringInfo(&answer->body, openapi_document.bytes, openapi_document.len);
+	static char etag[ETAG_LEN + 1] = "";
+
+	if (etag[0] == '\0')
+		etag_make_for(openapi_document, etag);
+	if (etag_is_listed(message_header(visit->request, "if-none-match"), etag))
+		message_begin(answer, HTTP_NOT_MODIFIED);
+	else
+	{
+		message_begin_json(answer, HTTP_OK);
+		appendBinaryStringInfo(&answer->body, openapi_document.bytes, openapi_document.len);
+	}
+	message_add(answer, "ETag", etag);
+	message_add(answer, "Cache-Control", "no-cache");
 }
 
 static void
 answer_health(HttpAnswer *answer, const Visit *visit)
 {
 	if (!catalog_exists())
-		answer_detail(answer, HTTP_UNAVAILABLE, "Service Unavailable");
-	else
 	{
-		begin_answer(answer, HTTP_OK);
-		appendStringInfoString(&answer->body, "{\"status\":\"ok\"}");
+		answer_detail(answer, HTTP_UNAVAILABLE, "Service Unavailable");
+		return;
 	}
-	add_header(answer, "Cache-Control", "no-store");
+	message_begin_json(answer, HTTP_OK);
+	appendStringInfoString(&answer->body, "{\"status\":\"ok\"}");
+	message_add(answer, "Cache-Control", "no-store");
 }
 
-/* The paths that are there; a segment that may be any text is NULL. */
-static const struct Route
+/* The paths that are there. */
+typedef struct Route
 {
 	int segment_count;
-	const char *segments[MAX_SEGMENTS];
-	void (*answer)(HttpAnswer *answer, const Visit *visit);
-} routes[] = {
+	const char *segments[MAX_SEGMENTS]; /* NULL may be any text */
+	bool is_public;                     /* says nothing of what is in the database */
+	const char *allow;                  /* the methods, as in the header Allow */
+	void (*get)(HttpAnswer *answer, const Visit *visit);
+} Route;
+
+static const Route routes[] = {
 	/* /api/v1/workspaces/{workspace_name}/upload_sessions/{session_id}/files */
-	{7, {"api", "v1", "workspaces", NULL, "upload_sessions", NULL, "files"}, answer_files},
-	{1, {"openapi.json"}, answer_document},
-	{1, {"healthz"}, answer_health},
+	{7, {"api", "v1", "workspaces", NULL, "upload_sessions", NULL, "files"}, false, "GET, HEAD", answer_files},
+	{1, {"openapi.json"}, true, "GET, HEAD", answer_document},
+	{1, {"healthz"}, true, "GET, HEAD", answer_health},
 };
 
 static bool
-matches(const struct Route *route, const Visit *visit)
+matches(const Route *route, const Visit *visit)
 {
 	if (visit->segment_count != route->segment_count)
 		return false;
@@ -245,10 +245,15 @@ matches(const struct Route *route, const Visit *visit)
 	return true;
 }
 
-/* Returns the route to a path, or NULL. */
-static const struct Route *
-find_route(Span path, Visit *visit)
+/* Returns the route of a request, or NULL. */
+static const Route *
+find_route(const HttpRequest *request, Visit *visit)
 {
+	Span target = strip_authority(request->target);
+	bool has_query;
+	Span path = span_cut(&target, '?', &has_query);
+
+	*visit = (Visit){.request = request, .query = target};
 	if (!split_path(path, visit))
 		return NULL;
 	for (int i = 0; i < lengthof(routes); i++)
@@ -259,40 +264,55 @@ find_route(Span path, Visit *visit)
 	return NULL;
 }
 
+/* Adds the headers that follow from the status, and from what else decides on the answer. */
+static void
+finish(const HttpRequest *request, HttpAnswer *answer, bool by_role)
+{
+	bool by_origin = cors_add_headers(request, answer);
+
+	if (answer->status >= 400)
+		message_add(answer, "Cache-Control", "no-store");
+	if (answer->status == HTTP_UNAVAILABLE)
+		message_add(answer, "Retry-After", "1");
+	if (by_role)
+		message_add(answer, "Vary", by_origin ? "Authorization, Origin" : "Authorization");
+	else if (by_origin)
+		message_add(answer, "Vary", "Origin");
+}
+
 bool
 route_is_public(const HttpRequest *request)
 {
-	static const char *const paths[] = {"/healthz", "/openapi.json"};
+	Visit visit;
+	const Route *route = find_route(request, &visit);
 
-	for (int i = 0; i < lengthof(paths); i++)
-	{
-		int len = (int) strlen(paths[i]);
-
-		if (request->target.len >= len && memcmp(request->target.bytes, paths[i], len) == 0 &&
-		    (request->target.len == len || request->target.bytes[len] == '?'))
-			return true;
-	}
-	return false;
+	return (route != NULL && route->is_public) || cors_is_preflight(request);
 }
 
 void
 route_request(const HttpRequest *request, HttpAnswer *answer)
 {
-	Span target = strip_authority(request->target);
-	bool has_query;
-	Span path = span_cut(&target, '?', &has_query);
-	Visit visit = {.query = target, .if_none_match = request->if_none_match, .room = request->room};
-	const struct Route *route = find_route(path, &visit);
+	Visit visit;
+	const Route *route = find_route(request, &visit);
+	bool is_preflight = cors_is_preflight(request);
 
-	answer->header_count = 0;
-	answer->no_room = false;
 	if (route == NULL)
 		answer_detail(answer, HTTP_NOT_FOUND, "Not Found");
-	else if (!span_equals(request->method, "GET") && !span_equals(request->method, "HEAD"))
+	else if (is_preflight)
+		cors_answer_preflight(answer, route->allow);
+	else if (span_equals(request->method, "GET") || span_equals(request->method, "HEAD"))
+		route->get(answer, &visit);
+	else
 	{
 		answer_detail(answer, HTTP_METHOD_NOT_ALLOWED, "Method Not Allowed");
-		add_header(answer, "Allow", "GET, HEAD");
+		message_add(answer, "Allow", route->allow);
 	}
-	else
-		route->answer(answer, &visit);
+	finish(request, answer, !is_preflight && (route == NULL || !route->is_public));
+}
+
+void
+route_refuse(const HttpRequest *request, HttpAnswer *answer, int status, const char *detail)
+{
+	answer_detail(answer, status, detail);
+	finish(request, answer, true);
 }

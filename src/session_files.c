@@ -12,6 +12,7 @@
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
 #include "utils/uuid.h"
 
 #include "access.h"
@@ -57,23 +58,45 @@ text_argument(FunctionCallInfo fcinfo, int number)
 	return (Span){VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
 }
 
-/* Returns a header's value from an argument of type json, an object whose keys are in lower case; nothing if it is not there. */
+/* Returns a text in JSON, or the texts of an array, joined by ", "; what is no text is left out. */
 static Span
-header_argument(FunctionCallInfo fcinfo, int number, const char *name)
+join_texts(Datum json)
 {
+	Jsonb *values =
+		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text_to_cstring(DatumGetTextPP(json)))));
+	JsonbIterator *iterator = JsonbIteratorInit(&values->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	StringInfoData joined;
+
+	initStringInfo(&joined);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token != WJB_ELEM || value.type != jbvString)
+			continue;
+		if (joined.len > 0)
+			appendStringInfoString(&joined, ", ");
+		appendBinaryStringInfo(&joined, value.val.string.val, value.val.string.len);
+	}
+	return (Span){joined.data, joined.len};
+}
+
+/* Looks a header up in an object of type json, whose keys are in lower case; source is the argument, NULL if it is. */
+static Span
+find_header(const HttpRequest *request, const char *name)
+{
+	const NullableDatum *headers = request->source;
 	/* cppcheck-suppress unusedStructMember; it makes room behind the other member */
 	LOCAL_FCINFO(call, 2);
 	Datum value;
 
-	if (PG_ARGISNULL(number))
+	if (headers->isnull)
 		return (Span){"", 0};
 	InitFunctionCallInfoData(*call, NULL, 2, InvalidOid, NULL, NULL);
-	call->args[0] = (NullableDatum){PG_GETARG_DATUM(number), false};
+	call->args[0] = *headers;
 	call->args[1] = (NullableDatum){PointerGetDatum(cstring_to_text(name)), false};
-	value = json_object_field_text(call);
-	if (call->isnull)
-		return (Span){"", 0};
-	return (Span){VARDATA_ANY(DatumGetPointer(value)), VARSIZE_ANY_EXHDR(DatumGetPointer(value))};
+	value = json_object_field(call);
+	return call->isnull ? (Span){"", 0} : join_texts(value);
 }
 
 static Span
@@ -181,9 +204,10 @@ headers_as_json(const HttpAnswer *answer)
 	initStringInfo(&out);
 	for (int i = 0; i < answer->header_count; i++)
 	{
-		appendStringInfoString(&out, i == 0 ? "[{" : ",{");
-		response_string(&out, span_of(answer->headers[i].name));
-		appendStringInfoChar(&out, ':');
+		/* A name has nothing to escape. */
+		appendStringInfoString(&out, i == 0 ? "[{\"" : ",{\"");
+		appendStringInfoString(&out, answer->headers[i].name);
+		appendStringInfoString(&out, "\":");
 		response_string(&out, span_of(answer->headers[i].value));
 		appendStringInfoChar(&out, '}');
 	}
@@ -195,7 +219,7 @@ headers_as_json(const HttpAnswer *answer)
 Datum
 session_files_handle_request(PG_FUNCTION_ARGS)
 {
-	HttpRequest request = {.room = LISTING_MAX_SIZE};
+	HttpRequest request = {.header = find_header, .source = &fcinfo->args[2], .room = LISTING_MAX_SIZE};
 	HttpAnswer answer;
 	TupleDesc desc;
 	Datum values[3];
@@ -207,7 +231,6 @@ session_files_handle_request(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	request.method = text_argument(fcinfo, 0);
 	request.target = text_argument(fcinfo, 1);
-	request.if_none_match = header_argument(fcinfo, 2, "if-none-match");
 	route_request(&request, &answer);
 	values[0] = Int32GetDatum(answer.status);
 	values[1] = PointerGetDatum(headers_as_json(&answer));

@@ -23,8 +23,12 @@
 #include "utils/varlena.h"
 
 #include "catalog.h"
+#include "span.h"
 
 #define SECONDS_PER_DAY (24 * 60 * 60)
+
+#define LETTERS "abcdefghijklmnopqrstuvwxyz"
+#define DIGITS "0123456789"
 
 PG_FUNCTION_INFO_V1(session_files_default_expiry);
 PG_FUNCTION_INFO_V1(session_files_retained_since);
@@ -102,6 +106,52 @@ static void
 assign_retry_reasons(const char *value, void *extra)
 {
 	retry_reason_bits = extra;
+}
+
+/* Returns whether a text is an origin as browsers write it: scheme://host or scheme://host:port, in lower case. */
+static bool
+is_origin(const char *c)
+{
+	size_t len = strspn(c, LETTERS);
+
+	if (len == 0)
+		return false;
+	c += strspn(c, LETTERS DIGITS "+.-");
+	if (strncmp(c, "://", 3) != 0)
+		return false;
+	c += 3;
+	/* An address of IPv6 stands in brackets. */
+	len = *c == '[' ? strspn(c, "[:." DIGITS "abcdef") : strspn(c, LETTERS DIGITS ".-");
+	if (len == 0 || (*c == '[' && c[len++] != ']'))
+		return false;
+	c += len;
+	if (*c != ':')
+		return *c == '\0';
+	len = strspn(c + 1, DIGITS);
+	return len >= 1 && len <= 5 && c[len + 1] == '\0';
+}
+
+/* Checks a list of origins. */
+static bool
+check_allow_origin(char **value, void **extra, GucSource source)
+{
+	Span list = span_of(*value);
+	bool more = list.len > 0 && strcmp(*value, "*") != 0;
+
+	while (more)
+	{
+		Span item = span_trim(span_cut(&list, ',', &more));
+
+		char *origin = pnstrdup(item.bytes, item.len);
+
+		if (!is_origin(origin))
+		{
+			GUC_check_errdetail("\"%s\" is not an origin such as https://app.example.org:8443, in lower case.", origin);
+			GUC_check_errhint("The value is a list of origins, separated by commas, or * alone.");
+			return false;
+		}
+	}
+	return true;
 }
 
 static void
@@ -183,6 +233,9 @@ define_http(void)
 	                   &http->jwk_set_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_key_file);
 	define_http_string("session_files.http_jwt_audience", "Who tokens must be for; empty: anybody.", NULL,
 	                   &http->jwt_audience, "", PGC_SIGHUP, 0, NULL);
+	DefineCustomStringVariable("session_files.http_allow_origin", "The origins whose pages may read HTTP answers.",
+	                           "A list separated by commas, or * for all; empty: none.", &http->allow_origin, "",
+	                           PGC_SIGHUP, 0, check_allow_origin, NULL, NULL);
 }
 
 void

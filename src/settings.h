@@ -36,6 +36,7 @@ typedef struct HttpSettings
 	char *jwt_secret;
 	char *jwk_set_file;
 	char *jwt_audience;
+	char *allow_origin; /* "*", or a list with commas; "" for none */
 } HttpSettings;
 
 extern HttpSettings settings_http;

@@ -33,6 +33,17 @@ span_advance(Span *span, int bytes)
 	span->len -= bytes;
 }
 
+/* Takes spaces and tabs away from both ends. */
+static inline Span
+span_trim(Span span)
+{
+	while (span.len > 0 && (span.bytes[0] == ' ' || span.bytes[0] == '\t'))
+		span_advance(&span, 1);
+	while (span.len > 0 && (span.bytes[span.len - 1] == ' ' || span.bytes[span.len - 1] == '\t'))
+		span.len--;
+	return span;
+}
+
 /* Cuts off and returns what comes before a separator; all of it if there is none. */
 static inline Span
 span_cut(Span *rest, char separator, bool *found)

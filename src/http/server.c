@@ -166,99 +166,55 @@ reason_of(int status)
 	}
 }
 
-/* Hands a response over to the library. */
-static enum MHD_Result
-queue(Server *server, struct MHD_Connection *handle, int status, struct MHD_Response *response, bool last)
+/* A header that is looked for among those of a request: how many lines it has, and how long they are when they are joined. */
+typedef struct Search
 {
-	enum MHD_Result result;
+	const char *name;
+	int lines;
+	int len;
+	Span first;
+	char *joined; /* NULL until the length is known */
+} Search;
 
-	if (response == NULL)
-		return MHD_NO;
-	if (last || *server->options.ending)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
-	result = MHD_queue_response(handle, status, response);
-	MHD_destroy_response(response);
-	return result;
-}
-
-static int
-write_refusal(char *body, size_t size, int status)
-{
-	return snprintf(body, size, "{\"detail\":\"%s\"}", reason_of(status));
-}
-
-/* Refuses a request; whatever it still sends is not read. */
-static enum MHD_Result
-refuse(Server *server, struct MHD_Connection *handle, int status)
-{
-	char body[80];
-	int len = write_refusal(body, sizeof(body), status);
-	struct MHD_Response *response = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_COPY);
-
-	server->options.refused(status);
-	if (response != NULL)
-	{
-		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-		MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-	}
-	return queue(server, handle, status, response, true);
-}
-
-/*
- * Refuses a request past the library, which is about to send something of its own, and finds the connection closed.
- */
 static void
-refuse_directly(Server *server, Connection *connection, int status)
+append_text(Search *search, Span text)
 {
-	char body[80];
-	char head[256];
-	char date[40];
-	time_t now = time(NULL);
-	struct tm tm;
-	int body_len = write_refusal(body, sizeof(body), status);
-	int head_len;
-	struct iovec parts[2];
-
-	/* In English, as PostgreSQL has the locale of times as C. */
-	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
-	head_len = snprintf(head, sizeof(head),
-	                    "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
-	                    "Cache-Control: no-store\r\nContent-Length: %d\r\n\r\n",
-	                    status, reason_of(status), date, body_len);
-	parts[0] = (struct iovec){head, head_len};
-	parts[1] = (struct iovec){body, body_len};
-	(void) sendmsg(connection->fd, &(struct msghdr){.msg_iov = parts, .msg_iovlen = 2}, MSG_NOSIGNAL | MSG_DONTWAIT);
-	(void) shutdown(connection->fd, SHUT_WR);
-	connection->refusal = status;
-	server->options.refused(status);
+	if (search->joined != NULL)
+		memcpy(search->joined + search->len, text.bytes, text.len);
+	search->len += text.len;
 }
 
-/*
- * The library logs something: what it says is not for the log, as any client can have it say it. But it may be about to refuse a
- * request whose head is complete, which those of its versions that leave zeros (head.h) do by sending the head of the answer twice.
- * It does not say whose request that is: it is the only one whose head is complete and was not looked at.
- */
-static void
-on_message(void *arg, const char *format, va_list values)
+static enum MHD_Result
+look_at_line(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
 {
-	Server *server = arg;
+	Search *search = arg;
+	Span line = span_of(value != NULL ? value : "");
 
-	if (!head_leaves_zeros())
-		return;
-	for (Connection *connection = connections_first(); connection != NULL; connection = connections_next(connection))
-	{
-		if (connection->target != NULL && !connection->head_seen && connection->refusal == 0 &&
-		    head_is_complete(connection->handle))
-			refuse_directly(server, connection, head_refusal(connection->handle));
-	}
+	if (pg_strcasecmp(name, search->name) != 0)
+		return MHD_YES;
+	if (search->lines++ == 0)
+		search->first = line;
+	else
+		append_text(search, span_of(", "));
+	append_text(search, line);
+	return MHD_YES;
 }
 
+/* Returns a header's value; those of several lines are joined. */
 static Span
-header_of(struct MHD_Connection *handle, const char *name)
+find_header(const HttpRequest *request, const char *name)
 {
-	const char *value = MHD_lookup_connection_value(handle, MHD_HEADER_KIND, name);
+	struct MHD_Connection *handle = unconstify(void *, request->source);
+	Search search = {.name = name, .first = {"", 0}};
 
-	return value != NULL ? span_of(value) : (Span){"", 0};
+	MHD_get_connection_values(handle, MHD_HEADER_KIND, look_at_line, &search);
+	if (search.lines <= 1)
+		return search.first;
+	search.joined = palloc(search.len);
+	search.lines = 0;
+	search.len = 0;
+	MHD_get_connection_values(handle, MHD_HEADER_KIND, look_at_line, &search);
+	return (Span){search.joined, search.len};
 }
 
 /* Returns how long an answer can be, in bytes. */
@@ -270,41 +226,145 @@ room_for_answer(const Server *server)
 	return Max(limit - Min(limit, connections_unread()), SMALL_ANSWER);
 }
 
-/* The library asks for more of a body that is empty. */
+static ServerRequest
+make_request(const Server *server, const Connection *connection, const char *method)
+{
+	return (ServerRequest){.http = {.method = span_of(method),
+	                                .target = span_of(connection->target),
+	                                .room = room_for_answer(server),
+	                                .header = find_header,
+	                                .source = connection->handle},
+	                       .authorization = MHD_lookup_connection_value(connection->handle, MHD_HEADER_KIND,
+	                                                                    MHD_HTTP_HEADER_AUTHORIZATION),
+	                       .connection = connection->handle};
+}
+
+#if MHD_VERSION < 0x00097701
 static ssize_t
-end_body(void *arg, uint64_t position, char *buffer, size_t size)
+read_nothing(void *arg, uint64_t position, char *buffer, size_t size)
 {
 	return MHD_CONTENT_READER_END_OF_STREAM;
 }
+#endif
 
 /*
- * Makes the library's response of an answer: of its body a copy, as it is sent when the answer's memory is gone. The library leaves out the
- * body for HEAD. Of a 304 it does not know the length; else the library would say that it is 0.
+ * Makes a response without a body and without a length, as a 304 has to be: a cache may take "Content-Length: 0" for the length of what it
+ * keeps. Versions of the library before 1.0 leave out a length only if they do not know it, and say "Transfer-Encoding: chunked" instead,
+ * which a 304 may have (RFC 9112, section 6.1); to a client of HTTP/1.0 they end the connection.
  */
 static struct MHD_Response *
-make_response(const HttpAnswer *answer)
+create_bodiless(void)
 {
-	struct MHD_Response *response =
-		answer->status == MHD_HTTP_NOT_MODIFIED
-			? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, end_body, NULL, NULL)
-			: MHD_create_response_from_buffer(answer->body.len, answer->body.data, MHD_RESPMEM_MUST_COPY);
+#if MHD_VERSION < 0x00097701
+	return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
+#else
+	struct MHD_Response *response = MHD_create_response_from_buffer_static(0, "");
 
-	for (int i = 0; response != NULL && i < answer->header_count; i++)
-		MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
+	if (response != NULL)
+		MHD_set_response_options(response, MHD_RF_HEAD_ONLY_RESPONSE, MHD_RO_END);
 	return response;
+#endif
+}
+
+/* Hands an answer over to the library; the last one of a connection says so. */
+static enum MHD_Result
+send_answer(Server *server, const Connection *connection, const HttpAnswer *answer, bool last)
+{
+	struct MHD_Response *response;
+	enum MHD_Result result;
+
+	/* Copied, as it is sent when the answer's memory is gone. The library leaves out the body for HEAD. */
+	if (answer->status == MHD_HTTP_NOT_MODIFIED)
+		response = create_bodiless();
+	else
+		response = MHD_create_response_from_buffer(answer->body.len, answer->body.data, MHD_RESPMEM_MUST_COPY);
+	if (response == NULL)
+		return MHD_NO;
+	for (int i = 0; i < answer->header_count; i++)
+		MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
+	if (last || *server->options.ending)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+	result = MHD_queue_response(connection->handle, answer->status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+/* Makes the answer to a request that is not read further. */
+static void
+make_refusal(Server *server, const Connection *connection, const char *method, HttpAnswer *answer)
+{
+	ServerRequest request = make_request(server, connection, method);
+
+	server->options.refuse(&request, answer, connection->refusal, reason_of(connection->refusal));
+}
+
+/* Refuses a request; whatever it still sends is not read. */
+static enum MHD_Result
+refuse(Server *server, const Connection *connection, const char *method)
+{
+	HttpAnswer answer;
+
+	make_refusal(server, connection, method, &answer);
+	return send_answer(server, connection, &answer, true);
+}
+
+/* Appends the header Date. */
+static void
+append_date(StringInfo out)
+{
+	char text[40];
+	time_t now = time(NULL);
+	struct tm tm;
+
+	/* In English, as PostgreSQL has the locale of times as C. */
+	strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+	appendStringInfo(out, "Date: %s\r\n", text);
+}
+
+/* Refuses a request past the library, which is about to send something of its own, and finds the connection closed. */
+static void
+refuse_directly(Server *server, Connection *connection)
+{
+	HttpAnswer answer;
+	StringInfoData out;
+
+	make_refusal(server, connection, MHD_HTTP_METHOD_GET, &answer);
+	initStringInfo(&out);
+	appendStringInfo(&out, "HTTP/1.1 %d %s\r\n", answer.status, reason_of(answer.status));
+	append_date(&out);
+	for (int i = 0; i < answer.header_count; i++)
+		appendStringInfo(&out, "%s: %s\r\n", answer.headers[i].name, answer.headers[i].value);
+	appendStringInfo(&out, "Content-Length: %d\r\nConnection: close\r\n\r\n", answer.body.len);
+	appendBinaryStringInfo(&out, answer.body.data, answer.body.len);
+	(void) send(connection->fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void) shutdown(connection->fd, SHUT_WR);
+}
+
+/*
+ * The library logs something: what it says is not for the log, as any client can have it say it. But it may be about to refuse a
+ * request whose head is complete, which those of its versions that leave zeros (head.h) do by sending the head of the answer twice.
+ * It does not say whose request that is: it is the only one whose head is complete and was not looked at.
+ */
+static void
+on_message(void *arg, const char *format, va_list values)
+{
+	if (!head_leaves_zeros())
+		return;
+	for (Connection *connection = connections_first(); connection != NULL; connection = connections_next(connection))
+	{
+		if (connection->target != NULL && !connection->head_seen && connection->refusal == 0 &&
+		    head_is_complete(connection->handle))
+		{
+			connection->refusal = head_refusal(connection->handle);
+			refuse_directly(arg, connection);
+		}
+	}
 }
 
 static enum MHD_Result
 answer_request(Server *server, Connection *connection, const char *method)
 {
-	struct MHD_Connection *handle = connection->handle;
-	ServerRequest request = {.http = {.method = span_of(method),
-	                                  .target = span_of(connection->target),
-	                                  .if_none_match = header_of(handle, MHD_HTTP_HEADER_IF_NONE_MATCH),
-	                                  .room = room_for_answer(server)},
-	                         .authorization =
-	                             MHD_lookup_connection_value(handle, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION),
-	                         .connection = handle};
+	ServerRequest request = make_request(server, connection, method);
 	HttpAnswer answer;
 
 	server->options.handler(&request, &answer);
@@ -314,7 +374,7 @@ answer_request(Server *server, Connection *connection, const char *method)
 	if (answer.body.len > SMALL_ANSWER)
 		connections_keep(connection, answer.body.len);
 	/* The library reads the lines of chunks generously: where such a body ends, another server may see differently. */
-	return queue(server, handle, answer.status, make_response(&answer), connection->chunked);
+	return send_answer(server, connection, &answer, connection->chunked);
 }
 
 /* Follows a request: called when its head is complete, for each piece of its body, and at its end. */
@@ -338,7 +398,7 @@ on_request(void *arg, struct MHD_Connection *handle, const char *url, const char
 		                                         .limit = server->options.settings->header_size},
 		                                 &connection->chunked);
 		/* An early answer makes the library close the connection, which is right here: where the request ends is not known. */
-		return connection->refusal != 0 ? refuse(server, handle, connection->refusal) : MHD_YES;
+		return connection->refusal != 0 ? refuse(server, connection, method) : MHD_YES;
 	}
 	if (*upload_data_size > 0)
 	{
@@ -349,7 +409,7 @@ on_request(void *arg, struct MHD_Connection *handle, const char *url, const char
 		return MHD_YES;
 	}
 	if (connection->refusal != 0)
-		return refuse(server, handle, connection->refusal);
+		return refuse(server, connection, method);
 	return answer_request(server, connection, method);
 }
 

@@ -9,7 +9,7 @@
 
 #include <signal.h>
 
-#include "../route.h"
+#include "../message.h"
 #include "../settings.h"
 
 typedef struct Server Server;
@@ -32,7 +32,8 @@ typedef struct ServerOptions
 	const HttpSettings *settings; /* may change while the server is open, but for header_size */
 	int most_connections;         /* what the process has room for, whatever the settings say */
 	ServerHandler handler;
-	void (*refused)(int status);         /* called for what the server answered on its own */
+	void (*refuse)(const ServerRequest *request, HttpAnswer *answer, int status,
+	               const char *reason);  /* as the handler */
 	const volatile sig_atomic_t *ending; /* set when the server is about to be drained */
 } ServerOptions;
 

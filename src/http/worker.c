@@ -41,13 +41,6 @@
 #include "metrics.h"
 #include "server.h"
 
-#define HTTP_OK 200
-#define HTTP_UNAUTHORIZED 401
-#define HTTP_FORBIDDEN 403
-#define HTTP_METHOD_NOT_ALLOWED 405
-#define HTTP_INTERNAL_ERROR 500
-#define HTTP_UNAVAILABLE 503
-
 /* How long clients have to read their answers when the worker ends, in ms. */
 #define DRAIN_TIME 1000
 
@@ -88,30 +81,13 @@ on_terminate(SIGNAL_ARGS)
 	errno = saved;
 }
 
-static void
-add_header(HttpAnswer *answer, const char *name, const char *value)
-{
-	answer->headers[answer->header_count++] = (Header){name, value};
-}
-
-static void
-answer_detail(HttpAnswer *answer, int status, const char *detail)
-{
-	answer->status = status;
-	answer->no_room = false;
-	answer->header_count = 0;
-	add_header(answer, "Content-Type", "application/json");
-	initStringInfo(&answer->body);
-	entry->detail(&answer->body, detail);
-}
-
 /* Answers a request that has no token, or a wrong one; error is NULL or says why, in ASCII. */
 static void
-answer_unauthorized(HttpAnswer *answer, const char *error)
+answer_unauthorized(const ServerRequest *request, HttpAnswer *answer, const char *error)
 {
 	StringInfoData challenge;
 
-	answer_detail(answer, HTTP_UNAUTHORIZED, "Unauthorized");
+	entry->refuse(&request->http, answer, HTTP_UNAUTHORIZED, "Unauthorized");
 	initStringInfo(&challenge);
 	appendStringInfoString(&challenge, "Bearer");
 	if (error != NULL)
@@ -125,29 +101,24 @@ answer_unauthorized(HttpAnswer *answer, const char *error)
 		}
 		appendStringInfoChar(&challenge, '"');
 	}
-	add_header(answer, "WWW-Authenticate", challenge.data);
+	message_add(answer, "WWW-Authenticate", challenge.data);
 }
 
 /* Answers a request that raised an error. */
 static void
-answer_error(HttpAnswer *answer, int sqlstate)
+answer_error(const ServerRequest *request, HttpAnswer *answer, int sqlstate)
 {
-	switch (ERRCODE_TO_CATEGORY(sqlstate))
-	{
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_TRANSACTION_ROLLBACK:
-			answer_detail(answer, HTTP_UNAVAILABLE, "Service Unavailable");
-			return;
-	}
-	/* Something of the extension, which is being dropped. */
-	if (sqlstate == ERRCODE_LOCK_NOT_AVAILABLE || sqlstate == ERRCODE_UNDEFINED_OBJECT ||
-	    sqlstate == ERRCODE_UNDEFINED_TABLE)
-		answer_detail(answer, HTTP_UNAVAILABLE, "Service Unavailable");
+	int category = ERRCODE_TO_CATEGORY(sqlstate);
+
+	/* An object that is not there is one of the extension, which is being dropped. */
+	if (category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_OPERATOR_INTERVENTION ||
+	    category == ERRCODE_TRANSACTION_ROLLBACK || sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
+	    sqlstate == ERRCODE_UNDEFINED_OBJECT || sqlstate == ERRCODE_UNDEFINED_TABLE)
+		entry->refuse(&request->http, answer, HTTP_UNAVAILABLE, "Service Unavailable");
 	else if (sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
-		answer_detail(answer, HTTP_FORBIDDEN, "Forbidden");
+		entry->refuse(&request->http, answer, HTTP_FORBIDDEN, "Forbidden");
 	else
-		answer_detail(answer, HTTP_INTERNAL_ERROR, "Internal Server Error");
+		entry->refuse(&request->http, answer, HTTP_INTERNAL_ERROR, "Internal Server Error");
 }
 
 /* Appends what a client sent as printable ASCII, percent-encoded where it is not: that is valid in every encoding, wherever it is cut. */
@@ -209,7 +180,7 @@ run_transaction(const ServerRequest *request, const char *role, HttpAnswer *answ
 
 /* Ends the transaction after an error, which becomes the answer. */
 static void
-recover(HttpAnswer *answer)
+recover(const ServerRequest *request, HttpAnswer *answer)
 {
 	int sqlstate;
 
@@ -223,7 +194,7 @@ recover(HttpAnswer *answer)
 	FlushErrorState();
 	MemoryContextSwitchTo(request_context);
 	RESUME_INTERRUPTS();
-	answer_error(answer, sqlstate);
+	answer_error(request, answer, sqlstate);
 }
 
 static void
@@ -239,7 +210,7 @@ try_transaction(const ServerRequest *request, const char *role, HttpAnswer *answ
 	}
 	PG_CATCH();
 	{
-		recover(answer);
+		recover(request, answer);
 	}
 	PG_END_TRY();
 	end_activity();
@@ -253,15 +224,12 @@ answer_metrics(const ServerRequest *request, HttpAnswer *answer)
 		return false;
 	if (!span_equals(request->http.method, "GET") && !span_equals(request->http.method, "HEAD"))
 	{
-		answer_detail(answer, HTTP_METHOD_NOT_ALLOWED, "Method Not Allowed");
-		add_header(answer, "Allow", "GET, HEAD");
+		entry->refuse(&request->http, answer, HTTP_METHOD_NOT_ALLOWED, "Method Not Allowed");
+		message_add(answer, "Allow", "GET, HEAD");
 		return true;
 	}
-	answer->status = HTTP_OK;
-	answer->no_room = false;
-	answer->header_count = 0;
-	add_header(answer, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-	initStringInfo(&answer->body);
+	message_begin(answer, HTTP_OK);
+	message_add(answer, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
 	metrics_write(&answer->body);
 	return true;
 }
@@ -294,7 +262,7 @@ handle(const ServerRequest *request, HttpAnswer *answer)
 		if (is_public)
 			try_transaction(request, NULL, answer);
 		else if (error != NULL || role == NULL)
-			answer_unauthorized(answer, error);
+			answer_unauthorized(request, answer, error);
 		else
 			try_transaction(request, role, answer);
 	}
@@ -304,6 +272,16 @@ handle(const ServerRequest *request, HttpAnswer *answer)
 	INSTR_TIME_SUBTRACT(end, start);
 	metrics_count_request(answer->status, (int64) INSTR_TIME_GET_MICROSEC(end));
 	request_start = 0;
+}
+
+/* Answers a request that the server does not read further. */
+static void
+refuse(const ServerRequest *request, HttpAnswer *answer, int status, const char *reason)
+{
+	MemoryContextReset(request_context);
+	MemoryContextSwitchTo(request_context);
+	entry->refuse(&request->http, answer, status, reason);
+	metrics_count_refusal(status);
 }
 
 /*
@@ -337,7 +315,7 @@ open_server(void)
 	                         .settings = settings,
 	                         .most_connections = allow_connections(settings->max_connections),
 	                         .handler = handle,
-	                         .refused = metrics_count_refusal,
+	                         .refuse = refuse,
 	                         .ending = &ShutdownRequestPending};
 
 	if (options.socket < 0)

@@ -2,9 +2,10 @@
  * fuzz_request.c
  *		Fuzzes the way of a request: route.c and what it calls, without tables.
  *
- * An input is METHOD, TARGET, IF-NONE-MATCH and the page that a listing finds, with a byte 0x1E (record separator) between
- * them. The page is read byte by byte, whatever it is: outcome, flags, total, and entries with names. What must hold of every
- * answer is checked here; a "require" that does not hold is a finding.
+ * An input is METHOD, TARGET, IF-NONE-MATCH, ORIGIN and the page that a listing finds, with a byte 0x1E (record separator) between
+ * them. A byte 0x1D (group separator) ends a line of a header. ORIGIN begins with a digit: 0 no origin is allowed, 1 all are, 2 some are; with
+ * 4 added it is a preflight. The page is read byte by byte, whatever it is: outcome, flags, total, and
+ * entries with names. What must hold of every answer is checked here; a "require" that does not hold is a finding.
  */
 #include "compat.h"
 
@@ -17,10 +18,12 @@
 #include "route.h"
 
 #include "etag.h"
+#include "settings.h"
 
 #include "postgres_shim.h"
 
 #define SEPARATOR 0x1e
+#define LINE_END 0x1d
 #define NAME_END 0x1f
 #define UNKNOWN_PARAMETER "zz_unknown=%41"
 /* 2026-01-01, in microseconds since 2000. */
@@ -47,6 +50,20 @@ const char *const reason_labels[REASON_COUNT] = {
 	"SLOWDOWN",
 	"UNKNOWN_ERROR",
 };
+
+/* The origins that are allowed. */
+static char some_origins[] = "https://app.example.org, http://127.0.0.1:3000";
+static char any_origin[] = "*";
+static char no_origin[] = "";
+HttpSettings settings_http = {.allow_origin = some_origins};
+
+/* A request's headers. */
+typedef struct Headers
+{
+	Span if_none_match;
+	Span origin;
+	bool is_preflight;
+} Headers;
 
 /* The page that listings find, and what the last one found. */
 static Span page_input;
@@ -164,6 +181,40 @@ catalog_exists(void)
 	return page_input.len == 0 || *page_input.bytes % 2 == 0;
 }
 
+/* Joins the lines of a header, as a front end does. */
+static Span
+join_lines(Span lines)
+{
+	StringInfoData joined;
+	bool more = lines.len > 0;
+
+	initStringInfo(&joined);
+	while (more)
+	{
+		Span line = span_cut(&lines, LINE_END, &more);
+
+		appendBinaryStringInfo(&joined, line.bytes, line.len);
+		if (more)
+			appendStringInfoString(&joined, ", ");
+	}
+	return (Span){joined.data, joined.len};
+}
+
+static Span
+look_up(const HttpRequest *request, const char *name)
+{
+	const Headers *headers = request->source;
+
+	if (strcmp(name, "if-none-match") == 0)
+		return join_lines(headers->if_none_match);
+	if (strcmp(name, "origin") == 0)
+		return join_lines(headers->origin);
+	if (strcmp(name, "access-control-request-method") == 0)
+		return span_of(headers->is_preflight ? "GET" : "");
+	require(!"a header that is known");
+	return span_of("");
+}
+
 static const char *
 find_header(const HttpAnswer *answer, const char *name)
 {
@@ -178,7 +229,11 @@ find_header(const HttpAnswer *answer, const char *name)
 static void
 check_headers(const HttpAnswer *answer)
 {
-	require(answer->header_count >= 0 && answer->header_count <= ROUTE_MAX_HEADERS);
+	require(answer->header_count >= 0 && answer->header_count <= MESSAGE_MAX_HEADERS);
+	require((answer->status >= 400) == (find_header(answer, "Cache-Control") != NULL &&
+	                                    strcmp(find_header(answer, "Cache-Control"), "no-store") == 0) ||
+	        (answer->status == 200 && find_header(answer, "ETag") == NULL));
+	require((answer->status == 503) == (find_header(answer, "Retry-After") != NULL));
 	for (int i = 0; i < answer->header_count; i++)
 	{
 		const Header *header = &answer->headers[i];
@@ -255,16 +310,42 @@ check_body(const HttpAnswer *answer)
 	json_decref(body);
 }
 
+/* A page may read an answer if its origin is allowed, and a cache keeps answers apart by what they depend on. */
+static void
+check_origin(Span method, const Headers *headers, const HttpAnswer *answer)
+{
+	const char *allowed = find_header(answer, "Access-Control-Allow-Origin");
+	const char *vary = find_header(answer, "Vary");
+	Span origin = join_lines(headers->origin);
+	bool is_allowed = span_equals(origin, "https://app.example.org") || span_equals(origin, "http://127.0.0.1:3000");
+
+	if (settings_http.allow_origin == no_origin)
+		require(allowed == NULL && answer->status != 204);
+	else if (settings_http.allow_origin == any_origin)
+		require(strcmp(allowed, "*") == 0);
+	else
+	{
+		require((allowed != NULL) == is_allowed && (allowed == NULL || span_equals(origin, allowed)));
+		require(vary != NULL && strcmp(vary + strlen(vary) - 6, "Origin") == 0);
+	}
+	require((allowed != NULL) == (find_header(answer, "Access-Control-Expose-Headers") != NULL));
+	if (answer->status == 204)
+		require(span_equals(method, "OPTIONS") && headers->is_preflight && origin.len > 0 && listings == 0);
+	if (find_header(answer, "Session-Expires-At") != NULL)
+		require(strncmp(vary, "Authorization", 13) == 0);
+}
+
 /* Answers, and checks what holds of every answer. */
 static HttpAnswer
-ask(const char *method, Span target, Span if_none_match)
+ask(Span method, Span target, const Headers *headers)
 {
-	HttpRequest request = {.method = span_of(method), .target = target, .if_none_match = if_none_match};
+	HttpRequest request = {.method = method, .target = target, .header = look_up, .source = headers};
 	HttpAnswer answer = {0};
 
 	listings = 0;
 	route_request(&request, &answer);
 	check_headers(&answer);
+	check_origin(method, headers, &answer);
 	switch (answer.status)
 	{
 		case 200:
@@ -277,6 +358,9 @@ ask(const char *method, Span target, Span if_none_match)
 		case 405:
 			require(find_header(&answer, "Allow") != NULL && listings == 0);
 			check_body(&answer);
+			break;
+		case 204:
+			require(answer.body.len == 0 && find_header(&answer, "Access-Control-Allow-Methods") != NULL);
 			break;
 		case 304:
 			require(answer.body.len == 0 && find_header(&answer, "ETag") != NULL);
@@ -305,9 +389,73 @@ require_equal(const HttpAnswer *a, const HttpAnswer *b)
 	}
 }
 
+/* Returns the next parameter of a query that a link keeps, decoded; false at the end. */
+static bool
+take_kept(Span *query, bool *more, Span *name, Span *value)
+{
+	bool has_value;
+
+	while (*more)
+	{
+		Span parameter = span_cut(query, '&', more);
+
+		*value = parameter;
+		*name = percent_decode(span_cut(value, '=', &has_value), true);
+		*value = percent_decode(*value, true);
+		if (parameter.len > 0 && !span_equals(*name, "before") && !span_equals(*name, "after") &&
+		    !span_equals(*name, "page_number"))
+			return true;
+	}
+	return false;
+}
+
+/* A link has the parameters of the request, which mean the same. */
+static void
+check_link(Span query, Span link)
+{
+	bool more = query.len > 0;
+	bool more_linked = true;
+	Span name;
+	Span value;
+	Span linked_name;
+	Span linked_value;
+
+	while (take_kept(&query, &more, &name, &value))
+	{
+		require(take_kept(&link, &more_linked, &linked_name, &linked_value));
+		require(name.len == linked_name.len && memcmp(name.bytes, linked_name.bytes, name.len) == 0);
+		require(value.len == linked_value.len && memcmp(value.bytes, linked_value.bytes, value.len) == 0);
+	}
+	require(!take_kept(&link, &more_linked, &linked_name, &linked_value));
+}
+
+/* No parameter ends a link, or begins another. */
+static void
+check_links(Span target, const HttpAnswer *answer)
+{
+	const char *links = find_header(answer, "Link");
+	bool has_query;
+
+	if (links == NULL)
+		return;
+	span_cut(&target, '?', &has_query);
+	require(strlen(links) < 3000);
+	for (;;)
+	{
+		const char *end = strchr(links, '>');
+
+		require(strncmp(links, "<?", 2) == 0 && end != NULL && strspn(end, ">; rel=\"nextpv") >= 12);
+		check_link(target, (Span){links + 2, (int) (end - links - 2)});
+		end = strchr(end, ',');
+		if (end == NULL)
+			return;
+		links = end + 2;
+	}
+}
+
 /* A parameter that nobody knows changes nothing of a body. */
 static void
-check_unknown_parameter(Span target, Span if_none_match, const HttpAnswer *answer)
+check_unknown_parameter(Span target, const Headers *headers, const HttpAnswer *answer)
 {
 	bool has_query = memchr(target.bytes, '?', target.len) != NULL;
 	StringInfoData longer;
@@ -316,25 +464,39 @@ check_unknown_parameter(Span target, Span if_none_match, const HttpAnswer *answe
 	initStringInfo(&longer);
 	appendBinaryStringInfo(&longer, target.bytes, target.len);
 	appendStringInfoString(&longer, has_query ? "&" UNKNOWN_PARAMETER : "?" UNKNOWN_PARAMETER);
-	other = ask("GET", (Span){longer.data, longer.len}, if_none_match);
+	other = ask(span_of("GET"), (Span){longer.data, longer.len}, headers);
 	require(equal_bodies(answer, &other));
 }
 
 /* Whoever has an answer already gets a 304, and only they; an empty header is none. */
 static void
-check_version(Span target, const HttpAnswer *answer)
+check_version(Span target, const Headers *headers, const HttpAnswer *answer)
 {
 	const char *etag = find_header(answer, "ETag");
+	Headers own = *headers;
 	HttpAnswer other;
 
 	if (etag == NULL)
 		return;
-	other = ask("GET", target, span_of(etag));
+	own.if_none_match = span_of(etag);
+	other = ask(span_of("GET"), target, &own);
 	require(other.status == 304 && strcmp(find_header(&other, "ETag"), etag) == 0);
-	other = ask("GET", target, span_of("*"));
+	own.if_none_match = span_of("*");
+	other = ask(span_of("GET"), target, &own);
 	require(other.status == 304);
-	other = ask("GET", target, span_of(""));
+	own.if_none_match = span_of("");
+	other = ask(span_of("GET"), target, &own);
 	require(other.status == 200 && strcmp(find_header(&other, "ETag"), etag) == 0);
+}
+
+/* A path is public for all methods and in all its forms, and says nothing of what is in tables. */
+static void
+check_public(const HttpRequest *request, const HttpAnswer *answer)
+{
+	if (route_is_public(request))
+		require(listings == 0 && answer->status != 401 && answer->status != 403);
+	else
+		require(find_header(answer, "Vary") != NULL && strncmp(find_header(answer, "Vary"), "Authorization", 13) == 0);
 }
 
 static void
@@ -371,32 +533,48 @@ take_field(Span *input)
 	return (Span){copy, len};
 }
 
+/* Takes what is allowed, and what is asked, off the field of the origin. */
+static void
+read_flags(Headers *headers)
+{
+	int flags = take_byte(&headers->origin);
+
+	settings_http.allow_origin = some_origins;
+	if (flags % 4 == 0)
+		settings_http.allow_origin = no_origin;
+	else if (flags % 4 == 1)
+		settings_http.allow_origin = any_origin;
+	headers->is_preflight = flags % 8 >= 4;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	Span input = {size > 0 ? (const char *) data : "", (int) size};
 	Span method = take_field(&input);
 	Span target = take_field(&input);
-	Span if_none_match = take_field(&input);
-	HttpRequest request = {.method = method, .target = target, .if_none_match = if_none_match};
+	Headers headers = {.if_none_match = take_field(&input), .origin = take_field(&input)};
+	HttpRequest request = {.method = method, .target = target, .header = look_up, .source = &headers};
 	HttpAnswer answer;
 	HttpAnswer other = {0};
 
 	page_input = input;
+	read_flags(&headers);
 	check_uuid(target);
-	answer = ask("GET", target, if_none_match);
-	other = ask("HEAD", target, if_none_match);
+	answer = ask(span_of("GET"), target, &headers);
+	check_links(target, &answer);
+	other = ask(span_of("HEAD"), target, &headers);
 	require_equal(&answer, &other);
-	check_unknown_parameter(target, if_none_match, &answer);
-	check_version(target, &answer);
+	check_unknown_parameter(target, &headers, &answer);
+	check_version(target, &headers, &answer);
 	/* Another method is not allowed, unless there is no such path at all. */
-	listings = 0;
-	route_request(&request, &other);
-	check_headers(&other);
+	other = ask(method, target, &headers);
+	check_public(&request, &other);
 	if (span_equals(method, "GET") || span_equals(method, "HEAD"))
 		require_equal(&answer, &other);
 	else
-		require(listings == 0 && (other.status == 405 || (other.status == 404 && answer.status == 404)));
+		require(listings == 0 &&
+		        (other.status == 405 || other.status == 204 || (other.status == 404 && answer.status == 404)));
 	shim_reset();
 	return 0;
 }

@@ -84,6 +84,16 @@ pstrdup(const char *text)
 }
 
 char *
+pnstrdup(const char *text, Size len)
+{
+	char *copy = palloc(len + 1);
+
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+char *
 psprintf(const char *format, ...)
 {
 	StringInfoData text;

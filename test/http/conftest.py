@@ -8,6 +8,8 @@ def pytest_addoption(parser):
     parser.addoption('--base-url', action='append', default=[],
                      help='a door to test, for example http://127.0.0.1:8080; several are tested each, and against the first')
     parser.addoption('--database', help='the database behind the door, for example dbname=door, for tests that write; without it they are skipped')
+    parser.addoption('--allowed-origin', help='an origin whose pages may read answers, one of several; without it the tests of that are skipped')
+    parser.addoption('--nginx', action='append', default=[], help='one of these URLs, where nginx is in front')
     parser.addoption('--jwt-secret', help='what the doors verify tokens with')
 
 
@@ -17,8 +19,9 @@ def pytest_configure(config):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leaves out the tests of tokens for doors whose secret is not known."""
-    return collection_path.name == 'test_identity.py' and not config.getoption('--jwt-secret') or None
+    """Leaves out the tests of tokens for doors whose secret is not known, and those of other origins where none is allowed."""
+    needs = {'test_identity.py': '--jwt-secret', 'test_cors.py': '--allowed-origin'}
+    return collection_path.name in needs and not config.getoption(needs[collection_path.name]) or None
 
 
 def pytest_generate_tests(metafunc):
@@ -27,6 +30,11 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize('base_url, other_url', [(urls[0], other) for other in urls[1:]], ids=str, scope='session')
     elif 'base_url' in metafunc.fixturenames:
         metafunc.parametrize('base_url', urls, scope='session')
+
+
+@pytest.fixture
+def has_nginx(request, base_url):
+    return base_url in request.config.getoption('--nginx')
 
 
 @pytest.fixture

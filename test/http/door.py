@@ -40,8 +40,8 @@ def make_request(base_url, method, target, headers=(), body=b''):
     return head.encode('utf-8', 'surrogateescape') + body
 
 
-def exchange(base_url, request):
-    """Returns all bytes that the door sends until it closes the connection."""
+def exchange(base_url, request, whole=False):
+    """Returns all bytes that the door sends until it closes the connection. It need not read all of a request that is too large, unless it has to be whole."""
     url = urlsplit(base_url)
     assert url.scheme in ('http', 'https') and url.path in ('', '/'), f'not the URL of a door: {base_url}'
     connection = socket.create_connection((url.hostname, url.port), timeout=SECONDS)
@@ -51,7 +51,8 @@ def exchange(base_url, request):
         try:
             connection.sendall(request)
         except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
-            pass  # A door need not read all of a request that is too large before it answers.
+            if whole:
+                raise
         chunks = []
         while chunk := connection.recv(65536):
             chunks.append(chunk)

@@ -6,7 +6,8 @@ from door import ask
 from test_http import all_cases, send, text_of
 
 # What a server says of itself and of the connection is its own business.
-COMPARED = ['Allow', 'Cache-Control', 'Content-Type', 'ETag', 'Link', 'Session-Expires-At', 'WWW-Authenticate']
+COMPARED = ['Access-Control-Allow-Origin', 'Access-Control-Expose-Headers', 'Allow', 'Cache-Control', 'Content-Type', 'ETag', 'Link', 'Retry-After',
+            'Session-Expires-At', 'Vary', 'WWW-Authenticate']
 
 
 def content(answer):
@@ -34,6 +35,7 @@ def test_same_answer_to_a_token(base_url, other_url, authorization):
     """What is wrong with a token is said in the words of who found it."""
     def outcome(url):
         answer = ask(url, 'GET', text_of('<S>?limit=1'), [('Authorization', authorization)])
-        return answer.status, answer.body, (answer.headers.get('WWW-Authenticate') or '').split(' ')[0]
+        return answer.status, answer.body, (answer.headers.get('WWW-Authenticate') or '').split(' ')[0], answer.headers.get_all('Cache-Control'), \
+            answer.headers.get_all('Vary')
 
     assert outcome(other_url) == outcome(base_url)

@@ -46,18 +46,26 @@ def test_answers_of_the_listing(base_url, document, case):
     for name, header in response.get('headers', {}).items():
         if name != 'Link' or name in answer.headers:
             assert name in answer.headers
-            validate(answer.headers[name], schema_at(document, 'components', 'headers', name, 'schema'))
+            validate(answer.headers[name], schema_at(document, *header['$ref'][2:].split('/'), 'schema'))
 
 
-@pytest.mark.parametrize('status, method, target', [
-    ('404', 'GET', '/api/v1/workspaces/main/upload_sessions/0197fabc-def0-7abc-9def-000000000000/files'),
-    ('404', 'GET', '/x'),
-    ('405', 'POST', '<S>'),
+@pytest.mark.parametrize('status, method, target, headers', [
+    ('404', 'GET', '/api/v1/workspaces/main/upload_sessions/0197fabc-def0-7abc-9def-000000000000/files', []),
+    ('404', 'GET', '/x', []),
+    ('405', 'POST', '<S>', []),
+    ('400', 'GET', '<S>', [('Host', 'another')]),
+    ('401', 'GET', '<S>', [('Authorization', 'Bearer x')]),
+    ('414', 'GET', ['<S>?x=', ['a', 9000]], []),
+    ('431', 'GET', '<S>', [('X', 'a' * 9000)]),
 ])
-def test_refusals(base_url, document, status, method, target):
-    answer = ask(base_url, method, text_of(target))
+def test_refusals(base_url, document, status, method, target, headers):
+    answer = ask(base_url, method, text_of(target), headers)
     assert str(answer.status) == status
     validate(json.loads(answer.body), schema_at(document, 'components', 'schemas', 'Refusal'))
+    responses = document['paths'][LISTING]['get']['responses'][status]
+    for name, header in responses['headers'].items():
+        assert name in answer.headers
+        validate(answer.headers[name], schema_at(document, *header['$ref'][2:].split('/'), 'schema'))
 
 
 def test_health(base_url, document):

@@ -16,8 +16,10 @@ FILE = pathlib.Path(__file__).parents[2] / 'src' / 'openapi.json'
 DOCUMENT = json.loads(FILE.read_text(encoding='ascii'))
 SCHEMAS = DOCUMENT['components']['schemas']
 LISTING, = (path for path in DOCUMENT['paths'] if path.endswith('/files'))
-GET = DOCUMENT['paths'][LISTING]['get']
-PARAMETERS = {parameter['name']: parameter for parameter in GET['parameters']}
+GET, HEAD = (DOCUMENT['paths'][LISTING][method] for method in ('get', 'head'))
+PARAMETERS = {parameter['name']: parameter for parameter in DOCUMENT['paths'][LISTING]['parameters']}
+# What the HTTP servers answer before a request comes to the code here.
+OF_SERVERS = {'400', '401', '414', '431'}
 
 
 @pytest.fixture
@@ -57,13 +59,19 @@ def test_the_file_is_what_is_served(db):
 
 
 def test_paths(db):
-    """Those of the document are there, with the methods that it has and HEAD; the rest is not."""
+    """Those of the document are there, with the methods that it has; the rest is not."""
     for path, operations in DOCUMENT['paths'].items():
-        assert list(operations) == ['get']
+        methods = [method.upper() for method in operations if method != 'parameters']
         target = path.replace('{', '').replace('}', '')
-        assert request(db, target, 'HEAD')[0] != 404
-        assert request(db, target, 'POST')[0] == 405
+        for method in ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'):
+            assert (request(db, target, method)[0] == 405) == (method not in methods)
+        assert allowed(db, target) == methods
     assert request(db, '/')[0] == 404
+
+
+def allowed(db, target):
+    headers, = db.execute("SELECT headers FROM session_files.handle_request('TRACE', %s)", [target]).fetchone()
+    return [header['Allow'] for header in headers if 'Allow' in header][0].split(', ')
 
 
 def test_parameters(db):
@@ -121,3 +129,34 @@ def test_headers(db):
         assert sorted(headers) == sorted([*GET['responses']['200']['headers'], 'Content-Type'])
         headers, = db.execute("SELECT headers FROM session_files.handle_request('GET', %s, %s)", (path, '{"if-none-match": "*"}')).fetchone()
         assert sorted(name for header in headers for name in header) == sorted(GET['responses']['304']['headers'])
+    for status in ('200', '304'):
+        assert HEAD['responses'][status]['headers'] == GET['responses'][status]['headers'] and 'content' not in HEAD['responses'][status]
+
+
+@pytest.mark.parametrize('path, headers, found', [
+    (None, None, '404'),
+    (None, None, '405'),
+    (None, None, '422'),
+    ('/openapi.json', '{}', '200'),
+    ('/openapi.json', '{"if-none-match": "*"}', '304'),
+    ('/healthz', None, '200'),
+])
+def test_headers_of_other_answers(db, path, headers, found):
+    """Vary, which is on every answer that needs a role, is left out of the document's errors."""
+    target = path or LISTING.replace('{workspace_name}', 'w').replace('{session_id}', 'x' if found == '422' else '0197fabc-def0-7abc-9def-0123456789ab')
+    method = 'POST' if found == '405' else 'GET'
+    status, answered = db.execute('SELECT status, headers FROM session_files.handle_request(%s, %s, %s)', (method, target, headers)).fetchone()
+    assert str(status) == found
+    answered = {name: value for header in answered for name, value in header.items() if name not in ('Content-Type', 'Vary')}
+    documented = DOCUMENT['paths'][path or LISTING]['get']['responses'][found].get('headers', {'Cache-Control': None} if path == '/healthz' else {})
+    assert sorted(answered) == sorted(documented)
+    for name, header in documented.items():
+        schema = DOCUMENT['components']['headers'][header['$ref'].rsplit('/', 1)[1]]['schema'] if header else {}
+        assert answered[name] == schema.get('const', answered[name])
+
+
+def test_statuses(db):
+    """Each is one of the code's own, or of the servers before it."""
+    statuses = set(GET['responses'])
+    assert OF_SERVERS < statuses
+    assert statuses - OF_SERVERS == {'200', '304', '403', '404', '405', '422', '503'}

@@ -23,7 +23,17 @@ sub restart_with
 	return;
 }
 
+# Asks with the method OPTIONS, on a connection of its own.
+sub options
+{
+	my ($port, $target, @headers) = @_;
+	my $socket = dial($port) or return { status => 0 };
+	print $socket request($target, 'Connection: close', @headers) =~ s/^GET/OPTIONS/r;
+	return read_answer($socket);
+}
+
 # Off.
+my @pids;
 $node->start;
 fill($node, 'postgres');
 is($node->safe_psql('postgres', $processes), '0', 'without session_files_http among the preloaded libraries no process runs');
@@ -37,8 +47,48 @@ is($node->safe_psql('postgres', $processes), '0', 'and no process runs');
 restart_with(2, 'session_files.http_workers' => 2);
 is(ask($port, $listing)->{status}, 401, 'without an anonymous role a request needs a token');
 is(ask($port, $listing)->{headers}{'www-authenticate'}, 'Bearer', 'and is told so');
-is(ask($port, $_)->{status}, 200, "$_ needs none") for '/healthz', '/openapi.json', '/openapi.json?x=1', '/metrics';
-is(ask($port, $_)->{status}, 401, "$_ does") for '/healthz/x', '/healthzx', '/openapi.json/';
+is(ask($port, $_)->{status}, 200, "$_ needs none") for '/healthz', '/openapi.json', '/openapi.json?x=1', '/metrics', 'http://test/healthz',
+	'HTTPS://test:1/openapi.json?x', '/%68ealth%7A', '/openapi%2ejson', 'http://test/%68ealthz?';
+is(ask($port, $_)->{status}, 401, "$_ does") for '/healthz/x', '/healthzx', '/openapi.json/', '//healthz', '/%2Fhealthz', '/healthz%00', '/healthz%3F', 'ftp://test/healthz',
+	'http://test', '/?/healthz', '/HEALTHZ';
+
+# Pages of other origins: off unless some are allowed; a preflight comes without a token.
+my $app = 'Origin: https://app.example.org';
+my @preflight = ($app, 'Access-Control-Request-Method: GET', 'Access-Control-Request-Headers: authorization');
+is(options($port, $listing, @preflight)->{status}, 401, 'without an allowed origin OPTIONS is a method like others');
+is(join(' ', grep { /^access-control|^vary/ } keys %{ ask($port, '/healthz', $app)->{headers} }), '', 'and answers are for no page');
+foreach my $value ('*', 'https://app.example.org', 'http://127.0.0.1:3000', 'http://[::1]:80', ' https://a , http://b.example:8443 ', 'app+1-x.y://host', '')
+{
+	is(($node->psql('postgres', "LOAD 'session_files'; ALTER SYSTEM SET session_files.http_allow_origin = '$value'", on_error_stop => 1))[0], 0, "'$value' is a list of origins");
+}
+foreach my $value ('* ', '*,https://a', 'https://a,', ',', ' ', 'https://', '://a', 'https://a/', 'https://a:', 'https://a:123456', 'https://a:8x', 'https://A.example', 'HTTPS://a',
+	'1a://b', 'a', 'null', 'https://user@a', 'https://a b', 'https://*.example.org', 'https://a;https://b', "https://a\nX: y", "https://a\r", "https://a\x7f", "https://\xc3\xa4.example",
+	'http://[::1', 'http://[]x', 'http://[::1]x', 'https://a"')
+{
+	my (undef, undef, $err) = $node->psql('postgres', "LOAD 'session_files'; ALTER SYSTEM SET session_files.http_allow_origin = '$value'");
+	like($err, qr/invalid value for parameter "session_files.http_allow_origin".*DETAIL:.*is not an origin.*HINT:/s,
+		"'" . ($value =~ s/[^ -~]/?/gr) . "' is none");
+}
+reconfigure($node, 'session_files.http_allow_origin' => 'http://127.0.0.1:3000, https://app.example.org');
+$node->safe_psql('postgres', q{LOAD 'session_files'; ALTER SYSTEM RESET session_files.http_allow_origin});
+@pids = worker_pids($node);
+$node->reload;
+await('an origin is allowed', sub { return options($port, $listing, @preflight)->{status} == 204 });
+my $preflight = options($port, $listing, @preflight);
+is_deeply({ map { $_ => $preflight->{headers}{$_} } qw(access-control-allow-origin access-control-allow-methods access-control-allow-headers access-control-max-age vary content-length) },
+	{ 'access-control-allow-origin' => 'https://app.example.org', 'access-control-allow-methods' => 'GET, HEAD', 'access-control-max-age' => '7200',
+		'access-control-allow-headers' => 'Authorization, If-None-Match, Content-Type', vary => 'Origin', 'content-length' => undef },
+	'a reload allows origins; a preflight needs no token');
+is(options($port, $listing, 'Origin: https://other.example.org', $preflight[1])->{status}, 401, 'that of another origin does');
+my $refused = ask($port, $listing, $app);
+is("$refused->{status} $refused->{headers}{'access-control-allow-origin'} $refused->{headers}{vary} $refused->{headers}{'cache-control'}",
+	'401 https://app.example.org Authorization, Origin no-store', 'a page can read why it gets nothing');
+reconfigure($node, 'session_files.http_allow_origin' => '*');
+$node->reload;
+await('all are allowed', sub { return (ask($port, '/healthz')->{headers}{'access-control-allow-origin'} // '') eq '*' });
+is(options($port, $listing, 'Origin: null', $preflight[1])->{headers}{'access-control-allow-origin'}, '*', 'all of them');
+is(ask($port, '/healthz', $app)->{headers}{vary}, undef, 'then answers do not depend on it');
+is(join(' ', worker_pids($node)), join(' ', @pids), 'for none of that a worker was started again');
 reconfigure($node, 'session_files.http_anonymous_role' => 'session_files_anonymous');
 $node->reload;
 my $page = await_answer($port, 200, $listing)->{body};

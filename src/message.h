@@ -1,0 +1,88 @@
+/*
+ * message.h
+ *		An HTTP request and its answer, as the front ends pass them.
+ */
+#ifndef SESSION_FILES_MESSAGE_H
+#define SESSION_FILES_MESSAGE_H
+
+#include "compat.h"
+
+#include "lib/stringinfo.h"
+#include "span.h"
+
+#define HTTP_OK 200
+#define HTTP_NO_CONTENT 204
+#define HTTP_NOT_MODIFIED 304
+#define HTTP_UNAUTHORIZED 401
+#define HTTP_FORBIDDEN 403
+#define HTTP_NOT_FOUND 404
+#define HTTP_METHOD_NOT_ALLOWED 405
+#define HTTP_UNPROCESSABLE 422
+#define HTTP_INTERNAL_ERROR 500
+#define HTTP_UNAVAILABLE 503
+
+#define MESSAGE_MAX_HEADERS 12
+
+typedef struct Header
+{
+	const char *name;
+	const char *value;
+} Header;
+
+typedef struct HttpRequest HttpRequest;
+
+struct HttpRequest
+{
+	Span method;
+	Span target; /* as it was sent: path?query, percent-encoded */
+
+	/*
+	 * Looks a header up by its name in lower case, and returns its value; the values of several lines are joined by ", ",
+	 * and there is no difference between an empty header and none.
+	 */
+	Span (*header)(const HttpRequest *request, const char *name);
+	const void *source; /* what that function reads */
+	int64 room;         /* how large a page may be, in bytes; at most LISTING_MAX_SIZE */
+};
+
+typedef struct HttpAnswer
+{
+	int status;
+	bool no_room; /* the page would have gone over the request's room */
+	int header_count;
+	Header headers[MESSAGE_MAX_HEADERS];
+	StringInfoData body; /* for HEAD that of GET, for the front end to leave out; none with 204 and 304 */
+} HttpAnswer;
+
+static inline Span
+message_header(const HttpRequest *request, const char *name)
+{
+	return request->header(request, name);
+}
+
+static inline void
+message_add(HttpAnswer *answer, const char *name, const char *value)
+{
+	Assert(answer->header_count < MESSAGE_MAX_HEADERS);
+	answer->headers[answer->header_count++] = (Header){name, value};
+}
+
+/* Begins an answer without a header; the body is empty. */
+static inline void
+message_begin(HttpAnswer *answer, int status)
+{
+	answer->status = status;
+	answer->no_room = false;
+	answer->header_count = 0;
+	initStringInfo(&answer->body);
+}
+
+/* Begins an answer with a body of JSON. */
+static inline void
+message_begin_json(HttpAnswer *answer, int status)
+{
+	message_begin(answer, status);
+	message_add(answer, "Content-Type", "application/json");
+}
+
+#endif
