@@ -338,3 +338,62 @@ INSERT INTO session_files.file_deletions (session_id, up_to, retries)
 	WHERE NOT EXISTS (SELECT FROM session_files.files AS f
 		WHERE f.session_id OPERATOR(pg_catalog.=) q.session_id AND f.file_ingestion_id OPERATOR(pg_catalog.=) i.id)
 	GROUP BY q.session_id;
+
+-- Times are finite, and of years that clients can read. A row that breaks one of these, or of those below, makes the update fail with the
+-- constraint's name (23514).
+ALTER TABLE session_files.workspaces
+	ADD CONSTRAINT workspaces_created_at CHECK (created_at >= '1970-01-01 00:00:00+00' AND created_at < '9999-12-31 00:00:00+00');
+ALTER TABLE session_files.upload_sessions
+	DROP CONSTRAINT upload_sessions_expires_at,
+	ADD CONSTRAINT upload_sessions_expires_at CHECK (
+		created_at >= '1970-01-01 00:00:00+00' AND expires_at > created_at AND expires_at < '9999-12-31 00:00:00+00');
+ALTER TABLE session_files.file_queue
+	ADD CONSTRAINT file_queue_times CHECK (
+		due_at >= '1970-01-01 00:00:00+00' AND due_at < '11000-01-01 00:00:00+00'
+		AND claimed_at >= '1970-01-01 00:00:00+00' AND claimed_at < '11000-01-01 00:00:00+00');
+CREATE OR REPLACE VIEW session_files.session_progress WITH (security_barrier) AS
+	SELECT s.session_id, s.workspace_name, s.status, s.created_at, s.expires_at,
+		c.failed + c.finished + c.pending AS total, c.pending, q.claimed, q.put_off, c.finished, c.failed,
+		(SELECT coalesce(jsonb_object_agg(r.reason, r.files), '{}')
+			FROM (SELECT f.ingestion_status_reason AS reason, count(*) AS files FROM session_files.files AS f
+				WHERE f.session_id = s.session_id AND f.ingestion_status_reason IS NOT NULL GROUP BY 1) AS r) AS failed_by_reason,
+		(SELECT session_files.uuid7_time(f.file_ingestion_id) FROM session_files.files AS f
+			WHERE f.session_id = s.session_id AND f.ingestion_status = 'PENDING'
+			ORDER BY f.file_ingestion_id LIMIT 1) AS oldest_pending,
+		round(c.settled_per_second, 1) AS files_per_second,
+		CASE WHEN c.pending > 0 AND c.settled_per_second > 0
+			-- Slower than that, nobody can say.
+			THEN now() + least(c.pending / c.settled_per_second, 1e9) * interval '1 second' END AS estimated_end
+	FROM session_files.upload_sessions AS s,
+		LATERAL (
+			SELECT coalesce(sum(c.failed), 0) AS failed, coalesce(sum(c.finished), 0) AS finished, coalesce(sum(c.pending), 0) AS pending,
+				-- This minute's, and the last one's as far as it lies within the last 60 seconds.
+				coalesce(sum(CASE this_minute - c.minute
+					WHEN 0 THEN c.settled + c.settled_before * (1 - past)
+					WHEN 1 THEN c.settled * (1 - past)
+					ELSE 0 END), 0)
+				/ greatest(least(extract(epoch FROM clock_timestamp()) - extract(epoch FROM s.created_at), 60), 1) AS settled_per_second
+			FROM session_files.file_counts AS c,
+				LATERAL (SELECT extract(epoch FROM clock_timestamp() - '2000-01-01 00:00:00+00') / 60 AS minutes) AS t,
+				LATERAL (SELECT floor(t.minutes) AS this_minute, t.minutes - floor(t.minutes) AS past) AS m
+			WHERE c.session_id = s.session_id
+		) AS c,
+		LATERAL (
+			SELECT coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS claimed,
+				coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NULL AND q.claimed_at IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS put_off
+			FROM session_files.file_queue AS q WHERE q.session_id = s.session_id
+		) AS q
+	WHERE session_files.may_see_session(s.session_id);
+CREATE OR REPLACE VIEW session_files.leases WITH (security_barrier) AS
+	SELECT q.worker, q.lease_token, q.session_id, sum(cardinality(q.file_ingestion_ids)) AS files, max(q.attempt) AS attempt,
+		min(q.claimed_at) AS claimed_at, min(q.due_at) AS expires_at,
+		CASE WHEN isfinite(min(q.due_at)) THEN min(q.due_at) - clock_timestamp() END AS remaining
+	FROM session_files.file_queue AS q
+	WHERE q.lease_token IS NOT NULL AND session_files.may_see_session(q.session_id)
+	GROUP BY q.worker, q.lease_token, q.session_id;
+CREATE OR REPLACE VIEW session_files.workers WITH (security_barrier) AS
+	SELECT l.worker, count(DISTINCT l.session_id) AS sessions, count(DISTINCT l.lease_token) AS leases, sum(l.files) AS files,
+		coalesce(sum(l.files) FILTER (WHERE l.expires_at <= clock_timestamp()), 0) AS overdue_files,
+		min(l.claimed_at) AS oldest_claim, max(l.claimed_at) AS newest_claim, min(l.expires_at) AS next_expiry
+	FROM session_files.leases AS l
+	GROUP BY l.worker;

@@ -17,6 +17,19 @@ INSERT INTO session_files.upload_sessions (workspace_name, expires_at) VALUES ('
 INSERT INTO session_files.upload_sessions (workspace_name, expires_at) VALUES ('invariants', '10000-01-01');
 DELETE FROM session_files.workspaces WHERE name = 'invariants';
 
+-- Times, of whatever table: finite, and not before the ids of version 7 begin.
+INSERT INTO session_files.upload_sessions (workspace_name, created_at) VALUES ('invariants', '-infinity');
+INSERT INTO session_files.upload_sessions (workspace_name, created_at) VALUES ('invariants', 'infinity');
+INSERT INTO session_files.upload_sessions (workspace_name, created_at, expires_at) VALUES ('invariants', '0044-03-15 BC', '2030-01-01');
+INSERT INTO session_files.upload_sessions (workspace_name, created_at, expires_at) VALUES ('invariants', '0044-03-15 BC', '0044-03-16 BC');
+INSERT INTO session_files.upload_sessions (workspace_name, created_at, expires_at) VALUES ('invariants', '1970-01-01+00', '1970-01-02+00');
+UPDATE session_files.workspaces SET created_at = '-infinity' WHERE name = 'invariants';
+UPDATE session_files.workspaces SET created_at = 'infinity' WHERE name = 'invariants';
+UPDATE session_files.workspaces SET created_at = '1969-12-31' WHERE name = 'invariants';
+SELECT c.relname, a.attname AS without_rule FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+	WHERE c.relnamespace = 'session_files'::regnamespace AND c.relkind = 'r' AND a.atttypid = 'timestamptz'::regtype
+		AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = c.oid AND k.contype = 'c' AND a.attnum = ANY (k.conkey));
+
 -- Files: a session that is there, an id of version 7, a name, a reason exactly when FAILED.
 \set session '\'00000000-0000-7000-8000-000000000001\''
 INSERT INTO session_files.files (session_id, name) VALUES ('00000000-0000-7000-8000-00000000000f', 'a');
@@ -48,6 +61,31 @@ UPDATE session_files.files SET name = repeat('z', 801) WHERE length(name) = 800 
 INSERT INTO session_files.files (session_id, name)
 	SELECT :session, string_agg(chr(65536 + (n * 7919 + 104729 * (n % 13)) % 900000), '' ORDER BY n) FROM generate_series(1, 800) n;
 SELECT length(name), octet_length(name), ingestion_status FROM session_files.files WHERE session_id = :session ORDER BY name COLLATE "C" DESC LIMIT 1;
+-- The queue: times as above; a file whose id is of the last moment that an id can have is queued all the same.
+INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (:session, 'ffffffff-ffff-7fff-bfff-ffffffffffff', 'last');
+SELECT due_at AT TIME ZONE 'UTC' AS due_at FROM session_files.file_queue WHERE 'ffffffff-ffff-7fff-bfff-ffffffffffff' = ANY (file_ingestion_ids);
+UPDATE session_files.file_queue SET due_at = 'infinity';
+UPDATE session_files.file_queue SET due_at = '-infinity';
+UPDATE session_files.file_queue SET claimed_at = 'infinity';
+UPDATE session_files.file_queue SET claimed_at = '-infinity';
+
+-- The views are there for all sessions even where one has such times, from before there were these rules.
+BEGIN;
+ALTER TABLE session_files.upload_sessions DROP CONSTRAINT upload_sessions_expires_at;
+ALTER TABLE session_files.file_queue DROP CONSTRAINT file_queue_times;
+UPDATE session_files.upload_sessions SET created_at = '-infinity', expires_at = 'infinity' WHERE session_id = :session;
+SELECT count(*) FROM session_files.claim_files('late', 1);
+UPDATE session_files.file_queue SET due_at = 'infinity', claimed_at = '-infinity' WHERE worker = 'late';
+SELECT claimed, files_per_second, created_at, expires_at FROM session_files.session_progress WHERE session_id = :session;
+SELECT worker, files, claimed_at, expires_at, remaining FROM session_files.leases;
+SELECT * FROM session_files.workers;
+UPDATE session_files.upload_sessions SET created_at = 'infinity', expires_at = '294276-12-31' WHERE session_id = :session;
+UPDATE session_files.file_queue SET due_at = '-infinity', claimed_at = 'infinity' WHERE worker = 'late';
+SELECT claimed, files_per_second, created_at, expires_at FROM session_files.session_progress WHERE session_id = :session;
+SELECT worker, files, claimed_at, expires_at, remaining FROM session_files.leases;
+SELECT * FROM session_files.workers;
+ROLLBACK;
+
 DELETE FROM session_files.upload_sessions WHERE workspace_name = 'invariants';
 SELECT count(*) FROM session_files.files;
 SELECT count(*) FROM session_files.file_counts;
