@@ -90,6 +90,16 @@ SELECT cmp_ok(of_a_session[3], '<=', 80, 'ten files claimed: at most 80 buffers,
 SELECT cmp_ok(of_any[3], '<=', 80, 'a file of any session claimed: at most 80 buffers, after ' || files) FROM claimed;
 SELECT diag(claimed::text) FROM claimed;
 
+-- Whoever looks at leases reads those, however much is waiting; with what ANALYZE leaves to the planner.
+CREATE TEMP TABLE watched AS SELECT n, 0 AS buffers FROM generate_series(1, 2) n;
+UPDATE watched SET buffers = pg_temp.buffers('SELECT * FROM session_files.leases') WHERE n = 1;
+INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)
+	SELECT session_id, now(), ARRAY[session_files.uuid7()], 0 FROM sizes, generate_series(1, 10000);
+ANALYZE session_files.file_queue;
+UPDATE watched SET buffers = pg_temp.buffers('SELECT * FROM session_files.leases') WHERE n = 2;
+SELECT cmp_ok(max(buffers) FILTER (WHERE n = 2), '<=', max(buffers) FILTER (WHERE n = 1) + 20, 'leases are found among 20,000 rows that wait') FROM watched;
+SELECT diag(array_agg(buffers)::text) FROM watched;
+
 SELECT diag('buffers: ' || min(buffers) || ' to ' || max(buffers)) FROM measured;
 
 SELECT * FROM finish();

@@ -24,7 +24,7 @@ my $catalog = q{
 	SELECT relname, relkind, reloptions, relrowsecurity, relforcerowsecurity, relpersistence, relacl::text, relowner::regrole,
 			CASE WHEN relkind = 'v' THEN pg_get_viewdef(oid) WHEN relkind = 'i' THEN pg_get_indexdef(oid) END
 		FROM pg_class WHERE relnamespace = 'session_files'::regnamespace ORDER BY 1;
-	SELECT attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attcollation::regcollation, attstorage, attcompression, attacl::text,
+	SELECT attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attcollation::regcollation, attstorage, attcompression, attstattarget, attacl::text,
 			pg_get_expr(adbin, adrelid), col_description(attrelid, attnum)
 		FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 		WHERE attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'session_files'::regnamespace) AND attnum > 0 ORDER BY attrelid::regclass::text, 2;
@@ -100,6 +100,11 @@ foreach my $version (@released)
 		DELETE FROM session_files.files WHERE name = 'deleted'});
 	$before = ask($database, $data);
 
+	# Statistics, which would stay, for ANALYZE does not collect any more.
+	ask($database, 'ANALYZE');
+	my $statistics = q{SELECT count(*) FROM pg_statistic JOIN pg_class AS c ON c.oid = starelid WHERE relnamespace = 'session_files'::regnamespace};
+	cmp_ok(ask($database, $statistics), '>', 20, "$version: there are statistics");
+
 	# A backend that has used the old version goes on with the new one.
 	my $old = $node->background_psql($database);
 	my $list = q{SELECT session_files.get_session_files(workspace_name, session_id, "limit" => 0) FROM session_files.upload_sessions ORDER BY session_id};
@@ -119,6 +124,7 @@ foreach my $version (@released)
 		SELECT retries FROM session_files.files WHERE name = 'anew';
 		SELECT count(*) FROM session_files.check() WHERE broken > 0; ROLLBACK}), "1\n0", "$version: an id that was deleted before can come back");
 	is(ask($database, qq{SET ROLE reader_$database; SELECT count(*) FROM session_files.files}), '501', "$version: grants hold");
+	is(ask($database, "$statistics; ANALYZE; $statistics"), "0\n0", "$version: no statistics tell of the rows");
 	is(ask($database, q{SELECT count(*) > 0 FROM session_files.claim_files('next', 10)}), 't', "$version: work goes on");
 	# What the administrator granted is not the extension's: it is taken back to compare.
 	ask($database, "DROP OWNED BY reader_$database; DROP ROLE reader_$database;");
