@@ -247,6 +247,7 @@ CREATE OR REPLACE FUNCTION session_files.register_files(session_id uuid, names t
 AS $$
 #variable_conflict use_column
 DECLARE
+	too_long record;
 	session record;
 	ids uuid[];
 	their_names text[];
@@ -261,6 +262,15 @@ BEGIN
 	END IF;
 	IF array_position(names, '') IS NOT NULL THEN
 		RAISE EXCEPTION 'name % of % is empty', array_position(names, ''), cardinality(names)
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	-- As the table does (files_name_length), but with which name it is.
+	SELECT n.ordinal, octet_length(n.name) AS bytes, char_length(n.name) AS characters INTO too_long
+		FROM unnest(names) WITH ORDINALITY AS n (name, ordinal)
+		WHERE octet_length(n.name) > 2600 AND char_length(n.name) > 830 ORDER BY n.ordinal LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'name % of % has % bytes and % characters, and 2600 bytes or 830 characters are allowed',
+			too_long.ordinal, cardinality(names), too_long.bytes, too_long.characters
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	-- Locked in share mode: the session cannot be closed or deleted before these files are committed.
@@ -306,8 +316,9 @@ END
 $$;
 COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'Adds files to an OPEN session, in the order given. One row per name: its id, which is the one it had if the session has the name '
-	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (empty name, more than one '
-	'dimension), P0002 (no such session), 55000 (session not OPEN, or expired), 40001 (others delete or rename such files all the time).';
+	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (a name that '
+	'is empty, or over 2600 bytes and 830 characters; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or '
+	'expired), 40001 (others delete or rename such files all the time).';
 
 -- A file that is inserted under the id of one that was deleted is another one, for which the queue's entry of the first is void: it begins
 -- with more retries than that one had (src/deletions.c). Not dumped, as the queue is not. The columns are known to the C code by their
@@ -350,7 +361,10 @@ ALTER TABLE session_files.upload_sessions
 ALTER TABLE session_files.file_queue
 	ADD CONSTRAINT file_queue_times CHECK (
 		due_at >= '1970-01-01 00:00:00+00' AND due_at < '11000-01-01 00:00:00+00'
-		AND claimed_at >= '1970-01-01 00:00:00+00' AND claimed_at < '11000-01-01 00:00:00+00');
+		AND claimed_at >= '1970-01-01 00:00:00+00' AND claimed_at < '11000-01-01 00:00:00+00'),
+	DROP CONSTRAINT file_queue_has_files,
+	ADD CONSTRAINT file_queue_has_files CHECK (cardinality(file_ingestion_ids) BETWEEN 1 AND 100000),
+	ADD CONSTRAINT file_queue_worker CHECK (char_length(worker) BETWEEN 1 AND 200);
 CREATE OR REPLACE VIEW session_files.session_progress WITH (security_barrier) AS
 	SELECT s.session_id, s.workspace_name, s.status, s.created_at, s.expires_at,
 		c.failed + c.finished + c.pending AS total, c.pending, q.claimed, q.put_off, c.finished, c.failed,
@@ -428,3 +442,28 @@ END
 $$;
 DELETE FROM pg_catalog.pg_statistic AS s USING pg_catalog.pg_class AS c
 	WHERE c.oid OPERATOR(pg_catalog.=) s.starelid AND c.relnamespace OPERATOR(pg_catalog.=) 'session_files'::pg_catalog.regnamespace::pg_catalog.oid;
+
+-- Names have a maximum, so that the whole name stands in an index entry. The keys of names over 300 characters are others than before.
+DO $$
+DECLARE
+	too_long record;
+BEGIN
+	SELECT pg_catalog.count(*) AS files, pg_catalog.min(f.session_id::pg_catalog.text COLLATE pg_catalog."C") AS session INTO too_long
+		FROM session_files.files AS f
+		WHERE pg_catalog.octet_length(f.name) OPERATOR(pg_catalog.>) 2600 AND pg_catalog.char_length(f.name) OPERATOR(pg_catalog.>) 830;
+	IF too_long.files OPERATOR(pg_catalog.>) 0 THEN
+		RAISE EXCEPTION '% files have a name of more than 2600 bytes and 830 characters, one of them in session %', too_long.files, too_long.session
+			USING ERRCODE = 'check_violation', HINT = 'Delete them, or give them shorter names: '
+				'UPDATE session_files.files SET name = left(name, 830) WHERE octet_length(name) > 2600 AND char_length(name) > 830.';
+	END IF;
+	PERFORM FROM session_files.files AS f WHERE pg_catalog.char_length(f.name) OPERATOR(pg_catalog.>) 300 LIMIT 1;
+	IF FOUND THEN
+		REINDEX INDEX session_files.files_name_idx;
+		REINDEX INDEX session_files.files_status_name_idx;
+	END IF;
+END
+$$;
+ALTER TABLE session_files.files
+	ADD CONSTRAINT files_name_length CHECK (octet_length(name) <= 2600 OR char_length(name) <= 830);
+COMMENT ON FUNCTION session_files.name_key(text) IS
+	'What the indexes hold of a file name: different for different names, in the order of their UTF-8 bytes. At most 2,658 bytes for names that files takes.';

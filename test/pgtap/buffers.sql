@@ -51,6 +51,14 @@ SELECT cmp_ok(large.buffers - small.buffers, '<=', 20, format('by %s %s, filter 
 SELECT cmp_ok(pg_temp.buffers(session_id, NULL, NULL, 'created_at', 'ASC', 1000), '<=', 32, 'the last page is read from the end')
 	FROM sizes WHERE files = 10000;
 
+-- Names that share more than a page could hold are found as others are.
+INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-00000000000b', 'buffers');
+INSERT INTO session_files.files (session_id, name) SELECT '00000000-0000-7000-8000-00000000000b', repeat('x', 2000) || n FROM generate_series(1, 5000) n;
+SELECT cmp_ok(pg_temp.buffers('00000000-0000-7000-8000-00000000000b', status, cursor_id, 'name', direction, NULL), '<=', 50,
+		format('of 5,000 names that begin with the same 2,000 characters, by name %s, filter %s, after %s: at most 50 buffers', direction, coalesce(status, 'none'), cursor_name))
+	FROM unnest(ARRAY['ASC', 'DESC']) AS direction, unnest(ARRAY[NULL, 'FAILED']) AS status,
+		LATERAL (VALUES ('none', NULL::uuid), ('middle', (SELECT file_ingestion_id FROM session_files.files WHERE name = repeat('x', 2000) || 2500))) AS cursors (cursor_name, cursor_id);
+
 -- Whoever changes files goes by place, too, although the statistics, of another time, know nothing of the sessions.
 CREATE FUNCTION pg_temp.buffers(query text) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
