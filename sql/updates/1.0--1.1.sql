@@ -444,6 +444,9 @@ DELETE FROM pg_catalog.pg_statistic AS s USING pg_catalog.pg_class AS c
 	WHERE c.oid OPERATOR(pg_catalog.=) s.starelid AND c.relnamespace OPERATOR(pg_catalog.=) 'session_files'::pg_catalog.regnamespace::pg_catalog.oid;
 
 -- Names have a maximum, so that the whole name stands in an index entry. The keys of names over 300 characters are others than before.
+CREATE OR REPLACE FUNCTION session_files.name_key(name text) RETURNS bytea
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'session_files_whole_name_key';
 DO $$
 DECLARE
 	too_long record;
