@@ -2,141 +2,118 @@
  * name_key.c
  *		What the indexes hold of a file name.
  *
- * A btree entry holds about 2,700 bytes, and 800 characters of UTF-8 may be 3,200. So the key is
- * the name's first 300 characters as they are, and the next 500 packed into 21 bits each, which
- * is enough for any code point and keeps their order, as the order of UTF-8 is that of code
- * points: 1,200 + 1,313 bytes at most. Characters, not bytes, are counted, so that two names part
- * ways either both in the plain or both in the packed half. Most names have no packed half.
+ * A btree entry holds about 2,700 bytes, and 800 characters of UTF-8 may be 3,200. So the key is the
+ * name's first 300 characters as they are, and the rest in a code of bits that is shorter than UTF-8
+ * wherever a character is not ASCII:
  *
- * A name of over 800 characters gets the SHA-256 of its whole as a tail, which makes the key
- * unique but loses the order among names that share the first 800: order.c sorts those itself.
+ *		characters					UTF-8		here
+ *		U+0001 to U+007F			8 bits		 8: 0, then 7 bits of the code point
+ *		U+0080 to U+07FF			16			14: 100, then 11
+ *		U+0800 to U+FFFF			24			19: 101, then 16
+ *		U+10000 to U+10FFFF			32			22: 11, then 20 of what is above U+FFFF
+ *
+ * Keys have the order of names, which is that of code points: up to where two names part ways, their
+ * keys have the same bits, as characters, not bytes, are counted; and there the character with the
+ * higher code point has the higher code, of which none is the beginning of another. Zeros fill the
+ * last byte up. Where a name is the beginning of another, these can be equal to bits of the longer
+ * one's next character, but all of it has 8 bits or more, so the longer key goes on.
+ *
+ * The table admits names of up to 830 characters, or of up to 2,600 bytes (files_name_length): their
+ * keys take 2,658 bytes at most, so that the name is always there as a whole.
  */
 #include "compat.h"
 
 #include "name_key.h"
 
-#include "common/cryptohash.h"
-#include "common/sha2.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 
 #define PLAIN_CHARS 300
-#define PACKED_CHARS (NAME_MAX_CHARS - PLAIN_CHARS)
-#define PACKED_BITS 21
-#define PACKED_MAX_LEN ((PACKED_CHARS * PACKED_BITS + 7) / 8)
-/* Longer than any digest, of the highest bytes: above all keys of the group. */
-#define ABOVE_LEN (PG_SHA256_DIGEST_LENGTH + 1)
 
 PG_FUNCTION_INFO_V1(session_files_name_key);
+PG_FUNCTION_INFO_V1(session_files_whole_name_key);
 
-int
-name_prefix_len(const char *name, int len, int max_chars)
+/* Bits on their way into bytes. */
+typedef struct BitWriter
+{
+	unsigned char *out;
+	uint64 bits; /* the last ones are still to be written */
+	int bit_count;
+} BitWriter;
+
+/* Returns how many bytes the first PLAIN_CHARS characters of a name take. */
+static int
+plain_len(const char *name, int len)
 {
 	int at = 0;
 
-	if (len <= max_chars)
+	if (len <= PLAIN_CHARS)
 		return len;
-	for (int chars = 0; chars < max_chars && at < len; chars++)
+	for (int chars = 0; chars < PLAIN_CHARS && at < len; chars++)
 		at += pg_utf_mblen((const unsigned char *) name + at);
 	return at;
 }
 
-/* Packs up to PACKED_CHARS characters into out, which is zeroed; returns the bytes written. */
-static int
-pack(const char *text, int len, unsigned char *out)
+static void
+put_bits(BitWriter *writer, uint32 code, int bit_count)
 {
-	uint64 bits = 0;
-	int bit_count = 0;
-	int written = 0;
-	int at = 0;
-
-	for (int chars = 0; chars < PACKED_CHARS && at < len; chars++)
+	writer->bits = (writer->bits << bit_count) | code;
+	writer->bit_count += bit_count;
+	while (writer->bit_count >= 8)
 	{
-		bits = (bits << PACKED_BITS) | utf8_to_unicode((const unsigned char *) text + at);
-		bit_count += PACKED_BITS;
-		while (bit_count >= 8)
-		{
-			bit_count -= 8;
-			out[written++] = (unsigned char) (bits >> bit_count);
-		}
-		at += pg_utf_mblen((const unsigned char *) text + at);
+		writer->bit_count -= 8;
+		*writer->out++ = (unsigned char) (writer->bits >> writer->bit_count);
 	}
-	if (bit_count > 0)
-		out[written++] = (unsigned char) (bits << (8 - bit_count));
-	return written;
 }
 
 static void
-digest(const char *name, int len, unsigned char *out)
+put_char(BitWriter *writer, pg_wchar c)
 {
-	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
-
-	if (pg_cryptohash_init(ctx) < 0 || pg_cryptohash_update(ctx, (const uint8 *) name, len) < 0 ||
-	    pg_cryptohash_final(ctx, out, PG_SHA256_DIGEST_LENGTH) < 0)
-	{
-		pg_cryptohash_free(ctx);
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute the SHA-256 of a file name")));
-	}
-	pg_cryptohash_free(ctx);
-}
-
-/* Starts a key: the first NAME_MAX_CHARS characters, with room for tail_len more bytes. */
-static bytea *
-key_without_tail(const char *name, int len, int tail_len)
-{
-	int plain_len = name_prefix_len(name, len, PLAIN_CHARS);
-	int room = plain_len + (plain_len < len ? PACKED_MAX_LEN : 0) + tail_len;
-	bytea *key = palloc0(VARHDRSZ + room);
-	int key_len = plain_len;
-
-	memcpy(VARDATA(key), name, plain_len);
-	if (plain_len < len)
-		key_len += pack(name + plain_len, len - plain_len, (unsigned char *) VARDATA(key) + plain_len);
-	SET_VARSIZE(key, VARHDRSZ + key_len);
-	return key;
+	if (c < 0x80)
+		put_bits(writer, c, 8);
+	else if (c < 0x800)
+		put_bits(writer, (4 << 11) | c, 14);
+	else if (c < 0x10000)
+		put_bits(writer, (5 << 16) | c, 19);
+	else
+		put_bits(writer, (3 << 20) | (c - 0x10000), 22);
 }
 
 bytea *
 name_key(const char *name, int len)
 {
-	bytea *key = key_without_tail(name, len, PG_SHA256_DIGEST_LENGTH);
+	/* No code is longer than UTF-8, but the last byte may be begun. */
+	bytea *key = palloc(VARHDRSZ + (Size) len + 1);
+	int at = plain_len(name, len);
+	BitWriter writer = {.out = (unsigned char *) VARDATA(key) + at};
 
-	if (name_prefix_len(name, len, NAME_MAX_CHARS) < len)
+	memcpy(VARDATA(key), name, at);
+	while (at < len)
 	{
-		digest(name, len, (unsigned char *) key + VARSIZE(key));
-		SET_VARSIZE(key, VARSIZE(key) + PG_SHA256_DIGEST_LENGTH);
+		put_char(&writer, utf8_to_unicode((const unsigned char *) name + at));
+		at += pg_utf_mblen((const unsigned char *) name + at);
 	}
+	if (writer.bit_count > 0)
+		put_bits(&writer, 0, 8 - writer.bit_count);
+	SET_VARSIZE(key, (char *) writer.out - (char *) key);
 	return key;
 }
 
-bytea *
-name_key_group_bound(const char *name, int len, bool above)
-{
-	bytea *key = key_without_tail(name, len, ABOVE_LEN);
-
-	if (above)
-	{
-		memset((char *) key + VARSIZE(key), 0xff, ABOVE_LEN);
-		SET_VARSIZE(key, VARSIZE(key) + ABOVE_LEN);
-	}
-	return key;
-}
-
-bool
-name_key_is_long(const bytea *key)
-{
-	const char *bytes = VARDATA_ANY(key);
-	int len = VARSIZE_ANY_EXHDR(key);
-	int tail_len = PACKED_MAX_LEN + PG_SHA256_DIGEST_LENGTH;
-
-	return len > tail_len && name_prefix_len(bytes, len, PLAIN_CHARS) == len - tail_len;
-}
-
-/* SQL: session_files.name_key(text). */
+/*
+ * SQL: session_files.name_key(text). Keys of names of over 300 characters were others in 1.0, whose library does not have a function of
+ * this name: a backend that still has it loaded cannot put such keys into indexes that the update has made again.
+ */
 Datum
-session_files_name_key(PG_FUNCTION_ARGS)
+session_files_whole_name_key(PG_FUNCTION_ARGS)
 {
 	text *name = PG_GETARG_TEXT_PP(0);
 
 	PG_RETURN_BYTEA_P(name_key(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)));
+}
+
+/* The same for the SQL of 1.0, until it is updated, and these indexes are made again. */
+Datum
+session_files_name_key(PG_FUNCTION_ARGS)
+{
+	return session_files_whole_name_key(fcinfo);
 }

@@ -17,9 +17,6 @@
  * Parts have ranks; those of one rank are merged by id, those of different ranks follow one
  * another. A bound, the position of a cursor's file in the whole session, has a rank too: it cuts
  * the parts of its own rank and rules out those on its wrong side.
- *
- * Keys of names of over 800 characters say only where the group that shares the first 800 is: such
- * a group is read as a whole and sorted here.
  */
 #include "compat.h"
 
@@ -27,9 +24,7 @@
 
 #include "access/stratnum.h"
 #include "executor/tuptable.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
 #include "name_key.h"
@@ -76,11 +71,6 @@ struct Order
 	Source sources[MAX_MERGED];
 	int source_count;
 	Source *current;
-	/* Files whose names share their first 800 characters, sorted; group_next is the next one. */
-	FileEntry *group;
-	int group_count;
-	int group_next;
-	int group_size;
 };
 
 static bool
@@ -139,21 +129,6 @@ bound_rank(const OrderRequest *request, const FileEntry *bound)
 	return 0;
 }
 
-static bool
-has_long_name(const FileEntry *entry)
-{
-	return name_prefix_len(entry->name.bytes, entry->name.len, NAME_MAX_CHARS) < entry->name.len;
-}
-
-/* Returns the key that bounds names; that of a whole group where keys do not order names. */
-static bytea *
-name_bound(const FileEntry *bound, bool is_lower)
-{
-	if (has_long_name(bound))
-		return name_key_group_bound(bound->name.bytes, bound->name.len, !is_lower);
-	return name_key(bound->name.bytes, bound->name.len);
-}
-
 /* Adds to a scan of a part that it ends at a file's position. */
 static void
 add_bound(Order *order, const Part *part, KeyScan *scan, const FileEntry *bound, bool is_lower)
@@ -174,7 +149,7 @@ add_bound(Order *order, const Part *part, KeyScan *scan, const FileEntry *bound,
 			break;
 		case KEY_NAME:
 			scan_key_beyond(scan, column, strategy, is_lower ? F_BYTEAGT : F_BYTEALT,
-			                PointerGetDatum(name_bound(bound, is_lower)));
+			                PointerGetDatum(name_key(bound->name.bytes, bound->name.len)));
 			break;
 	}
 }
@@ -314,128 +289,6 @@ order_read_row(const Catalog *catalog, TupleTableSlot *slot, FileEntry *entry)
 	entry->name.bytes = memcpy(palloc(entry->name.len + 1), VARDATA_ANY(name), entry->name.len);
 }
 
-static void
-read_current(Order *order, FileEntry *entry)
-{
-	scan_read_row(&order->current->scan);
-	order_read_row(order->request.catalog, order->current->scan.slot, entry);
-}
-
-/* Tells whether the current entry belongs to a group of long names; by its key if there may be no row. */
-static bool
-stands_on_group(Order *order)
-{
-	KeyScan *scan = &order->current->scan;
-	Datum value;
-	struct varlena *bytes;
-	bool is_long;
-
-	if (order->request.field != FIELD_NAME)
-		return false;
-	if (order->request.skips)
-	{
-		value = scan_index_value(scan, order->request.status == STATUS_ANY ? SECOND_COLUMN : THIRD_COLUMN);
-		bytes = PG_DETOAST_DATUM_PACKED(value);
-		is_long = name_key_is_long(bytes);
-	}
-	else
-	{
-		int len;
-
-		value = scan_value(scan, Anum_files_name);
-		bytes = PG_DETOAST_DATUM_PACKED(value);
-		len = VARSIZE_ANY_EXHDR(bytes);
-		is_long = name_prefix_len(VARDATA_ANY(bytes), len, NAME_MAX_CHARS) < len;
-	}
-	if ((Pointer) bytes != DatumGetPointer(value))
-		pfree(bytes);
-	return is_long;
-}
-
-static int
-compare_names(const FileEntry *a, const FileEntry *b)
-{
-	int compared = memcmp(a->name.bytes, b->name.bytes, Min(a->name.len, b->name.len));
-
-	return compared != 0 ? compared : a->name.len - b->name.len;
-}
-
-static int
-ascending_names(const void *a, const void *b)
-{
-	return compare_names(a, b);
-}
-
-static int
-descending_names(const void *a, const void *b)
-{
-	return compare_names(b, a);
-}
-
-static void
-add_to_group(Order *order, const FileEntry *entry)
-{
-	const OrderRequest *request = &order->request;
-
-	if ((request->lower != NULL && compare_names(entry, request->lower) <= 0) ||
-	    (request->upper != NULL && compare_names(entry, request->upper) >= 0))
-		return;
-	if (order->group_count == order->group_size)
-	{
-		order->group_size = Max(2 * order->group_size, 16);
-		if (order->group == NULL)
-			order->group = palloc(order->group_size * sizeof(FileEntry));
-		else
-			order->group = repalloc_huge(order->group, order->group_size * sizeof(FileEntry));
-	}
-	order->group[order->group_count++] = *entry;
-}
-
-/* Reads the group that the current entry begins, and sorts what the bounds leave of it. */
-static void
-read_group(Order *order)
-{
-	Source *source = order->current;
-	FileEntry entry;
-	Span prefix;
-
-	read_current(order, &entry);
-	prefix = entry.name;
-	prefix.len = name_prefix_len(prefix.bytes, prefix.len, NAME_MAX_CHARS);
-	order->group_count = 0;
-	order->group_next = 0;
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		add_to_group(order, &entry);
-		source->loaded = scan_next(&source->scan);
-		source->done = !source->loaded;
-		if (source->loaded)
-			read_current(order, &entry);
-	} while (source->loaded && entry.name.len > prefix.len && memcmp(entry.name.bytes, prefix.bytes, prefix.len) == 0);
-	/* The entry behind the group, if any, is still to come. */
-	order->current = NULL;
-	if (order->group_count > 1)
-		qsort(order->group, order->group_count, sizeof(FileEntry),
-		      order->request.ascending ? ascending_names : descending_names);
-}
-
-/* Goes to the next file: the current entry, or the one before group_next. False at the end. */
-static bool
-advance(Order *order, bool need_row)
-{
-	while (order->group_next == order->group_count)
-	{
-		if (!advance_parts(order, need_row))
-			return false;
-		if (!stands_on_group(order))
-			return true;
-		read_group(order);
-	}
-	order->group_next++;
-	return true;
-}
-
 Order *
 order_open(const OrderRequest *request)
 {
@@ -447,10 +300,6 @@ order_open(const OrderRequest *request)
 	order->parts_done = 0;
 	order->source_count = 0;
 	order->current = NULL;
-	order->group = NULL;
-	order->group_count = 0;
-	order->group_next = 0;
-	order->group_size = 0;
 	choose_parts(order);
 	return order;
 }
@@ -459,18 +308,16 @@ bool
 order_skip(Order *order)
 {
 	CHECK_FOR_INTERRUPTS();
-	return advance(order, false);
+	return advance_parts(order, false);
 }
 
 bool
 order_next(Order *order, FileEntry *entry)
 {
-	if (!advance(order, true))
+	if (!advance_parts(order, true))
 		return false;
-	if (order->current != NULL)
-		read_current(order, entry);
-	else
-		*entry = order->group[order->group_next - 1];
+	scan_read_row(&order->current->scan);
+	order_read_row(order->request.catalog, order->current->scan.slot, entry);
 	return true;
 }
 

@@ -1,7 +1,8 @@
 CREATE TABLE session_files.workspaces (
 	name text COLLATE "C" PRIMARY KEY,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	CONSTRAINT workspaces_name_length CHECK (char_length(name) BETWEEN 1 AND 600)
+	CONSTRAINT workspaces_name_length CHECK (char_length(name) BETWEEN 1 AND 600),
+	CONSTRAINT workspaces_created_at CHECK (created_at >= '1970-01-01 00:00:00+00' AND created_at < '9999-12-31 00:00:00+00')
 );
 COMMENT ON TABLE session_files.workspaces IS 'What upload sessions belong to.';
 
@@ -12,8 +13,9 @@ CREATE TABLE session_files.upload_sessions (
 	write_mode session_files.write_mode NOT NULL DEFAULT 'KEEP',
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	expires_at timestamptz NOT NULL DEFAULT session_files.default_expiry(),
-	-- The header Session-Expires-At has four digits for the year.
-	CONSTRAINT upload_sessions_expires_at CHECK (expires_at > created_at AND expires_at < '9999-12-31 00:00:00+00')
+	-- The header Session-Expires-At has four digits for the year; infinite times cannot be subtracted; ids of version 7 begin in 1970.
+	CONSTRAINT upload_sessions_expires_at CHECK (
+		created_at >= '1970-01-01 00:00:00+00' AND expires_at > created_at AND expires_at < '9999-12-31 00:00:00+00')
 );
 COMMENT ON TABLE session_files.upload_sessions IS 'Upload sessions: who may add files, how, and until when.';
 
@@ -37,6 +39,8 @@ CREATE TABLE session_files.files (
 	CONSTRAINT files_id_is_uuid7 CHECK ((get_byte(uuid_send(file_ingestion_id), 6) >> 4) = 7),
 	CONSTRAINT files_reason_when_failed CHECK ((ingestion_status = 'FAILED') = (ingestion_status_reason IS NOT NULL)),
 	CONSTRAINT files_name_not_empty CHECK (name <> ''),
+	-- So that the whole name stands in an index entry (src/name_key.c).
+	CONSTRAINT files_name_length CHECK (octet_length(name) <= 2600 OR char_length(name) <= 830),
 	CONSTRAINT files_long_name_failed CHECK (
 		char_length(name) <= 800
 		OR ingestion_status_reason IS NOT DISTINCT FROM 'FILE NAME TOO LONG. MAX LENGTH IS 800')

@@ -12,7 +12,12 @@ CREATE TABLE session_files.file_queue (
 	last_reason session_files.ingestion_status_reason,
 	lease_token uuid,
 	worker text,
-	CONSTRAINT file_queue_has_files CHECK (cardinality(file_ingestion_ids) > 0),
+	CONSTRAINT file_queue_has_files CHECK (cardinality(file_ingestion_ids) BETWEEN 1 AND 100000),
+	CONSTRAINT file_queue_worker CHECK (char_length(worker) BETWEEN 1 AND 200),
+	-- Infinite times cannot be subtracted. A file's id can have a time up to the year 10889.
+	CONSTRAINT file_queue_times CHECK (
+		due_at >= '1970-01-01 00:00:00+00' AND due_at < '11000-01-01 00:00:00+00'
+		AND claimed_at >= '1970-01-01 00:00:00+00' AND claimed_at < '11000-01-01 00:00:00+00'),
 	CONSTRAINT file_queue_lease CHECK ((lease_token IS NULL) = (worker IS NULL) AND (lease_token IS NULL OR claimed_at IS NOT NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE session_files.file_queue IS 'Batches of PENDING files: waiting to be claimed, under a lease, or put off for another attempt.';

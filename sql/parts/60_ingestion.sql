@@ -88,6 +88,7 @@ CREATE FUNCTION session_files.register_files(session_id uuid, names text[])
 AS $$
 #variable_conflict use_column
 DECLARE
+	too_long record;
 	session record;
 	ids uuid[];
 	their_names text[];
@@ -102,6 +103,15 @@ BEGIN
 	END IF;
 	IF array_position(names, '') IS NOT NULL THEN
 		RAISE EXCEPTION 'name % of % is empty', array_position(names, ''), cardinality(names)
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	-- As the table does (files_name_length), but with which name it is.
+	SELECT n.ordinal, octet_length(n.name) AS bytes, char_length(n.name) AS characters INTO too_long
+		FROM unnest(names) WITH ORDINALITY AS n (name, ordinal)
+		WHERE octet_length(n.name) > 2600 AND char_length(n.name) > 830 ORDER BY n.ordinal LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'name % of % has % bytes and % characters, and 2600 bytes or 830 characters are allowed',
+			too_long.ordinal, cardinality(names), too_long.bytes, too_long.characters
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	-- Locked in share mode: the session cannot be closed or deleted before these files are committed.
@@ -147,8 +157,9 @@ END
 $$;
 COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'Adds files to an OPEN session, in the order given. One row per name: its id, which is the one it had if the session has the name '
-	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (empty name, more than one '
-	'dimension), P0002 (no such session), 55000 (session not OPEN, or expired), 40001 (others delete or rename such files all the time).';
+	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (a name that '
+	'is empty, or over 2600 bytes and 830 characters; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or '
+	'expired), 40001 (others delete or rename such files all the time).';
 
 -- What finish_files and fail_files have in common: changes the files given, if they have so many retries (NULL: any number), and tells of
 -- them and of others, which it leaves as they are. others is NULL for a call without a lease: only that raises an error for what is no

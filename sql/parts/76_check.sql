@@ -87,9 +87,12 @@ $$;
 COMMENT ON FUNCTION session_files.files_queued_twice() IS
 	'PENDING files that two workers could claim at the same time: by entry of file_queue, those of its files that another entry has too.';
 
+-- The rules are read back from what PostgreSQL prints of them. Some zones print times, in some styles, that are then read as another zone's.
 CREATE FUNCTION session_files.rule_breaks(OUT checked bigint, OUT broken bigint, OUT example text)
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
+	SET DateStyle = 'ISO'
+	SET TimeZone = 'UTC'
 AS $$
 DECLARE
 	rules record;
@@ -129,12 +132,12 @@ AS $$
 		('triggers', 'upload_sessions', '{forget_counts,note_end}'),
 		('triggers', 'workspaces', '{grant_creator}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
-		('constraints', 'files', '{files_id_is_uuid7,files_long_name_failed,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey}'),
+		('constraints', 'files', '{files_id_is_uuid7,files_long_name_failed,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey}'),
 		('constraints', 'upload_sessions', '{upload_sessions_expires_at,upload_sessions_pkey,upload_sessions_workspace_name_fkey}'),
-		('constraints', 'workspaces', '{workspaces_name_length,workspaces_pkey}'),
+		('constraints', 'workspaces', '{workspaces_created_at,workspaces_name_length,workspaces_pkey}'),
 		('constraints', 'workspace_grants', '{workspace_grants_workspace_name_fkey}'),
 		('constraints', 'file_counts', '{file_counts_pkey}'),
-		('constraints', 'file_queue', '{file_queue_has_files,file_queue_lease}'),
+		('constraints', 'file_queue', '{file_queue_has_files,file_queue_lease,file_queue_times,file_queue_worker}'),
 		('indexes', 'files', '{files_name_idx,files_pkey,files_reason_idx,files_status_idx,files_status_name_idx}'),
 		('indexes', 'upload_sessions', '{upload_sessions_expiry_idx,upload_sessions_pkey,upload_sessions_workspace_idx}'),
 		('indexes', 'workspaces', '{workspaces_pkey}'),

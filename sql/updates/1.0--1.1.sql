@@ -247,6 +247,7 @@ CREATE OR REPLACE FUNCTION session_files.register_files(session_id uuid, names t
 AS $$
 #variable_conflict use_column
 DECLARE
+	too_long record;
 	session record;
 	ids uuid[];
 	their_names text[];
@@ -261,6 +262,15 @@ BEGIN
 	END IF;
 	IF array_position(names, '') IS NOT NULL THEN
 		RAISE EXCEPTION 'name % of % is empty', array_position(names, ''), cardinality(names)
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	-- As the table does (files_name_length), but with which name it is.
+	SELECT n.ordinal, octet_length(n.name) AS bytes, char_length(n.name) AS characters INTO too_long
+		FROM unnest(names) WITH ORDINALITY AS n (name, ordinal)
+		WHERE octet_length(n.name) > 2600 AND char_length(n.name) > 830 ORDER BY n.ordinal LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'name % of % has % bytes and % characters, and 2600 bytes or 830 characters are allowed',
+			too_long.ordinal, cardinality(names), too_long.bytes, too_long.characters
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	-- Locked in share mode: the session cannot be closed or deleted before these files are committed.
@@ -306,8 +316,9 @@ END
 $$;
 COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'Adds files to an OPEN session, in the order given. One row per name: its id, which is the one it had if the session has the name '
-	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (empty name, more than one '
-	'dimension), P0002 (no such session), 55000 (session not OPEN, or expired), 40001 (others delete or rename such files all the time).';
+	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (a name that '
+	'is empty, or over 2600 bytes and 830 characters; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or '
+	'expired), 40001 (others delete or rename such files all the time).';
 
 -- A file that is inserted under the id of one that was deleted is another one, for which the queue's entry of the first is void: it begins
 -- with more retries than that one had (src/deletions.c). Not dumped, as the queue is not. The columns are known to the C code by their
@@ -338,3 +349,124 @@ INSERT INTO session_files.file_deletions (session_id, up_to, retries)
 	WHERE NOT EXISTS (SELECT FROM session_files.files AS f
 		WHERE f.session_id OPERATOR(pg_catalog.=) q.session_id AND f.file_ingestion_id OPERATOR(pg_catalog.=) i.id)
 	GROUP BY q.session_id;
+
+-- Times are finite, and of years that clients can read. A row that breaks one of these, or of those below, makes the update fail with the
+-- constraint's name (23514).
+ALTER TABLE session_files.workspaces
+	ADD CONSTRAINT workspaces_created_at CHECK (created_at >= '1970-01-01 00:00:00+00' AND created_at < '9999-12-31 00:00:00+00');
+ALTER TABLE session_files.upload_sessions
+	DROP CONSTRAINT upload_sessions_expires_at,
+	ADD CONSTRAINT upload_sessions_expires_at CHECK (
+		created_at >= '1970-01-01 00:00:00+00' AND expires_at > created_at AND expires_at < '9999-12-31 00:00:00+00');
+ALTER TABLE session_files.file_queue
+	ADD CONSTRAINT file_queue_times CHECK (
+		due_at >= '1970-01-01 00:00:00+00' AND due_at < '11000-01-01 00:00:00+00'
+		AND claimed_at >= '1970-01-01 00:00:00+00' AND claimed_at < '11000-01-01 00:00:00+00'),
+	DROP CONSTRAINT file_queue_has_files,
+	ADD CONSTRAINT file_queue_has_files CHECK (cardinality(file_ingestion_ids) BETWEEN 1 AND 100000),
+	ADD CONSTRAINT file_queue_worker CHECK (char_length(worker) BETWEEN 1 AND 200);
+CREATE OR REPLACE VIEW session_files.session_progress WITH (security_barrier) AS
+	SELECT s.session_id, s.workspace_name, s.status, s.created_at, s.expires_at,
+		c.failed + c.finished + c.pending AS total, c.pending, q.claimed, q.put_off, c.finished, c.failed,
+		(SELECT coalesce(jsonb_object_agg(r.reason, r.files), '{}')
+			FROM (SELECT f.ingestion_status_reason AS reason, count(*) AS files FROM session_files.files AS f
+				WHERE f.session_id = s.session_id AND f.ingestion_status_reason IS NOT NULL GROUP BY 1) AS r) AS failed_by_reason,
+		(SELECT session_files.uuid7_time(f.file_ingestion_id) FROM session_files.files AS f
+			WHERE f.session_id = s.session_id AND f.ingestion_status = 'PENDING'
+			ORDER BY f.file_ingestion_id LIMIT 1) AS oldest_pending,
+		round(c.settled_per_second, 1) AS files_per_second,
+		CASE WHEN c.pending > 0 AND c.settled_per_second > 0
+			-- Slower than that, nobody can say.
+			THEN now() + least(c.pending / c.settled_per_second, 1e9) * interval '1 second' END AS estimated_end
+	FROM session_files.upload_sessions AS s,
+		LATERAL (
+			SELECT coalesce(sum(c.failed), 0) AS failed, coalesce(sum(c.finished), 0) AS finished, coalesce(sum(c.pending), 0) AS pending,
+				-- This minute's, and the last one's as far as it lies within the last 60 seconds.
+				coalesce(sum(CASE this_minute - c.minute
+					WHEN 0 THEN c.settled + c.settled_before * (1 - past)
+					WHEN 1 THEN c.settled * (1 - past)
+					ELSE 0 END), 0)
+				/ greatest(least(extract(epoch FROM clock_timestamp()) - extract(epoch FROM s.created_at), 60), 1) AS settled_per_second
+			FROM session_files.file_counts AS c,
+				LATERAL (SELECT extract(epoch FROM clock_timestamp() - '2000-01-01 00:00:00+00') / 60 AS minutes) AS t,
+				LATERAL (SELECT floor(t.minutes) AS this_minute, t.minutes - floor(t.minutes) AS past) AS m
+			WHERE c.session_id = s.session_id
+		) AS c,
+		LATERAL (
+			SELECT coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS claimed,
+				coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NULL AND q.claimed_at IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS put_off
+			FROM session_files.file_queue AS q WHERE q.session_id = s.session_id
+		) AS q
+	WHERE session_files.may_see_session(s.session_id);
+CREATE OR REPLACE VIEW session_files.leases WITH (security_barrier) AS
+	SELECT q.worker, q.lease_token, q.session_id, sum(cardinality(q.file_ingestion_ids)) AS files, max(q.attempt) AS attempt,
+		min(q.claimed_at) AS claimed_at, min(q.due_at) AS expires_at,
+		CASE WHEN isfinite(min(q.due_at)) THEN min(q.due_at) - clock_timestamp() END AS remaining
+	FROM session_files.file_queue AS q
+	-- Any token. Without statistics the planner takes a range for few rows, and reads their index; IS NOT NULL it takes for all of them.
+	WHERE q.lease_token BETWEEN '00000000-0000-0000-0000-000000000000' AND 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+		AND session_files.may_see_session(q.session_id)
+	GROUP BY q.worker, q.lease_token, q.session_id;
+CREATE OR REPLACE VIEW session_files.workers WITH (security_barrier) AS
+	SELECT l.worker, count(DISTINCT l.session_id) AS sessions, count(DISTINCT l.lease_token) AS leases, sum(l.files) AS files,
+		coalesce(sum(l.files) FILTER (WHERE l.expires_at <= clock_timestamp()), 0) AS overdue_files,
+		min(l.claimed_at) AS oldest_claim, max(l.claimed_at) AS newest_claim, min(l.expires_at) AS next_expiry
+	FROM session_files.leases AS l
+	GROUP BY l.worker;
+
+-- The planner's statistics are of all rows, whoever asks, and EXPLAIN prints what it estimates by them: an id, a name or a time of another
+-- workspace can be found by halving, with SELECT alone. So there are none, of any column; the functions do not need them. ANALYZE leaves
+-- those that it collected before.
+DO $$
+DECLARE
+	target record;
+BEGIN
+	FOR target IN
+		SELECT c.oid::pg_catalog.regclass AS relation, c.relkind, a.attname, a.attnum
+		FROM pg_catalog.pg_class AS c
+			JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
+			LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid OPERATOR(pg_catalog.=) c.oid
+		WHERE c.relnamespace OPERATOR(pg_catalog.=) 'session_files'::pg_catalog.regnamespace::pg_catalog.oid
+			AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+			-- 0 stands for an expression.
+			AND (c.relkind OPERATOR(pg_catalog.=) 'r' OR i.indkey[a.attnum OPERATOR(pg_catalog.-) 1] OPERATOR(pg_catalog.=) 0)
+		ORDER BY c.relname, a.attnum
+	LOOP
+		EXECUTE CASE target.relkind WHEN 'r' THEN
+			pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', target.relation, target.attname)
+		ELSE
+			pg_catalog.format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS 0', target.relation, target.attnum)
+		END;
+	END LOOP;
+END
+$$;
+DELETE FROM pg_catalog.pg_statistic AS s USING pg_catalog.pg_class AS c
+	WHERE c.oid OPERATOR(pg_catalog.=) s.starelid AND c.relnamespace OPERATOR(pg_catalog.=) 'session_files'::pg_catalog.regnamespace::pg_catalog.oid;
+
+-- Names have a maximum, so that the whole name stands in an index entry. The keys of names over 300 characters are others than before.
+CREATE OR REPLACE FUNCTION session_files.name_key(name text) RETURNS bytea
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'session_files_whole_name_key';
+DO $$
+DECLARE
+	too_long record;
+BEGIN
+	SELECT pg_catalog.count(*) AS files, pg_catalog.min(f.session_id::pg_catalog.text COLLATE pg_catalog."C") AS session INTO too_long
+		FROM session_files.files AS f
+		WHERE pg_catalog.octet_length(f.name) OPERATOR(pg_catalog.>) 2600 AND pg_catalog.char_length(f.name) OPERATOR(pg_catalog.>) 830;
+	IF too_long.files OPERATOR(pg_catalog.>) 0 THEN
+		RAISE EXCEPTION '% files have a name of more than 2600 bytes and 830 characters, one of them in session %', too_long.files, too_long.session
+			USING ERRCODE = 'check_violation', HINT = 'Delete them, or give them shorter names: '
+				'UPDATE session_files.files SET name = left(name, 830) WHERE octet_length(name) > 2600 AND char_length(name) > 830.';
+	END IF;
+	PERFORM FROM session_files.files AS f WHERE pg_catalog.char_length(f.name) OPERATOR(pg_catalog.>) 300 LIMIT 1;
+	IF FOUND THEN
+		REINDEX INDEX session_files.files_name_idx;
+		REINDEX INDEX session_files.files_status_name_idx;
+	END IF;
+END
+$$;
+ALTER TABLE session_files.files
+	ADD CONSTRAINT files_name_length CHECK (octet_length(name) <= 2600 OR char_length(name) <= 830);
+COMMENT ON FUNCTION session_files.name_key(text) IS
+	'What the indexes hold of a file name: different for different names, in the order of their UTF-8 bytes. At most 2,658 bytes for names that files takes.';

@@ -17,7 +17,9 @@ STRINGS = [
     ID, '0', '-1', '1e999', 'NaN', 'Infinity', '9223372036854775808', 'x' * 63, 'x' * 64, 'ü' * 300, 'x' * 600,
 ]
 assert len(set(STRINGS)) == len(STRINGS), 'each once'
-LONG = ['x' * 601, 'x' * 800, 'x' * 801, '\U0010ffff' * 801, "'" * 5000, 'x' * 1000000]
+LONG = ['x' * 601, 'x' * 800, 'x' * 801, '\U0010ffff' * 801, "'" * 2600, '\U0010ffff' * 830]
+# And those that are too long for any name.
+TOO_LONG = ["'" * 2601, '\U0010ffff' * 831, 'x' * 1000000]
 # Not to be had as text at all: the bytes of a parameter.
 BYTES = [b'\xff', b'\xc0\x80', b'\xc0\xaf', b'\xed\xa0\x80', b'\xed\xb0\x80', b'\xf4\x90\x80\x80', b'\xf8\x88\x80\x80\x80', b'\xe2\x82', b'a\xe2', b'\x80',
          b'\xfe\xff']
@@ -71,7 +73,7 @@ def arrays(items, good):
 
 
 TYPES = {
-    'text': STRINGS + LONG + TARGETS,
+    'text': STRINGS + LONG + TOO_LONG + TARGETS,
     'uuid': IDS,
     'integer': NUMBERS,
     'bigint': NUMBERS,
@@ -80,7 +82,7 @@ TYPES = {
     'regrole': ROLES,
     'json': JSON,
     'bytea': BYTEAS,
-    'text[]': list(arrays(STRINGS + LONG, ['a', 'b', 'c'])),
+    'text[]': list(arrays(STRINGS + LONG, ['a', 'b', 'c'])) + [array_of([name]) for name in TOO_LONG],
     'uuid[]': list(arrays(IDS, IDS[:1])),
     'session_files.write_mode': LABELS,
     'session_files.ingestion_status': LABELS,

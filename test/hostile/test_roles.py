@@ -38,9 +38,9 @@ ACTIONS = {
         "SELECT session_files.grant_workspace('hostile_nobody', %(name)s)", "SELECT session_files.revoke_workspace('hostile_nobody', %(name)s)"],
     '`check`, `repair`': ['SELECT invariant FROM session_files.check()', 'SELECT invariant FROM session_files.repair()'],
     'the views': [
-        'SELECT total FROM session_files.session_progress WHERE session_id = %(session)s',
-        'SELECT worker FROM session_files.leases WHERE session_id = %(session)s',
-        'SELECT worker FROM session_files.workers WHERE worker = %(worker)s'],
+        'SELECT * FROM session_files.session_progress WHERE session_id = %(session)s',
+        'SELECT * FROM session_files.leases WHERE session_id = %(session)s',
+        'SELECT * FROM session_files.workers WHERE worker = %(worker)s'],
     '`SELECT` on `upload_sessions`': ['SELECT * FROM session_files.upload_sessions WHERE session_id = %(session)s'],
     '`SELECT` on `files`': ['SELECT * FROM session_files.files WHERE session_id = %(session)s'],
     '`SELECT` on `workspaces`': ['SELECT * FROM session_files.workspaces WHERE name = %(name)s'],

@@ -266,16 +266,81 @@ def test_plans_of_others(database, workspaces):
 
 # ---- statistics
 
+def no_statistics(db):
+    """Takes away what an administrator has collected."""
+    db.execute("""DELETE FROM pg_statistic AS s USING pg_class AS c WHERE c.oid = s.starelid AND c.relnamespace = 'session_files'::regnamespace""")
+
+
 @pytest.fixture
 def statistics(db):
-    """Statistics in which the names are: of columns, of the indexes' expressions, and extended."""
-    with db.transaction():
-        db.execute('''CREATE STATISTICS session_files.hostile_columns (mcv, ndistinct) ON session_id, name FROM session_files.files;
-            CREATE STATISTICS session_files.hostile_expression ON lower(name) FROM session_files.files;
-            ALTER TABLE session_files.workspaces ALTER name SET STATISTICS 1000''')
-        db.execute('ANALYZE')
+    """Statistics in which the names are, as only an administrator can have them: of columns, of the indexes' expressions, and extended."""
+    db.execute('''CREATE STATISTICS session_files.hostile_columns (mcv, ndistinct) ON session_id, name FROM session_files.files;
+        CREATE STATISTICS session_files.hostile_expression ON lower(name) FROM session_files.files;
+        ALTER TABLE session_files.files ALTER name SET STATISTICS 1000, ALTER session_id SET STATISTICS 1000;
+        ALTER INDEX session_files.files_name_idx ALTER COLUMN 2 SET STATISTICS 1000''')
+    # An index's target counts from the next transaction.
+    db.execute('ANALYZE')
     yield
-    db.execute('DROP STATISTICS session_files.hostile_columns, session_files.hostile_expression')
+    db.execute('''DROP STATISTICS session_files.hostile_columns, session_files.hostile_expression;
+        ALTER TABLE session_files.files ALTER name SET STATISTICS 0, ALTER session_id SET STATISTICS 0;
+        ALTER INDEX session_files.files_name_idx ALTER COLUMN 2 SET STATISTICS 0''')
+    no_statistics(db)
+
+
+def test_none_are_collected(db, workspaces):
+    """Of no column and no index expression of any table, all of which have rows."""
+    db.execute('ANALYZE')
+    empty = [table for table, in db.execute("SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'session_files'::regnamespace AND relkind = 'r'")
+             if db.execute(f'SELECT count(*) FROM {table}').fetchone() == (0,)]
+    assert empty == []
+    assert db.execute('''SELECT starelid::regclass::text, staattnum FROM pg_statistic JOIN pg_class AS c ON c.oid = starelid
+        WHERE relnamespace = 'session_files'::regnamespace''').fetchall() == []
+    columns = db.execute('''SELECT c.relname, a.attname, a.attstattarget FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+            LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
+        WHERE c.relnamespace = 'session_files'::regnamespace AND a.attnum > 0 AND (c.relkind = 'r' OR i.indkey[a.attnum - 1] = 0)''').fetchall()
+    assert len(columns) > 40 and all(target == 0 for _, _, target in columns), columns
+
+
+def estimate(connection, table, condition, value):
+    """Gives what EXPLAIN estimates of a query: costs and rows of each node of the plan."""
+    [[[explained]]] = connection.execute(f'EXPLAIN (FORMAT json) SELECT FROM session_files.{table} WHERE {condition}', [value]).fetchall()
+
+    def numbers(plan):
+        return (plan['Node Type'], plan['Startup Cost'], plan['Total Cost'], plan['Plan Rows'], *map(numbers, plan.get('Plans', [])))
+    return numbers(explained['Plan'])
+
+
+# Whatever identifies something of a workspace, by what a role with SELECT can compare.
+COMPARED = {
+    'workspaces': ['name'],
+    'upload_sessions': ['session_id', 'workspace_name', 'created_at', 'expires_at'],
+    'workspace_grants': ['workspace_name'],
+    'files': ['session_id', 'file_ingestion_id', 'name', 'session_files.name_key(name)'],
+    'file_counts': ['session_id', 'digest'],
+    'file_queue': ['session_id', 'due_at', 'file_ingestion_ids', 'file_ingestion_ids[1]', 'lease_token', 'worker', 'claimed_at'],
+    'file_deletions': ['session_id', 'up_to'],
+}
+
+
+@pytest.mark.parametrize('table', list(COMPARED))
+def test_estimates(db, mighty, workspaces, table):
+    """What EXPLAIN estimates is the same for every value that is there, below the least and above the greatest: halving finds nothing."""
+    db.execute('ANALYZE')
+    for expression in COMPARED[table]:
+        values = [value for value, in db.execute(f'SELECT DISTINCT ({expression})::text FROM session_files.{table} WHERE {expression} IS NOT NULL ORDER BY 1')]
+        assert values, expression
+        [[kind]] = db.execute(f'SELECT pg_typeof({expression})::text FROM session_files.{table} LIMIT 1')
+        for operator in ['<', '<=', '=', '>=', '>']:
+            estimates = {estimate(mighty, table, f'{expression} {operator} %s::{kind}', value) for value in values}
+            assert len(estimates) == 1, (expression, operator, estimates)
+
+
+def test_estimates_of_prefixes(db, mighty, workspaces):
+    """LIKE, whose estimate looks at a histogram too."""
+    db.execute('ANALYZE')
+    estimates = {estimate(mighty, 'files', 'name LIKE %s', name[:length].ljust(length, '?') + '%') for length in (3, 9)
+                 for name in [*workspaces.secret.names, *workspaces.mine.names, 'zzz', 'aaa']}
+    assert len(estimates) <= 2, estimates
 
 
 def test_statistics(db, mighty, statistics):

@@ -72,13 +72,13 @@ class Names:
             case 5:
                 return ''.join(rng.choices(WORDS, k=rng.randint(1, 4)))
             case 6:    # some are too long, and alike in their first 800 characters
-                return prefix + random_text(rng, rng.randint(0, 3))
+                return prefix + random_text(rng, rng.choice([0, 1, 2, 3, 30]))
             case 7:    # prefixes of each other
                 return prefix[:rng.randint(1, len(prefix))]
             case 8:
                 return prefix[:300] + random_text(rng, rng.randint(0, 500))
             case 9:
-                return random_text(rng, rng.choice([5, 5, 5, 799, 800, 800, 801, 3000]), [(0x10000, 0x10ffff)])
+                return random_text(rng, rng.choice([5, 5, 5, 799, 800, 800, 801, 830]), [(0x10000, 0x10ffff)])
 
 
 class Writer:

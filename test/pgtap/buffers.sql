@@ -51,6 +51,14 @@ SELECT cmp_ok(large.buffers - small.buffers, '<=', 20, format('by %s %s, filter 
 SELECT cmp_ok(pg_temp.buffers(session_id, NULL, NULL, 'created_at', 'ASC', 1000), '<=', 32, 'the last page is read from the end')
 	FROM sizes WHERE files = 10000;
 
+-- Names that share more than a page could hold are found as others are.
+INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-00000000000b', 'buffers');
+INSERT INTO session_files.files (session_id, name) SELECT '00000000-0000-7000-8000-00000000000b', repeat('x', 2000) || n FROM generate_series(1, 5000) n;
+SELECT cmp_ok(pg_temp.buffers('00000000-0000-7000-8000-00000000000b', status, cursor_id, 'name', direction, NULL), '<=', 50,
+		format('of 5,000 names that begin with the same 2,000 characters, by name %s, filter %s, after %s: at most 50 buffers', direction, coalesce(status, 'none'), cursor_name))
+	FROM unnest(ARRAY['ASC', 'DESC']) AS direction, unnest(ARRAY[NULL, 'FAILED']) AS status,
+		LATERAL (VALUES ('none', NULL::uuid), ('middle', (SELECT file_ingestion_id FROM session_files.files WHERE name = repeat('x', 2000) || 2500))) AS cursors (cursor_name, cursor_id);
+
 -- Whoever changes files goes by place, too, although the statistics, of another time, know nothing of the sessions.
 CREATE FUNCTION pg_temp.buffers(query text) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
@@ -89,6 +97,16 @@ SELECT cmp_ok(claimed_before, '>', files / 5::bigint, 'there are files that are 
 SELECT cmp_ok(of_a_session[3], '<=', 80, 'ten files claimed: at most 80 buffers, of ' || files) FROM claimed;
 SELECT cmp_ok(of_any[3], '<=', 80, 'a file of any session claimed: at most 80 buffers, after ' || files) FROM claimed;
 SELECT diag(claimed::text) FROM claimed;
+
+-- Whoever looks at leases reads those, however much is waiting; with what ANALYZE leaves to the planner.
+CREATE TEMP TABLE watched AS SELECT n, 0 AS buffers FROM generate_series(1, 2) n;
+UPDATE watched SET buffers = pg_temp.buffers('SELECT * FROM session_files.leases') WHERE n = 1;
+INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)
+	SELECT session_id, now(), ARRAY[session_files.uuid7()], 0 FROM sizes, generate_series(1, 10000);
+ANALYZE session_files.file_queue;
+UPDATE watched SET buffers = pg_temp.buffers('SELECT * FROM session_files.leases') WHERE n = 2;
+SELECT cmp_ok(max(buffers) FILTER (WHERE n = 2), '<=', max(buffers) FILTER (WHERE n = 1) + 20, 'leases are found among 20,000 rows that wait') FROM watched;
+SELECT diag(array_agg(buffers)::text) FROM watched;
 
 SELECT diag('buffers: ' || min(buffers) || ' to ' || max(buffers)) FROM measured;
 

@@ -88,7 +88,7 @@ SELECT * FROM pg_temp.step();
 
 -- Long names, stored out of line; they differ in the last character.
 INSERT INTO session_files.files (session_id, file_ingestion_id, name)
-	SELECT pg_temp.s(2), pg_temp.f(14), string_agg(chr(19968 + n * 7919 % 20000), '') || 'a' FROM generate_series(1, 5000) n;
+	SELECT pg_temp.s(2), pg_temp.f(14), string_agg(chr(19968 + n * 7919 % 20000), '') || 'a' FROM generate_series(1, 829) n;
 SELECT * FROM pg_temp.step();
 UPDATE session_files.files SET name = rtrim(name, 'a') || 'b' WHERE file_ingestion_id = pg_temp.f(14);
 SELECT * FROM pg_temp.step();

@@ -24,7 +24,7 @@ my $catalog = q{
 	SELECT relname, relkind, reloptions, relrowsecurity, relforcerowsecurity, relpersistence, relacl::text, relowner::regrole,
 			CASE WHEN relkind = 'v' THEN pg_get_viewdef(oid) WHEN relkind = 'i' THEN pg_get_indexdef(oid) END
 		FROM pg_class WHERE relnamespace = 'session_files'::regnamespace ORDER BY 1;
-	SELECT attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attcollation::regcollation, attstorage, attcompression, attacl::text,
+	SELECT attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attcollation::regcollation, attstorage, attcompression, attstattarget, attacl::text,
 			pg_get_expr(adbin, adrelid), col_description(attrelid, attnum)
 		FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 		WHERE attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'session_files'::regnamespace) AND attnum > 0 ORDER BY attrelid::regclass::text, 2;
@@ -100,6 +100,11 @@ foreach my $version (@released)
 		DELETE FROM session_files.files WHERE name = 'deleted'});
 	$before = ask($database, $data);
 
+	# Statistics, which would stay, for ANALYZE does not collect any more.
+	ask($database, 'ANALYZE');
+	my $statistics = q{SELECT count(*) FROM pg_statistic JOIN pg_class AS c ON c.oid = starelid WHERE relnamespace = 'session_files'::regnamespace};
+	cmp_ok(ask($database, $statistics), '>', 20, "$version: there are statistics");
+
 	# A backend that has used the old version goes on with the new one.
 	my $old = $node->background_psql($database);
 	my $list = q{SELECT session_files.get_session_files(workspace_name, session_id, "limit" => 0) FROM session_files.upload_sessions ORDER BY session_id};
@@ -119,12 +124,43 @@ foreach my $version (@released)
 		SELECT retries FROM session_files.files WHERE name = 'anew';
 		SELECT count(*) FROM session_files.check() WHERE broken > 0; ROLLBACK}), "1\n0", "$version: an id that was deleted before can come back");
 	is(ask($database, qq{SET ROLE reader_$database; SELECT count(*) FROM session_files.files}), '501', "$version: grants hold");
+	is(ask($database, "$statistics; ANALYZE; $statistics"), "0\n0", "$version: no statistics tell of the rows");
 	is(ask($database, q{SELECT count(*) > 0 FROM session_files.claim_files('next', 10)}), 't', "$version: work goes on");
 	# What the administrator granted is not the extension's: it is taken back to compare.
 	ask($database, "DROP OWNED BY reader_$database; DROP ROLE reader_$database;");
 	my $updated = ask($database, $catalog);
 	ok($updated eq $expected, "$version: its catalog is that of a fresh install")
 		or diag(join "\n", 'Only updated:', grep { index($expected, $_) < 0 } split /\n/, $updated);
+	# Rows that the rules of now do not allow: the update says so, and changes nothing. Long names, which had other keys in the indexes of
+	# 1.0: the indexes stay as another function has made them, until the update.
+	my $long = "long_$database";
+	ask('postgres', "CREATE DATABASE $long");
+	ask($long, qq{CREATE EXTENSION session_files VERSION '$version';
+		SELECT session_files.create_workspace('w'), session_files.create_session('w')});
+	my $name_key = ask($long, q{SELECT pg_get_functiondef('session_files.name_key'::regproc)});
+	ask($long, q{CREATE OR REPLACE FUNCTION session_files.name_key(name text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+			AS $$ SELECT CASE WHEN char_length(name) <= 300 THEN convert_to(name, 'UTF8') ELSE sha256(convert_to(name, 'UTF8')) END $$});
+	ask($long, q{INSERT INTO session_files.files (session_id, name) SELECT session_id, repeat('é', length) || n
+		FROM session_files.upload_sessions, unnest('{5,300,799,820}'::int[]) length, generate_series(1, 20) n});
+	ask($long, $name_key);
+	ask($long, q{INSERT INTO session_files.files (session_id, name) SELECT session_id, repeat('x', 2601) FROM session_files.upload_sessions;
+		UPDATE session_files.workspaces SET created_at = '-infinity'});
+	foreach my $fix (
+		[ qr/23514: check constraint "workspaces_created_at" of relation "workspaces" is violated by some row/, q{UPDATE session_files.workspaces SET created_at = now()} ],
+		[ qr/23514: 1 files have a name of more than 2600 bytes and 830 characters, one of them in session .*\nHINT:  Delete them/, q{DELETE FROM session_files.files WHERE octet_length(name) > 2600} ])
+	{
+		my ($status, $out, $err) = $node->psql($long, 'ALTER EXTENSION session_files UPDATE', extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+		like($err, $fix->[0], "$version: is not updated");
+		is(ask($long, q{SELECT extversion FROM pg_extension WHERE extname = 'session_files'}), $version, "$version: and stays as it was");
+		ask($long, $fix->[1]);
+	}
+	ask($long, 'ALTER EXTENSION session_files UPDATE');
+	is(ask($long, q{SELECT count(*) FROM session_files.upload_sessions AS s, LATERAL session_files.register_files(s.session_id, ARRAY(SELECT name FROM session_files.files)) AS r;
+		SELECT count(*) FROM session_files.files}), "80\n80", "$version: long names are found under the keys of now");
+	is(ask($long, q{SELECT count(*), bool_and(name > before) FROM (SELECT f ->> 'name' COLLATE "C" AS name, lag(f ->> 'name') OVER (ORDER BY number) AS before
+			FROM session_files.upload_sessions, json_array_elements(session_files.get_session_files('w', session_id, "limit" => 100, field => 'name', "order" => 'ASC') -> 'data')
+			WITH ORDINALITY AS d (f, number)) AS listed}), '80|t', "$version: long names are listed in their order");
+
 	# A dump has no version: it is restored as the current one.
 	my $dump = $node->basedir . "/$database.dump";
 	ask('postgres', "CREATE DATABASE old_$database; ");
