@@ -133,7 +133,8 @@ static bool
 look_up(const Catalog *catalog, Oid user, Span workspace_name)
 {
 	Relation grants = table_open(catalog->workspace_grants, AccessShareLock);
-	Oid index = catalog_get()->workspace_grants_key;
+	Relation key = catalog_open_index(catalog_get()->workspace_grants_key, AccessShareLock);
+	Oid index = RelationGetRelid(key);
 	bool granted = has_grant(grants, index, user, NULL);
 
 	if (!granted && workspace_name.bytes != NULL)
@@ -143,6 +144,7 @@ look_up(const Catalog *catalog, Oid user, Span workspace_name)
 		granted = has_grant(grants, index, user, name);
 		pfree(name);
 	}
+	index_close(key, AccessShareLock);
 	table_close(grants, AccessShareLock);
 	return granted;
 }

@@ -24,11 +24,13 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog.h"
+
 void
 scan_init(KeyScan *scan, Relation heap, Oid index)
 {
 	scan->heap = heap;
-	scan->index = index_open(index, AccessShareLock);
+	scan->index = catalog_open_index(index, AccessShareLock);
 	scan->key_count = 0;
 	scan->fetch = NULL;
 	scan->desc = NULL;

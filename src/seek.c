@@ -17,6 +17,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog.h"
 #include "uuid7.h"
 
 /* So many entries are walked over before another descent. */
@@ -28,7 +29,7 @@
 void
 seek_begin(Seek *seek, Relation files, Oid pkey, const pg_uuid_t *session_id, const pg_uuid_t *last_id)
 {
-	seek->index = index_open(pkey, AccessShareLock);
+	seek->index = catalog_open_index(pkey, AccessShareLock);
 	seek->slot = table_slot_create(files, NULL);
 	seek->at_entry = false;
 	seek->has_sought = false;
