@@ -121,8 +121,10 @@ has_grant(Relation grants, Oid index, Oid user, text *workspace_name)
 	while (!found && HeapTupleIsValid(grant = systable_getnext(scan)))
 	{
 		bool isnull;
-		Datum role = heap_getattr(grant, Anum_workspace_grants_role, RelationGetDescr(grants), &isnull);
+		Datum role;
 
+		CHECK_FOR_INTERRUPTS();
+		role = heap_getattr(grant, Anum_workspace_grants_role, RelationGetDescr(grants), &isnull);
 		found = has_privs_of_role(user, DatumGetObjectId(role));
 	}
 	systable_endscan(scan);

@@ -355,7 +355,11 @@ stands_on_group(Order *order)
 static int
 compare_names(const FileEntry *a, const FileEntry *b)
 {
-	int compared = memcmp(a->name.bytes, b->name.bytes, Min(a->name.len, b->name.len));
+	int compared;
+
+	/* As tuplesort does: a group can be large, and one of its names long. */
+	CHECK_FOR_INTERRUPTS();
+	compared = memcmp(a->name.bytes, b->name.bytes, Min(a->name.len, b->name.len));
 
 	return compared != 0 ? compared : a->name.len - b->name.len;
 }

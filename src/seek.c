@@ -13,6 +13,7 @@
 #include "access/genam.h"
 #include "access/itup.h"
 #include "access/tableam.h"
+#include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -43,6 +44,7 @@ seek_begin(Seek *seek, Relation files, Oid pkey, const pg_uuid_t *session_id, co
 static void
 go_on(Seek *seek)
 {
+	CHECK_FOR_INTERRUPTS();
 	seek->at_entry = index_getnext_tid(seek->desc, ForwardScanDirection) != NULL;
 	if (seek->at_entry)
 	{
