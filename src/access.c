@@ -256,8 +256,7 @@ may_query(const pg_uuid_t *session_id)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	/* As in owner.c: the plan outlives what the planner knows of the table. */
-	guc_level = NewGUCNestLevel();
-	set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	guc_level = owner_prefer_indexes();
 	if (plan == NULL)
 	{
 		SPIPlanPtr fresh = SPI_prepare("SELECT FROM session_files.upload_sessions AS s"
