@@ -76,6 +76,7 @@ ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=session_files
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
+include src/bitcode.mk
 include $(PGXS)
 
 override CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers

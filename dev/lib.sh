@@ -105,11 +105,11 @@ start_shell() {
 	groups+=($!)
 }
 
-# Ends a process group and waits until it is gone: for a minute or more, which dev/versions can need to remove its folders.
+# Ends a process group and waits until it is gone: for a minute or more, which dev/versions can need to remove its folders. The signal is
+# repeated: a shell that was just forked loses it, between the traps of its parent and its own. What ends by end_by_signal ignores it then.
 stop_group() {
 	local tries=0
-	kill -TERM -- "-$1" 2>/dev/null || return 0
-	while kill -0 -- "-$1" 2>/dev/null; do
+	while kill -TERM -- "-$1" 2>/dev/null; do
 		tries=$((tries + 1))
 		if [ $tries = 1200 ]; then
 			kill -KILL -- "-$1" 2>/dev/null || return 0

@@ -121,8 +121,10 @@ has_grant(Relation grants, Oid index, Oid user, text *workspace_name)
 	while (!found && HeapTupleIsValid(grant = systable_getnext(scan)))
 	{
 		bool isnull;
-		Datum role = heap_getattr(grant, Anum_workspace_grants_role, RelationGetDescr(grants), &isnull);
+		Datum role;
 
+		CHECK_FOR_INTERRUPTS();
+		role = heap_getattr(grant, Anum_workspace_grants_role, RelationGetDescr(grants), &isnull);
 		found = has_privs_of_role(user, DatumGetObjectId(role));
 	}
 	systable_endscan(scan);
@@ -133,7 +135,8 @@ static bool
 look_up(const Catalog *catalog, Oid user, Span workspace_name)
 {
 	Relation grants = table_open(catalog->workspace_grants, AccessShareLock);
-	Oid index = catalog_get()->workspace_grants_key;
+	Relation key = catalog_open_index(catalog_get()->workspace_grants_key, AccessShareLock);
+	Oid index = RelationGetRelid(key);
 	bool granted = has_grant(grants, index, user, NULL);
 
 	if (!granted && workspace_name.bytes != NULL)
@@ -143,6 +146,7 @@ look_up(const Catalog *catalog, Oid user, Span workspace_name)
 		granted = has_grant(grants, index, user, name);
 		pfree(name);
 	}
+	index_close(key, AccessShareLock);
 	table_close(grants, AccessShareLock);
 	return granted;
 }
@@ -252,8 +256,7 @@ may_query(const pg_uuid_t *session_id)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	/* As in owner.c: the plan outlives what the planner knows of the table. */
-	guc_level = NewGUCNestLevel();
-	set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	guc_level = owner_prefer_indexes();
 	if (plan == NULL)
 	{
 		SPIPlanPtr fresh = SPI_prepare("SELECT FROM session_files.upload_sessions AS s"

@@ -3,14 +3,16 @@
  *		OIDs of the extension's own relations, functions and enum labels, kept for the backend's life.
  *
  * A listing costs some 10 us, and looking up twenty names would be a fifth of it. The cache is
- * published only when all of it is resolved, never holds a miss, and is dropped whenever the
- * catalogs say that one of the relations, or any type, schema or enum label, has changed. It opens
- * no relation.
+ * published only when all of it is resolved, and is dropped whenever the catalogs say that one of the
+ * relations, or any type, schema or enum label, has changed. An index may be missing: that is an error
+ * for those that use it, and as long as it is, any relation that changes drops the cache.
  */
 #include "compat.h"
 
 #include "catalog.h"
 
+#include "access/genam.h"
+#include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_namespace.h"
@@ -21,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #define SCHEMA_NAME "session_files"
@@ -36,30 +39,37 @@ const char *const reason_labels[REASON_COUNT] = {"EMPTY_FILE",
                                                  "SLOWDOWN",
                                                  "UNKNOWN_ERROR"};
 
+typedef enum RelationKind
+{
+	TABLE,
+	OPTIONAL_TABLE, /* the SQL of 1.0 does not have it */
+	INDEX
+} RelationKind;
+
 /* Relations by name, with where their OIDs go. */
 static const struct
 {
 	const char *name;
 	size_t offset;
-	bool is_optional; /* the SQL of 1.0 does not have it */
+	RelationKind kind;
 } relations[] = {
-	{"upload_sessions", offsetof(Catalog, upload_sessions)},
-	{"upload_sessions_pkey", offsetof(Catalog, upload_sessions_pkey)},
-	{"files", offsetof(Catalog, files)},
-	{"files_pkey", offsetof(Catalog, files_pkey)},
-	{"files_status_idx", offsetof(Catalog, files_status_idx)},
-	{"files_reason_idx", offsetof(Catalog, files_reason_idx)},
-	{"files_name_idx", offsetof(Catalog, files_name_idx)},
-	{"files_status_name_idx", offsetof(Catalog, files_status_name_idx)},
-	{"file_counts", offsetof(Catalog, file_counts)},
-	{"file_counts_pkey", offsetof(Catalog, file_counts_pkey)},
-	{"file_queue", offsetof(Catalog, file_queue)},
-	{"file_queue_due_idx", offsetof(Catalog, file_queue_due_idx)},
-	{"file_deletions", offsetof(Catalog, file_deletions), true},
-	{"file_deletions_session_idx", offsetof(Catalog, file_deletions_session_idx), true},
-	{"workspaces", offsetof(Catalog, workspaces)},
-	{"workspace_grants", offsetof(Catalog, workspace_grants)},
-	{"workspace_grants_key", offsetof(Catalog, workspace_grants_key)},
+	{"upload_sessions", offsetof(Catalog, upload_sessions), TABLE},
+	{"upload_sessions_pkey", offsetof(Catalog, upload_sessions_pkey), INDEX},
+	{"files", offsetof(Catalog, files), TABLE},
+	{"files_pkey", offsetof(Catalog, files_pkey), INDEX},
+	{"files_status_idx", offsetof(Catalog, files_status_idx), INDEX},
+	{"files_reason_idx", offsetof(Catalog, files_reason_idx), INDEX},
+	{"files_name_idx", offsetof(Catalog, files_name_idx), INDEX},
+	{"files_status_name_idx", offsetof(Catalog, files_status_name_idx), INDEX},
+	{"file_counts", offsetof(Catalog, file_counts), TABLE},
+	{"file_counts_pkey", offsetof(Catalog, file_counts_pkey), INDEX},
+	{"file_queue", offsetof(Catalog, file_queue), TABLE},
+	{"file_queue_due_idx", offsetof(Catalog, file_queue_due_idx), INDEX},
+	{"file_deletions", offsetof(Catalog, file_deletions), OPTIONAL_TABLE},
+	{"file_deletions_session_idx", offsetof(Catalog, file_deletions_session_idx), INDEX},
+	{"workspaces", offsetof(Catalog, workspaces), TABLE},
+	{"workspace_grants", offsetof(Catalog, workspace_grants), TABLE},
+	{"workspace_grants_key", offsetof(Catalog, workspace_grants_key), INDEX},
 };
 
 /* The columns that are known by their position (catalog.h), and their types. */
@@ -104,8 +114,13 @@ static const struct
 
 #define RELATION_OID(catalog, i) (*(Oid *) ((char *) (catalog) + relations[i].offset))
 
+/* Stands for the OID of an index that is missing, to be known by: relations of an extension have greater ones. */
+#define MISSING(i) ((Oid) ((i) + 1))
+#define IS_MISSING(oid) ((oid) <= lengthof(relations))
+
 static Catalog cache;
 static bool cache_valid = false;
+static bool index_missing = false;
 
 /* Counts what the catalogs report, to notice a report that comes while names are resolved. */
 static uint64 invalidations = 0;
@@ -120,7 +135,7 @@ forget(void)
 static void
 on_relation_change(Datum arg, Oid relid)
 {
-	if (!cache_valid || !OidIsValid(relid))
+	if (!cache_valid || index_missing || !OidIsValid(relid))
 	{
 		forget();
 		return;
@@ -218,19 +233,36 @@ resolve_function(Oid schema, const char *name, const Oid *types, int count)
 	return oid;
 }
 
-static void
-resolve(Catalog *catalog)
+/* Finds the relations; tells whether an index is missing. */
+static bool
+resolve_relations(Oid schema, Catalog *catalog)
 {
-	Oid schema = get_namespace_oid(SCHEMA_NAME, true);
+	bool missing = false;
 
+	StaticAssertStmt(lengthof(relations) < FirstNormalObjectId, "MISSING() must not be the OID of an index");
 	for (int i = 0; i < lengthof(relations); i++)
 	{
 		Oid oid = OidIsValid(schema) ? get_relname_relid(relations[i].name, schema) : InvalidOid;
 
-		if (!OidIsValid(oid) && !relations[i].is_optional)
+		if (!OidIsValid(oid) && relations[i].kind == TABLE)
 			report_missing("relation", relations[i].name);
+		if (!OidIsValid(oid) && relations[i].kind == INDEX)
+		{
+			oid = MISSING(i);
+			missing = true;
+		}
 		RELATION_OID(catalog, i) = oid;
 	}
+	return missing;
+}
+
+/* Tells whether an index is missing. */
+static bool
+resolve(Catalog *catalog)
+{
+	Oid schema = get_namespace_oid(SCHEMA_NAME, true);
+	bool missing = resolve_relations(schema, catalog);
+
 	check_columns(catalog);
 	catalog->schema = schema;
 	catalog->handle_request =
@@ -240,6 +272,7 @@ resolve(Catalog *catalog)
 	resolve_labels(schema, "session_status", (const char *const[]){"OPEN"}, 1, &catalog->session_open);
 	resolve_labels(schema, "ingestion_status", status_labels, STATUS_COUNT, catalog->statuses);
 	resolve_labels(schema, "ingestion_status_reason", reason_labels, REASON_COUNT, catalog->reasons);
+	return missing;
 }
 
 bool
@@ -252,7 +285,7 @@ catalog_exists(void)
 	for (int i = 0; i < lengthof(relations); i++)
 	{
 		if (!OidIsValid(schema) ||
-		    (!relations[i].is_optional && !OidIsValid(get_relname_relid(relations[i].name, schema))))
+		    (relations[i].kind == TABLE && !OidIsValid(get_relname_relid(relations[i].name, schema))))
 			return false;
 	}
 	return true;
@@ -267,11 +300,50 @@ catalog_get(void)
 		uint64 before = invalidations;
 		Catalog fresh;
 
-		resolve(&fresh);
+		index_missing = resolve(&fresh);
 		cache = fresh;
 		cache_valid = (before == invalidations);
 	}
 	return &cache;
+}
+
+/*
+ * Tells whether an index is whole. When REINDEX CONCURRENTLY has put another in its place, it has another name and is not valid, but is
+ * kept up to date for those that have locked its table before.
+ */
+static bool
+is_whole(Relation index)
+{
+	const FormData_pg_index *form = index->rd_index;
+
+	if (form->indisvalid)
+		return true;
+	for (int i = 0; i < lengthof(relations); i++)
+	{
+		if (strcmp(relations[i].name, RelationGetRelationName(index)) == 0)
+			return false;
+	}
+	return form->indisready && form->indislive;
+}
+
+Relation
+catalog_open_index(Oid oid, LOCKMODE mode)
+{
+	Relation index;
+
+	if (IS_MISSING(oid))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		                errmsg("index \"%s.%s\" of the extension session_files does not exist", SCHEMA_NAME,
+		                       relations[oid - MISSING(0)].name),
+		                errhint("Create it again, by its statement in the extension's install script.")));
+	index = index_open(oid, mode);
+	if (!is_whole(index))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		                errmsg("index \"%s.%s\" of the extension session_files is not valid", SCHEMA_NAME,
+		                       RelationGetRelationName(index)),
+		                errhint("Unless it is being created, use REINDEX INDEX %s.%s.", SCHEMA_NAME,
+		                        RelationGetRelationName(index))));
+	return index;
 }
 
 bool

@@ -7,6 +7,9 @@
 
 #include "compat.h"
 
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
+
 /* Ingestion statuses in the order of their labels, which is the order of the enum. */
 typedef enum IngestionStatus
 {
@@ -67,6 +70,7 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_file_queue_lease_token 8
 #define Anum_file_queue_worker 9
 
+/* An index may be missing, or not valid: its field is for catalog_open_index alone. */
 typedef struct Catalog
 {
 	Oid upload_sessions;
@@ -98,7 +102,7 @@ typedef struct Catalog
 /* Watches for changes of the catalogs; to be called once, when the library is loaded. */
 extern void catalog_init(void);
 
-/* Tells whether the extension's relations are in this database. */
+/* Tells whether the extension's tables are in this database. */
 extern bool catalog_exists(void);
 
 /*
@@ -107,6 +111,9 @@ extern bool catalog_exists(void);
  * 42704 when the extension is not there, 55000 when its tables are not those that this library knows.
  */
 extern const Catalog *catalog_get(void);
+
+/* Opens an index, by its field in Catalog, once its table is locked. Raises 55000, with its name, when it is missing or not valid. */
+extern Relation catalog_open_index(Oid oid, LOCKMODE mode);
 
 /* Tells whether what catalog_get returned last still holds. */
 extern bool catalog_is_current(void);

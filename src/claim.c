@@ -393,7 +393,7 @@ open_claim(Claim *claim)
 	access_begin(&claim->access, &claim->catalog, claim->upload_sessions);
 	check_policies(claim, claim->files);
 	check_policies(claim, claim->file_queue);
-	claim->due_idx = index_open(claim->catalog.file_queue_due_idx, RowExclusiveLock);
+	claim->due_idx = catalog_open_index(claim->catalog.file_queue_due_idx, RowExclusiveLock);
 	claim->seen = table_slot_create(claim->file_queue, NULL);
 	InitDirtySnapshot(claim->dirty);
 	claim->now = GetCurrentTimestamp();

@@ -276,7 +276,7 @@ lock_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer place, 
 static bool
 lock_any_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer place, TupleTableSlot *slot)
 {
-	Relation index = index_open(catalog_get()->file_counts_pkey, AccessShareLock);
+	Relation index = catalog_open_index(catalog_get()->file_counts_pkey, AccessShareLock);
 	TupleTableSlot *seen = table_slot_create(file_counts, NULL);
 	IndexScanDesc scan = compat_index_beginscan(file_counts, index, SnapshotSelf, 1);
 	ScanKeyData key;

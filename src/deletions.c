@@ -80,7 +80,7 @@ deletions_open(LOCKMODE mode)
 static Deletions
 read_rows(Relation file_deletions, const pg_uuid_t *session_id, Snapshot snapshot)
 {
-	Relation index = index_open(catalog_get()->file_deletions_session_idx, AccessShareLock);
+	Relation index = catalog_open_index(catalog_get()->file_deletions_session_idx, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(file_deletions, NULL);
 	IndexScanDesc scan = compat_index_beginscan(file_deletions, index, snapshot, 1);
 	Deletions deletions;

@@ -9,7 +9,8 @@
  *
  * The rules are those of nbtree's README. Moving right follows the links as an index scan does.
  * Moving left is tried once: if the page to the left no longer is the neighbour, the caller's index
- * scan has to sort it out. No lock or pin outlasts the call, as for an index scan under an MVCC
+ * scan has to sort it out. Nothing can be cancelled as long as a page is locked, and one always is: so a
+ * walk over pages that give nothing ends after some, and is left to the index scan, too. No lock or pin outlasts the call, as for an index scan under an MVCC
  * snapshot: a row that takes the place of a removed one is not visible to it.
  */
 #include "compat.h"
@@ -23,6 +24,9 @@
 #include "storage/predicate.h"
 #include "utils/rel.h"
 
+/* So many pages may give no entry. */
+#define MAX_EMPTY_PAGES 16
+
 typedef struct LeafReader
 {
 	Relation heap;
@@ -32,6 +36,7 @@ typedef struct LeafReader
 	BTScanInsertData upper;
 	bool trusts_dead; /* entries that are marked as dead are dead to the snapshot too */
 	int room;         /* for so many more entries */
+	int pages;        /* to be read at most: one per entry, and some */
 	LeafEntries *entries;
 } LeafReader;
 
@@ -189,7 +194,7 @@ read_left(LeafReader *reader, Page page, OffsetNumber offset)
 	return !reader->entries->complete;
 }
 
-/* Goes to the next page that is in use. */
+/* Goes to the next page that is in use; invalid if there were too many. */
 static Buffer
 step_right(LeafReader *reader, Buffer buffer)
 {
@@ -197,6 +202,11 @@ step_right(LeafReader *reader, Buffer buffer)
 
 	do
 	{
+		if (reader->pages-- == 0)
+		{
+			_bt_relbuf(reader->index, buffer);
+			return InvalidBuffer;
+		}
 		opaque = compat_page_opaque(BufferGetPage(buffer));
 		buffer = _bt_relandgetbuf(reader->index, buffer, opaque->btpo_next, BT_READ);
 		opaque = compat_page_opaque(BufferGetPage(buffer));
@@ -204,13 +214,18 @@ step_right(LeafReader *reader, Buffer buffer)
 	return buffer;
 }
 
-/* Goes to the page to the left; invalid if it is no longer the neighbour. */
+/* Goes to the page to the left; invalid if it is no longer the neighbour, or there were too many. */
 static Buffer
 step_left(LeafReader *reader, Buffer buffer)
 {
 	BlockNumber block = BufferGetBlockNumber(buffer);
 	BTPageOpaque opaque = compat_page_opaque(BufferGetPage(buffer));
 
+	if (reader->pages-- == 0)
+	{
+		_bt_relbuf(reader->index, buffer);
+		return InvalidBuffer;
+	}
 	/* Released before the other is locked: who splits a page locks from left to right. */
 	buffer = _bt_relandgetbuf(reader->index, buffer, opaque->btpo_prev, BT_READ);
 	opaque = compat_page_opaque(BufferGetPage(buffer));
@@ -231,6 +246,8 @@ read_pages_right(LeafReader *reader, Buffer buffer)
 	while (read_right(reader, page, offset))
 	{
 		buffer = step_right(reader, buffer);
+		if (!BufferIsValid(buffer))
+			return;
 		PredicateLockPage(reader->index, BufferGetBlockNumber(buffer), reader->snapshot);
 		page = BufferGetPage(buffer);
 		offset = P_FIRSTDATAKEY(compat_page_opaque(page));
@@ -272,6 +289,7 @@ leaf_read(Relation heap, Relation index, const ScanKeyData *keys, int key_count,
 	reader.entries = entries;
 	/* Room for some entries of row versions that are not visible. */
 	reader.room = Min(wanted + wanted / 2 + 4, LEAF_MAX_TIDS);
+	reader.pages = reader.room + MAX_EMPTY_PAGES;
 	/* What is dead on a standby's primary need not be to a snapshot here. */
 	reader.trusts_dead = !TransactionStartedDuringRecovery();
 	set_position(&reader, &reader.lower, keys, key_count, BTGreaterStrategyNumber);

@@ -26,8 +26,8 @@ typedef struct LeafEntries
 /*
  * Reads the first entries, in a direction, of the range that scan keys select. Keys are as for
  * index_rescan: equalities on the first columns, then at most one "greater" and one "less" on what
- * follows; no nulls. Stops at about `wanted` entries, or where it would have to wait for a concurrent
- * change of the index; then `complete` is false, and an index scan has to do the rest. Of a row,
+ * follows; no nulls. Stops at about `wanted` entries, behind many pages that have none, or where it
+ * would have to wait for a concurrent change of the index; then `complete` is false, and an index scan has to do the rest. Of a row,
  * there may be entries of versions that the snapshot does not see.
  */
 extern void leaf_read(Relation heap, Relation index, const ScanKeyData *keys, int key_count, Snapshot snapshot,

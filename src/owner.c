@@ -64,6 +64,16 @@ owner_trigger_data(FunctionCallInfo fcinfo, Oid table, Oid other_table)
 	return data;
 }
 
+int
+owner_prefer_indexes(void)
+{
+	int guc_level = NewGUCNestLevel();
+
+	set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return guc_level;
+}
+
 Caller
 owner_begin(Relation table)
 {
@@ -74,8 +84,7 @@ owner_begin(Relation table)
 	GetUserIdAndSecContext(&caller.user, &caller.context);
 	SetUserIdAndSecContext(table->rd_rel->relowner,
 	                       caller.context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	caller.guc_level = NewGUCNestLevel();
-	set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	caller.guc_level = owner_prefer_indexes();
 	return caller;
 }
 

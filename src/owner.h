@@ -34,6 +34,12 @@ typedef struct Caller
 } Caller;
 
 /*
+ * Has plans made that go by indexes, until AtEOXact_GUC(true, what this returns). Without JIT: a plan
+ * that cannot but read a table, as for an administrator's policy or trigger, costs what JIT would look at.
+ */
+extern int owner_prefer_indexes(void);
+
+/*
  * Connects to SPI as the owner of a table, with plans kept to indexes: they are made when the table
  * is small and used when it is large. An error undoes all of it at the end of the transaction.
  */

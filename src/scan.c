@@ -17,6 +17,7 @@
 #include "access/nbtree.h"
 #include "access/tableam.h"
 #include "access/visibilitymap.h"
+#include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
@@ -24,11 +25,13 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog.h"
+
 void
 scan_init(KeyScan *scan, Relation heap, Oid index)
 {
 	scan->heap = heap;
-	scan->index = index_open(index, AccessShareLock);
+	scan->index = catalog_open_index(index, AccessShareLock);
 	scan->key_count = 0;
 	scan->fetch = NULL;
 	scan->desc = NULL;
@@ -136,6 +139,7 @@ pass_over_first(KeyScan *scan)
 bool
 scan_next(KeyScan *scan)
 {
+	CHECK_FOR_INTERRUPTS();
 	if (scan->desc == NULL)
 	{
 		scan->has_row = next_of_first(scan);
@@ -166,6 +170,7 @@ scan_skip(KeyScan *scan)
 
 	while ((tid = index_getnext_tid(scan->desc, scan->direction)) != NULL)
 	{
+		CHECK_FOR_INTERRUPTS();
 		scan->has_row = false;
 		if (all_visible(scan, tid))
 			return true;

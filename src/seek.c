@@ -13,10 +13,12 @@
 #include "access/genam.h"
 #include "access/itup.h"
 #include "access/tableam.h"
+#include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog.h"
 #include "uuid7.h"
 
 /* So many entries are walked over before another descent. */
@@ -28,7 +30,7 @@
 void
 seek_begin(Seek *seek, Relation files, Oid pkey, const pg_uuid_t *session_id, const pg_uuid_t *last_id)
 {
-	seek->index = index_open(pkey, AccessShareLock);
+	seek->index = catalog_open_index(pkey, AccessShareLock);
 	seek->slot = table_slot_create(files, NULL);
 	seek->at_entry = false;
 	seek->has_sought = false;
@@ -42,6 +44,7 @@ seek_begin(Seek *seek, Relation files, Oid pkey, const pg_uuid_t *session_id, co
 static void
 go_on(Seek *seek)
 {
+	CHECK_FOR_INTERRUPTS();
 	seek->at_entry = index_getnext_tid(seek->desc, ForwardScanDirection) != NULL;
 	if (seek->at_entry)
 	{

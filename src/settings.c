@@ -228,7 +228,7 @@ define_http(void)
 	           SECONDS_PER_DAY, GUC_UNIT_S, PGC_SIGHUP);
 	define_http_string("session_files.http_jwt_secret", "What tokens are signed with.",
 	                   "A secret of at least 32 bytes for HS256, or a JWK or JWK set.", &http->jwt_secret, "",
-	                   PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, NULL);
+	                   PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL);
 	define_http_string("session_files.http_jwk_set_file", "A file with the keys that sign tokens, a JWK set.", NULL,
 	                   &http->jwk_set_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_key_file);
 	define_http_string("session_files.http_jwt_audience", "Who tokens must be for; empty: anybody.", NULL,

@@ -78,6 +78,8 @@ COMMENT ON FUNCTION session_files.locate_names(uuid, text[]) IS
 -- The next functions find files by their places: left to the planner, which knows nothing of a session that is newer than its
 -- statistics, a batch can cost as much as all of the session, or its square. The plans are cached while a table grows from nothing to
 -- millions of rows; the settings, and the cost of the two functions above, which no plan will have for each row, keep them to places.
+-- A plan that cannot but read a table, as for a policy or a trigger of an administrator, then costs more than JIT would look at; it takes
+-- longer than the plan does: so whatever sets enable_seqscan turns JIT off, too.
 CREATE FUNCTION session_files.register_files(session_id uuid, names text[])
 	RETURNS TABLE (file_ingestion_id uuid, name text, ingestion_status session_files.ingestion_status)
 	LANGUAGE plpgsql
@@ -85,6 +87,7 @@ CREATE FUNCTION session_files.register_files(session_id uuid, names text[])
 	SET enable_seqscan = off
 	SET enable_hashjoin = off
 	SET enable_mergejoin = off
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -180,6 +183,7 @@ CREATE FUNCTION session_files.settle_files(
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

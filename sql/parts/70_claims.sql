@@ -62,6 +62,7 @@ CREATE FUNCTION session_files.claim_files(
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -148,6 +149,7 @@ CREATE FUNCTION session_files.leave_lease(session_id uuid, file_ingestion_ids uu
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -273,6 +275,7 @@ CREATE FUNCTION session_files.retry_failed(
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
 	SET plan_cache_mode = force_custom_plan
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -8,6 +8,7 @@ CREATE FUNCTION session_files.expire_files(session_id uuid, max_files bigint, OU
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
 	SET plan_cache_mode = force_custom_plan
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -57,7 +58,6 @@ CREATE FUNCTION session_files.maintain(
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
 	SET plan_cache_mode = force_custom_plan
-	-- Plans that cannot but read all sessions cost more than JIT would look at; it takes longer than they do.
 	SET jit = off
 AS $$
 DECLARE

@@ -18,6 +18,7 @@ CREATE OR REPLACE FUNCTION session_files.claim_files(
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -187,6 +188,7 @@ CREATE OR REPLACE FUNCTION session_files.retry_failed(
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
 	SET plan_cache_mode = force_custom_plan
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -234,7 +236,12 @@ COMMENT ON FUNCTION session_files.handle_request(text, text, json, bytea) IS
 	'(/healthz, when a table is not found). The body for HEAD is that for GET, for the caller to leave out. No request raises an '
 	'error: only a NULL method or target does (22004), and headers with an escape that is no text, as \u0000 (22P05, 22P02).';
 
+-- Where enable_seqscan is off, a plan that cannot but read a table costs more than JIT would look at; it takes longer than the plan does.
 ALTER FUNCTION session_files.maintain(integer) SET jit = off;
+ALTER FUNCTION session_files.expire_files(uuid, bigint) SET jit = off;
+ALTER FUNCTION session_files.leave_lease(uuid, uuid[], uuid) SET jit = off;
+ALTER FUNCTION session_files.settle_files(uuid, uuid[], uuid[], integer, session_files.ingestion_status, session_files.ingestion_status_reason)
+	SET jit = off;
 
 -- A name whose file is deleted or renamed while it is registered is not left out.
 CREATE OR REPLACE FUNCTION session_files.register_files(session_id uuid, names text[])
@@ -244,6 +251,7 @@ CREATE OR REPLACE FUNCTION session_files.register_files(session_id uuid, names t
 	SET enable_seqscan = off
 	SET enable_hashjoin = off
 	SET enable_mergejoin = off
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

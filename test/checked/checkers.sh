@@ -1,4 +1,4 @@
-# What dev/test needs of a checker, sanitizers or valgrind: it sets $checker and sources this.
+# What dev/test needs of a checker, sanitizers, valgrind or, with no tool around the server, its assertions: it sets $checker and sources this.
 # shellcheck shell=bash disable=SC2154 # dev/lib.sh and dev/test set the other names.
 
 # What a checker reports, a file for each process.
@@ -21,6 +21,9 @@ checker_flags() {
 wrap_server() {
 	local program=$postgres_prefix/bin/postgres
 	"${as_server[@]}" mkdir "$reports"
+	if [ "$checker" = assertions ]; then
+		return
+	fi
 	"${as_server[@]}" mv "$program" "$program.checked"
 	"wrapper_of_$checker" "$program.checked" | "${as_server[@]}" tee "$program" >/dev/null
 	"${as_server[@]}" chmod +x "$program"
@@ -60,6 +63,7 @@ is_checked() {
 	local pid
 	pid=$(head -n 1 "$scratch/data/postmaster.pid")
 	case $checker in
+		assertions) [ "$(sql --command='SHOW debug_assertions')" = on ] ;;
 		sanitizers) "${as_server[@]}" grep -q libasan "/proc/$pid/maps" ;;
 		valgrind) "${as_server[@]}" grep -q vgpreload_memcheck "/proc/$pid/maps" ;;
 	esac
