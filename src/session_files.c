@@ -161,7 +161,7 @@ raise_answer(const Answer *answer, Span workspace_name, Span session_id)
 			break;
 		case HTTP_INTERNAL_ERROR:
 			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			                errmsg("the page is larger than %d bytes", LISTING_MAX_SIZE),
+			                errmsg("the page is larger than %lld bytes", (long long) LISTING_MAX_SIZE),
 			                errhint("Ask for fewer files with the parameter limit.")));
 			break;
 		default:

@@ -105,18 +105,24 @@ connections_dropped(void)
 	return dropped;
 }
 
+/* Returns the connection that has a node. */
+static Connection *
+connection_at(dlist_node *node)
+{
+	/* cppcheck-suppress nullPointer; it takes the place of a member in a struct at address 0 */
+	return dlist_container(Connection, node, node);
+}
+
 Connection *
 connections_first(void)
 {
-	return dlist_is_empty(&list) ? NULL : dlist_head_element(Connection, node, &list);
+	return dlist_is_empty(&list) ? NULL : connection_at(dlist_head_node(&list));
 }
 
 Connection *
 connections_next(Connection *connection)
 {
-	return dlist_has_next(&list, &connection->node)
-	           ? dlist_container(Connection, node, dlist_next_node(&list, &connection->node))
-	           : NULL;
+	return dlist_has_next(&list, &connection->node) ? connection_at(dlist_next_node(&list, &connection->node)) : NULL;
 }
 
 /* Returns what the client has acknowledged of all that was sent to it. */
@@ -232,8 +238,7 @@ connections_close_abandoned(void)
 	last = now;
 	dlist_reverse_foreach(iter, &list)
 	{
-		/* cppcheck-suppress nullPointer; it takes the place of a member in a struct at address 0 */
-		Connection *connection = dlist_container(Connection, node, iter.cur);
+		Connection *connection = connection_at(iter.cur);
 		char byte;
 
 		if (now - connection->since < LOOK_EVERY)

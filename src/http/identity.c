@@ -68,7 +68,7 @@ static int
 open_file(const char *path, const char **error)
 {
 	struct stat status;
-	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
+	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK);
 
 	*error = NULL;
 	if (fd < 0 || fstat(fd, &status) != 0)

@@ -31,7 +31,7 @@
 #define POOL_OVERHEAD ((size_t) 4 * 1024)
 
 /* An answer that is no larger is always given, and takes no more than the connection itself does. */
-#define SMALL_ANSWER ((size_t) 4 * 1024)
+#define SMALL_ANSWER 4096
 
 /* How often at least to look at connections, in ms. */
 #define LOOK_EVERY 1000
@@ -218,12 +218,12 @@ find_header(const HttpRequest *request, const char *name)
 }
 
 /* Returns how long an answer can be, in bytes. */
-static size_t
+static int64
 room_for_answer(const Server *server)
 {
-	size_t limit = (size_t) server->options.settings->unread_size * 1024;
+	int64 limit = (int64) server->options.settings->unread_size * 1024;
 
-	return Max(limit - Min(limit, connections_unread()), SMALL_ANSWER);
+	return Max(limit - (int64) connections_unread(), SMALL_ANSWER);
 }
 
 static ServerRequest
@@ -249,21 +249,22 @@ read_nothing(void *arg, uint64_t position, char *buffer, size_t size)
 
 /*
  * Makes a response without a body and without a length, as a 304 has to be: a cache may take "Content-Length: 0" for the length of what it
- * keeps. Versions of the library before 1.0 leave out a length only if they do not know it, and say "Transfer-Encoding: chunked" instead,
- * which a 304 may have (RFC 9112, section 6.1); to a client of HTTP/1.0 they end the connection.
+ * keeps. Versions of the library before 0.9.77.1 leave out a length only if they do not know it, and end the connection then.
  */
 static struct MHD_Response *
 create_bodiless(void)
 {
 #if MHD_VERSION < 0x00097701
-	return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
+	struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
+	enum MHD_ResponseFlags flags = MHD_RF_HTTP_1_0_COMPATIBLE_STRICT;
 #else
 	struct MHD_Response *response = MHD_create_response_from_buffer_static(0, "");
+	enum MHD_ResponseFlags flags = MHD_RF_HEAD_ONLY_RESPONSE;
+#endif
 
 	if (response != NULL)
-		MHD_set_response_options(response, MHD_RF_HEAD_ONLY_RESPONSE, MHD_RO_END);
+		MHD_set_response_options(response, flags, MHD_RO_END);
 	return response;
-#endif
 }
 
 /* Hands an answer over to the library; the last one of a connection says so. */
@@ -317,7 +318,7 @@ append_date(StringInfo out)
 	struct tm tm;
 
 	/* In English, as PostgreSQL has the locale of times as C. */
-	strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+	(void) strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
 	appendStringInfo(out, "Date: %s\r\n", text);
 }
 
