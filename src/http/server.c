@@ -39,8 +39,8 @@
 /* So many clients are accepted before those that are there have their turn. */
 #define ACCEPT_AT_ONCE 16
 
-/* How long to accept nobody when there is no room, in ms. */
-#define ACCEPT_PAUSE 50
+/* How long to leave clients to other workers when there is no room, in ms. */
+#define ACCEPT_PAUSE 20
 
 /* It is worth it to give memory back to the system of which so many bytes were taken. */
 #define MUCH_MEMORY ((size_t) 4 * 1024 * 1024)
@@ -51,6 +51,7 @@ struct Server
 	ServerOptions options;
 	int descriptor;     /* an epoll instance: the library's own, and the listening socket */
 	bool accepting;     /* the listening socket is in it */
+	bool crowded;       /* clients have waited for longer than a pause, for whom there is no room */
 	int64 accept_again; /* not before that; clock_ms */
 	size_t most_taken;  /* memory, in bytes, since some was given back */
 	int lingering;      /* connections that are closed, but for what their clients still send */
@@ -427,7 +428,7 @@ on_panic(void *arg, const char *file, unsigned int line, const char *reason)
 static void
 set_accepting(Server *server, bool accepting)
 {
-	struct epoll_event event = {.events = EPOLLIN};
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = server->options.socket};
 
 	if (server->accepting != accepting &&
 	    epoll_ctl(server->descriptor, accepting ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, server->options.socket, &event) == 0)
@@ -450,17 +451,17 @@ start_daemon(Server *server)
 	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
 	                        on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_message, server,
 	                        MHD_OPTION_CONNECTION_LIMIT, (unsigned) server->options.most_connections,
-	                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, server->options.settings->header_size + POOL_OVERHEAD,
-	                        MHD_OPTION_STRICT_FOR_CLIENT, strict, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-	                        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_URI_LOG_CALLBACK, on_target,
-	                        server, MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL, MHD_OPTION_END);
+	                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool_size(server), MHD_OPTION_STRICT_FOR_CLIENT, strict,
+	                        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_NOTIFY_COMPLETED,
+	                        on_completed, server, MHD_OPTION_URI_LOG_CALLBACK, on_target, server,
+	                        MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL, MHD_OPTION_END);
 }
 
 Server *
 server_open(const ServerOptions *options)
 {
 	Server *server = calloc(1, sizeof(Server));
-	struct epoll_event event = {.events = EPOLLIN};
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = -1};
 
 	if (server == NULL)
 		return NULL;
@@ -513,7 +514,25 @@ is_full(const Server *server)
 	return connections_count() >= Min(server->options.settings->max_connections, server->options.most_connections);
 }
 
-/* Accepts clients. Where there is no room, the connection that has waited longest makes some, or nobody is accepted for a moment. */
+/* Tells whether clients wait to be accepted. */
+static bool
+clients_wait(const Server *server)
+{
+	struct epoll_event events[2];
+	int count = epoll_wait(server->descriptor, events, lengthof(events), 0);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (events[i].data.fd == server->options.socket)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Accepts clients. Where there is no room they are left to the other workers for a moment. Then the connections that have waited longest
+ * make room, one for each client, until nobody waits any more.
+ */
 static void
 accept_clients(Server *server)
 {
@@ -522,8 +541,6 @@ accept_clients(Server *server)
 		Client client;
 		Accepted accepted = is_full(server) ? ACCEPT_NO_ROOM : listener_accept(&client);
 
-		if (accepted == ACCEPT_NONE)
-			return;
 		if (accepted == ACCEPTED)
 		{
 			/* Closes it where it has no memory for it. */
@@ -531,8 +548,14 @@ accept_clients(Server *server)
 			                          client.address_len);
 			continue;
 		}
-		if (!connections_make_room())
+		if (accepted == ACCEPT_NONE || !clients_wait(server))
 		{
+			server->crowded = false;
+			return;
+		}
+		if (!server->crowded || !connections_make_room())
+		{
+			server->crowded = true;
 			server->accept_again = clock_ms() + ACCEPT_PAUSE;
 			set_accepting(server, false);
 			return;
