@@ -38,7 +38,7 @@ def respond(sessions, target):
 def respond_with_links(sessions, target):
     """Answers with (status, body as bytes, value of the header Link or None)."""
     status, body, values = answer(sessions, target)
-    return status, body, link(json.loads(body), values) if status == 200 else None
+    return status, body, link(json.loads(body), values, target.partition('?')[2]) if status == 200 else None
 
 
 def answer(sessions, target):
@@ -87,19 +87,25 @@ def answer(sessions, target):
     return 200, render(list_files(files, values)), values
 
 
-def link(page, values):
+def kept_parameters(query):
+    """Returns the parameters of a query that its links keep, each with "&" behind it: all but those that say which page it is."""
+    pieces = [piece for piece in query.split('&') if piece and decode(piece.partition('=')[0].replace('+', ' ')) not in ('before', 'after', 'page_number')]
+    return ''.join(re.sub(rb'%(?![0-9A-Fa-f]{2})|[^-._~+=:@/?!$*()%0-9A-Za-z]', lambda match: b'%%%02X' % match[0][0], piece.encode('utf-8', 'surrogateescape')).decode() + '&'
+                   for piece in pieces)
+
+
+def link(page, values, query):
     """Writes the links to the pages after and before one, as its own cursors give them."""
+    kept = kept_parameters(query)
     ids = [file['file_ingestion_id'] for file in page['data']]
     given = {name for name in ('before', 'after') if name in values}
     links = []
 
     def add(relation, **cursors):
-        asked = values | dict.fromkeys(('before', 'after'), None) | cursors
-        names = ('ingestion_status', 'limit', 'before', 'after', 'field', 'order')
-        query = '&'.join(f'{name}={asked[name]}' for name in names if asked.get(name) is not None)
-        links.append(f'<?{query}>; rel="{relation}"')
+        links.append(f'<?{kept}{"&".join(f"{name}={cursors[name]}" for name in ("before", "after") if name in cursors)}>; rel="{relation}"')
 
-    if not ids:
+    # Longer ones do not fit into a head.
+    if not ids or len(kept) > 1024:
         return None
     if given == {'before', 'after'}:
         if page['has_more']:

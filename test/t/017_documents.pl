@@ -35,7 +35,7 @@ like($node->safe_psql('postgres', $longest_wait), qr/^00:0\d:\d\d\.\d+\|[1-9]\d*
 
 # What is looked for is there under that name.
 my ($worker) = map { /backend_type = '([^']+)'/ } @blocks;
-like(slurp_file("$root/src/http/worker.h"), qr/"\Q$worker\E"/, 'the HTTP workers are called so');
+like(slurp_file("$root/src/http/session_files_http.c"), qr/"\Q$worker\E"/, 'the HTTP workers are called so');
 
 # Invariants: those that check() has are those that are documented.
 my %documented = map { $_ => 1 } map { /`(\w+)`/g } slurp_file("$root/OPERATIONS.md") =~ /^\| (`\w+`(?:, `\w+`)*) \| (?!`)/mg;
