@@ -39,23 +39,6 @@ answer_page(Answer *answer)
 	response_page(&answer->body, &answer->page);
 }
 
-/* A page that is too large for any caller stays so; one that has no room now may have some later. */
-static void
-answer_too_large(const RequestText *text, Answer *answer)
-{
-	answer->no_room = true;
-	if (text->room < LISTING_MAX_SIZE)
-	{
-		answer->status = HTTP_UNAVAILABLE;
-		response_detail(&answer->body, "Service Unavailable");
-	}
-	else
-	{
-		answer->status = HTTP_INTERNAL_ERROR;
-		response_detail(&answer->body, "The page is too large. Ask for fewer files with the parameter limit.");
-	}
-}
-
 void
 answer_listing(Span workspace_name, const RequestText *text, Answer *answer)
 {
@@ -83,7 +66,9 @@ answer_listing(Span workspace_name, const RequestText *text, Answer *answer)
 			response_no_session(&answer->body, &answer->request.session_id);
 			break;
 		case LISTING_TOO_LARGE:
-			answer_too_large(text, answer);
+			answer->no_room = true;
+			answer->status = HTTP_UNAVAILABLE;
+			response_detail(&answer->body, "Service Unavailable");
 			break;
 		case LISTING_FORBIDDEN:
 			answer->status = HTTP_FORBIDDEN;

@@ -11,9 +11,6 @@
 #include "order.h"
 #include "request.h"
 
-/* No page is larger, whoever asks, in bytes before JSON escapes them. */
-#define LISTING_MAX_SIZE ((int64) 64 * 1024 * 1024)
-
 typedef enum ListingOutcome
 {
 	LISTING_DONE,

@@ -42,7 +42,7 @@ struct HttpRequest
 	 */
 	Span (*header)(const HttpRequest *request, const char *name);
 	const void *source; /* what that function reads */
-	int64 room;         /* how large a page may be, in bytes; at most LISTING_MAX_SIZE */
+	int64 room;         /* how large a page may be, in bytes before JSON escapes them */
 };
 
 typedef struct HttpAnswer

@@ -159,11 +159,6 @@ raise_answer(const Answer *answer, Span workspace_name, Span session_id)
 			     errhint(
 					 "Listing needs the privilege SELECT on both, and can apply no other policy of row level security on files than the extension's own.")));
 			break;
-		case HTTP_INTERNAL_ERROR:
-			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			                errmsg("the page is larger than %lld bytes", (long long) LISTING_MAX_SIZE),
-			                errhint("Ask for fewer files with the parameter limit.")));
-			break;
 		default:
 			elog(ERROR, "unexpected status %d", answer->status);
 	}
@@ -177,7 +172,7 @@ Datum
 session_files_get_session_files(PG_FUNCTION_ARGS)
 {
 	Span workspace_name = text_argument(fcinfo, 0);
-	RequestText text = {.room = LISTING_MAX_SIZE};
+	RequestText text = {.room = PG_INT64_MAX};
 	Answer answer;
 
 	if (PG_ARGISNULL(1))
@@ -219,7 +214,7 @@ headers_as_json(const HttpAnswer *answer)
 Datum
 session_files_handle_request(PG_FUNCTION_ARGS)
 {
-	HttpRequest request = {.header = find_header, .source = &fcinfo->args[2], .room = LISTING_MAX_SIZE};
+	HttpRequest request = {.header = find_header, .source = &fcinfo->args[2], .room = PG_INT64_MAX};
 	HttpAnswer answer;
 	TupleDesc desc;
 	Datum values[3];
