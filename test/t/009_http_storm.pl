@@ -1,5 +1,6 @@
 # A storm of connections that send nothing, half a request, or never read: others are answered all the time, by the same workers, which are
-# as small afterwards as they were. HTTP_STORM says how many connections there are.
+# as small afterwards as they were. HTTP_STORM says how many connections there are. With HTTP_CHECKED the server runs under a checker, which
+# takes time and memory of its own.
 use strict;
 use warnings;
 
@@ -63,7 +64,7 @@ sub check_storm
 	my ($good, $other, $none, $silent) = @seen;
 	chomp $silent;
 	ok($good > 0 && $other == 0 && $none == 0, "$name: others get $good right answers, $other others, and $none times none");
-	cmp_ok($silent, '<=', 2000, "$name: never silent for over 2 s, at most $silent ms");
+	cmp_ok($silent, '<=', 2000, "$name: never silent for over 2 s, at most $silent ms") unless $ENV{HTTP_CHECKED};
 	is(worker_pids($node), $pids, "$name: the workers are the same");
 	await('their connections are gone', sub { return metric('connections') <= 1 });
 	is(metric('unread_bytes'), 0, "$name: no answer is kept any more");
@@ -86,7 +87,7 @@ for my $pid (split(/ /, $pids))
 }
 check_storm('no descriptors', storm($count * 0.4, 2000));
 my $after = memory();
-cmp_ok($after, '<=', $before * 1.2, "the workers have $after kB, and had $before");
+cmp_ok($after, '<=', $before * 1.2, "the workers have $after kB, and had $before") unless $ENV{HTTP_CHECKED};
 no_complaints($node);
 $node->stop;
 
