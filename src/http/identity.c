@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "exchange.h"
 #include "token.h"
 
 /* So many tokens are remembered, each at the place that its hash says. */
@@ -277,7 +278,7 @@ show_pairs(bool cookies)
 		return "";
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
-	server_each_header(current, cookies, add_pair, &out);
+	exchange_each_header(current, cookies, add_pair, &out);
 	appendStringInfoChar(&out, '}');
 	return out.data;
 }

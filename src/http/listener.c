@@ -5,7 +5,7 @@
  * One socket for all workers: whichever worker is free takes the next client, a worker that ends takes no client with it, and two
  * clusters cannot have the same port by mistake, as they could with a socket per worker (SO_REUSEPORT).
  *
- * The library can listen by itself, and then stops to when it has no room, or no descriptor, and tells nobody when to run it again.
+ * The library can listen by itself. But then it stops when it has no room, or no descriptor, and does not say when to run it again.
  */
 #include "listener.h"
 

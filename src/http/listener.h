@@ -22,7 +22,7 @@ extern int listener_listen(void);
 typedef enum Accepted
 {
 	ACCEPTED,
-	ACCEPT_NONE,   /* nobody waits, or has gone again */
+	ACCEPT_NONE,   /* no client waits, or it has gone again */
 	ACCEPT_NO_ROOM /* this process, or the system, has no room for one more connection */
 } Accepted;
 

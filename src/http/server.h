@@ -20,7 +20,7 @@ struct ServerRequest
 {
 	HttpRequest http;
 	const char *authorization; /* NULL if there is no such header */
-	void *connection;          /* for server_each_header */
+	void *connection;          /* for exchange_each_header */
 };
 
 /* Answers a request. It must not raise errors: they would jump through the library's frames. */
@@ -51,9 +51,5 @@ extern void server_run(Server *server);
 extern void server_drain(Server *server);
 
 extern int server_connections(const Server *server);
-
-/* Calls back with each header of a request, or with each cookie. */
-extern void server_each_header(const ServerRequest *request, bool cookies,
-                               void (*callback)(void *arg, const char *name, Span value), void *arg);
 
 #endif

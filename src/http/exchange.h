@@ -1,0 +1,30 @@
+/*
+ * exchange.h
+ *		Requests and answers on a connection: what libmicrohttpd calls back.
+ */
+#ifndef SESSION_FILES_HTTP_EXCHANGE_H
+#define SESSION_FILES_HTTP_EXCHANGE_H
+
+#include "../compat.h"
+
+#include <microhttpd.h>
+
+#include "server.h"
+
+/* The library's callbacks; arg is the ServerOptions. */
+extern void exchange_on_connection(void *arg, struct MHD_Connection *handle, void **context,
+                                   enum MHD_ConnectionNotificationCode code);
+extern void *exchange_on_target(void *arg, const char *target, struct MHD_Connection *handle);
+extern enum MHD_Result exchange_on_request(void *arg, struct MHD_Connection *handle, const char *url,
+                                           const char *method, const char *version, const char *upload_data,
+                                           size_t *upload_data_size, void **context);
+extern void exchange_on_completed(void *arg, struct MHD_Connection *handle, void **request,
+                                  enum MHD_RequestTerminationCode code);
+extern void exchange_on_message(void *arg, const char *format, va_list values);
+extern size_t exchange_leave_escapes(void *arg, struct MHD_Connection *handle, char *text);
+
+/* Calls back with each header of a request, or with each cookie. */
+extern void exchange_each_header(const ServerRequest *request, bool cookies,
+                                 void (*callback)(void *arg, const char *name, Span value), void *arg);
+
+#endif
