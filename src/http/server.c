@@ -137,10 +137,8 @@ server_timeout(Server *server)
 	MHD_UNSIGNED_LONG_LONG timeout;
 	long result = -1;
 
-	if (server->lingering > 0)
-		result = LINGER_INTERVAL;
-	else if (!server->accepting)
-		result = ACCEPT_PAUSE;
+	if (server->lingering > 0 || !server->accepting)
+		result = Min(LINGER_INTERVAL, ACCEPT_PAUSE);
 	else if (connections_count() > 0)
 		result = LOOK_EVERY;
 	if (MHD_get_timeout(server->daemon, &timeout) == MHD_YES && (result < 0 || timeout < result))
