@@ -157,30 +157,23 @@ has_read(Connection *connection, uint64 bytes)
 	return now >= before + bytes;
 }
 
-/* Closes the first connection that has waited for long enough; those that are being answered only if they may be. */
-static bool
-close_first(int64 now, bool answering_too)
+bool
+connections_make_room(void)
 {
+	int64 now = clock_ms();
+
 	for (Connection *connection = connections_first(); connection != NULL; connection = connections_next(connection))
 	{
 		/* So have those behind it. */
 		if (now - connection->since < GRACE)
 			return false;
-		if (connection->shut || (is_answering(connection) && !answering_too))
+		if (connection->shut)
 			continue;
 		dropped++;
 		shut(connection);
 		return true;
 	}
 	return false;
-}
-
-bool
-connections_make_room(void)
-{
-	int64 now = clock_ms();
-
-	return close_first(now, false) || close_first(now, true);
 }
 
 void

@@ -23,7 +23,6 @@ typedef struct Connection
 	char *target;           /* NULL between requests */
 	const char *raw_target; /* where the library has it */
 	bool head_seen;
-	bool chunked;   /* the body */
 	bool answering; /* the answer is made, and may still have to be sent */
 	bool looked_at; /* by connections_close_abandoned */
 	bool shut;      /* to be closed by the library as soon as it runs */
@@ -52,7 +51,8 @@ extern Connection *connections_first(void);
 extern Connection *connections_next(Connection *connection);
 
 /*
- * Closes the connection that has waited longest, so that another client can be served; false if all have only just begun to wait.
+ * Closes the connection that has waited longest, be it for a request or for its client to read, so that another client can be served;
+ * false if all have only just begun to wait.
  * The library has to run before there is room.
  */
 extern bool connections_make_room(void);

@@ -78,7 +78,6 @@ exchange_on_target(void *arg, const char *target, struct MHD_Connection *handle)
 	connection->target = strdup(target);
 	connection->raw_target = target;
 	connection->head_seen = false;
-	connection->chunked = false;
 	connection->answering = false;
 	connection->answered = false;
 	connection->refusal = 0;
@@ -117,6 +116,8 @@ reason_of(int status)
 	{
 		case MHD_HTTP_BAD_REQUEST:
 			return "Bad Request";
+		case MHD_HTTP_LENGTH_REQUIRED:
+			return "Length Required";
 		case MHD_HTTP_CONTENT_TOO_LARGE:
 			return "Content Too Large";
 		case MHD_HTTP_URI_TOO_LONG:
@@ -150,7 +151,7 @@ static enum MHD_Result
 look_at_line(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
 {
 	Search *search = arg;
-	Span line = span_of(value != NULL ? value : "");
+	Span line = span_trim(span_of(value != NULL ? value : ""));
 
 	if (pg_strcasecmp(name, search->name) != 0)
 		return MHD_YES;
@@ -336,8 +337,7 @@ answer_request(const ServerOptions *options, Connection *connection, const char 
 	connections_restart(connection);
 	if (answer.body.len > SMALL_ANSWER)
 		connections_keep(connection, answer.body.len);
-	/* The library reads the lines of chunks generously: where such a body ends, another server may see differently. */
-	return send_answer(options, connection, &answer, connection->chunked);
+	return send_answer(options, connection, &answer, false);
 }
 
 /* Follows a request: called when its head is complete, for each piece of its body, and at its end. */
@@ -358,8 +358,7 @@ exchange_on_request(void *arg, struct MHD_Connection *handle, const char *url, c
 		                                         .target = connection->target,
 		                                         .raw_target = connection->raw_target,
 		                                         .version = version,
-		                                         .limit = options->settings->header_size},
-		                                 &connection->chunked);
+		                                         .limit = options->settings->header_size});
 		/* An early answer makes the library close the connection, which is right here: where the request ends is not known. */
 		return connection->refusal != 0 ? refuse(options, connection, method) : MHD_YES;
 	}

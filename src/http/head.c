@@ -189,7 +189,7 @@ is_unambiguous(const Head *head, const Framing *framing)
 }
 
 int
-head_check(struct MHD_Connection *handle, const Head *head, bool *chunked)
+head_check(struct MHD_Connection *handle, const Head *head)
 {
 	Framing framing = {0};
 	size_t size = head_size(handle);
@@ -199,6 +199,8 @@ head_check(struct MHD_Connection *handle, const Head *head, bool *chunked)
 	if (size > head->limit)
 		return MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
 	MHD_get_connection_values(handle, MHD_HEADER_KIND, look_at_header, &framing);
-	*chunked = framing.encodings > 0;
-	return is_clean(head, size) && is_unambiguous(head, &framing) ? 0 : MHD_HTTP_BAD_REQUEST;
+	if (!is_clean(head, size) || !is_unambiguous(head, &framing))
+		return MHD_HTTP_BAD_REQUEST;
+	/* The library reads the lines of chunks generously: where such a body ends, another server may see differently. */
+	return framing.encodings > 0 ? MHD_HTTP_LENGTH_REQUIRED : 0;
 }

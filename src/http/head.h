@@ -18,8 +18,8 @@ typedef struct Head
 	size_t limit; /* of all of the head, in bytes */
 } Head;
 
-/* Returns the status to refuse a request with whose head is complete, or 0; *chunked says whether its body comes in chunks. */
-extern int head_check(struct MHD_Connection *handle, const Head *head, bool *chunked);
+/* Returns the status to refuse a request with whose head is complete, or 0. */
+extern int head_check(struct MHD_Connection *handle, const Head *head);
 
 /* Tells whether a head has come to its end; and why the library refuses one that has, by its own rules: a status. */
 extern bool head_is_complete(struct MHD_Connection *handle);

@@ -21,9 +21,9 @@
 
 static int listener = -1;
 
-/* Sets up and binds a socket; false, with *failed and errno, if that cannot be. */
+/* Sets up a socket, binds it and listens; false, with *failed and errno, if that cannot be. */
 static bool
-bind_socket(int fd, const struct sockaddr *name, socklen_t len, const char **failed)
+listen_on(int fd, const struct sockaddr *name, socklen_t len, const char **failed)
 {
 	int yes = 1;
 	int size = SEND_BUFFER;
@@ -34,11 +34,14 @@ bind_socket(int fd, const struct sockaddr *name, socklen_t len, const char **fai
 	    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) != 0)
 		return false;
 	*failed = "bind to";
-	return bind(fd, name, len) == 0;
+	if (bind(fd, name, len) != 0)
+		return false;
+	*failed = "listen on";
+	return listen(fd, SOMAXCONN) == 0;
 }
 
 bool
-listener_bind(const char *address, int port, const char **failed)
+listener_open(const char *address, int port, const char **failed)
 {
 	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
 	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -53,8 +56,8 @@ listener_bind(const char *address, int port, const char **failed)
 	fd = socket(is_six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
-	if (is_six ? !bind_socket(fd, (struct sockaddr *) &six, sizeof(six), failed)
-	           : !bind_socket(fd, (struct sockaddr *) &four, sizeof(four), failed))
+	if (is_six ? !listen_on(fd, (struct sockaddr *) &six, sizeof(six), failed)
+	           : !listen_on(fd, (struct sockaddr *) &four, sizeof(four), failed))
 	{
 		int saved = errno;
 
@@ -67,9 +70,9 @@ listener_bind(const char *address, int port, const char **failed)
 }
 
 int
-listener_listen(void)
+listener_socket(void)
 {
-	return listen(listener, SOMAXCONN) == 0 ? listener : -1;
+	return listener;
 }
 
 Accepted

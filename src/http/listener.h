@@ -10,13 +10,12 @@
 #include <sys/socket.h>
 
 /*
- * Binds the socket to an IP address and a port, which no other program then gets. Called once, by the postmaster: its workers
- * inherit the socket. Returns false, with *failed saying what failed, and errno why. Clients are refused until listener_listen.
+ * Opens the socket on an IP address and a port, which no other program then gets. Called once, by the postmaster: its workers
+ * inherit the socket. Returns false, with *failed saying what failed, and errno why. Clients wait in its queue while no worker runs.
  */
-extern bool listener_bind(const char *address, int port, const char **failed);
+extern bool listener_open(const char *address, int port, const char **failed);
 
-/* Lets clients connect. Each worker calls it when it can serve. Returns the socket, or -1. */
-extern int listener_listen(void);
+extern int listener_socket(void);
 
 /* What became of an attempt to accept a connection. */
 typedef enum Accepted

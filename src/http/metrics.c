@@ -16,7 +16,7 @@
 #include "../settings.h"
 
 /* Statuses that are counted each on its own; the rest together. */
-static const int statuses[] = {200, 204, 304, 400, 401, 403, 404, 405, 413, 414, 422, 431, 500, 503};
+static const int statuses[] = {200, 204, 304, 400, 401, 403, 404, 405, 411, 413, 414, 422, 431, 500, 503};
 
 /* Upper bounds of the histogram's buckets, in microseconds, and as the text format has them. */
 static const struct

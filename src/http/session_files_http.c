@@ -45,7 +45,7 @@ start_serving(const HttpSettings *settings)
 
 	if (settings->workers == 0)
 		return;
-	if (!listener_bind(settings->listen_address, settings->port, &failed))
+	if (!listener_open(settings->listen_address, settings->port, &failed))
 	{
 		ereport(LOG, (errcode_for_socket_access(),
 		              errmsg("cannot serve HTTP: could not %s the address \"%s\", port %d: %m", failed,

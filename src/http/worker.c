@@ -50,6 +50,9 @@
 /* Descriptors that a worker needs beside its connections and the files of PostgreSQL. */
 #define OWN_FILES 128
 
+/* How much of a request's target is shown in pg_stat_activity and the log, in bytes. */
+#define MAX_SHOWN 1024
+
 /* How often at least a worker that did something flushes its statistics, in ms. */
 #define FLUSH_EVERY 1000
 
@@ -143,9 +146,9 @@ begin_activity(const ServerRequest *request)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	append_printable(&text, request->http.method);
+	append_printable(&text, (Span){request->http.method.bytes, Min(request->http.method.len, MAX_SHOWN)});
 	appendStringInfoChar(&text, ' ');
-	append_printable(&text, request->http.target);
+	append_printable(&text, (Span){request->http.target.bytes, Min(request->http.target.len, MAX_SHOWN)});
 	debug_query_string = text.data;
 	pgstat_report_activity(STATE_RUNNING, text.data);
 }
@@ -234,10 +237,12 @@ answer_metrics(const ServerRequest *request, HttpAnswer *answer)
 	return true;
 }
 
-/* An answer found no room: those that are not read make some for the next try. */
+/* Refuses an answer for which there is no room, whatever it is; answers that are not read make room for the next try. */
 static void
-make_room(void)
+make_room(const ServerRequest *request, HttpAnswer *answer)
 {
+	if (answer->body.len > request->http.room)
+		entry->refuse(&request->http, answer, HTTP_UNAVAILABLE, "Service Unavailable");
 	metrics_count_no_room();
 	connections_drop_unread();
 }
@@ -266,8 +271,8 @@ handle(const ServerRequest *request, HttpAnswer *answer)
 		else
 			try_transaction(request, role, answer);
 	}
-	if (answer->no_room)
-		make_room();
+	if (answer->no_room || answer->body.len > request->http.room)
+		make_room(request, answer);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);
 	metrics_count_request(answer->status, (int64) INSTR_TIME_GET_MICROSEC(end));
@@ -311,16 +316,13 @@ static void
 open_server(void)
 {
 	const HttpSettings *settings = entry->settings;
-	ServerOptions options = {.socket = listener_listen(),
+	ServerOptions options = {.socket = listener_socket(),
 	                         .settings = settings,
 	                         .most_connections = allow_connections(settings->max_connections),
 	                         .handler = handle,
 	                         .refuse = refuse,
 	                         .ending = &ShutdownRequestPending};
 
-	if (options.socket < 0)
-		ereport(FATAL, (errcode_for_socket_access(), errmsg("could not listen on the address \"%s\", port %d: %m",
-		                                                    settings->listen_address, settings->port)));
 	server = server_open(&options);
 	if (server == NULL)
 		ereport(FATAL, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not start libmicrohttpd")));

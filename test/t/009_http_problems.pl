@@ -50,9 +50,10 @@ sub end_workers
 	return;
 }
 
-# The role. As long as no worker serves, nobody listens.
+# The role. Clients who come before a worker can serve wait for it.
+my $early = dial($port);
+print $early request('/healthz');
 is_said('role "door" does not exist');
-is(dial($port), undef, 'clients are refused');
 $node->safe_psql('postgres', 'CREATE ROLE door NOLOGIN');
 is_said('role "door" is not permitted to log in');
 $node->safe_psql('postgres', 'ALTER ROLE door LOGIN SUPERUSER');
@@ -60,6 +61,7 @@ is_said('the role "door" is a superuser, and may not serve HTTP');
 await_log($node, $position, 'HINT:  Set session_files.http_role to a role that can do nothing but become others.');
 $node->safe_psql('postgres', 'ALTER ROLE door NOSUPERUSER');
 serves_again('the role is right');
+is(read_answer($early)->{status}, 200, 'a client who came before the first worker is answered');
 
 # The database.
 restart_with('session_files.http_database' => 'later');
