@@ -221,8 +221,8 @@ define_http(void)
 	           &http->body_size, 0, 1024 * 1024 * 1024, GUC_UNIT_BYTE, PGC_SIGHUP);
 	define_int("session_files.http_unread_size",
 	           "How much of answers that clients have not read yet each HTTP worker keeps.",
-	           "A request whose answer would be too much gets the status 503.", &http->unread_size, 2 * 1024, INT_MAX / 2,
-	           GUC_UNIT_KB, PGC_SIGHUP);
+	           "A request whose answer would be too much gets the status 503.", &http->unread_size, 2 * 1024,
+	           INT_MAX / 2, GUC_UNIT_KB, PGC_SIGHUP);
 	define_int("session_files.http_idle_timeout", "How long an HTTP connection may go without a complete request.",
 	           "It is also how long a client may go without reading of its answer.", &http->idle_timeout, 1,
 	           SECONDS_PER_DAY, GUC_UNIT_S, PGC_SIGHUP);

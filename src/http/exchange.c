@@ -353,12 +353,11 @@ exchange_on_request(void *arg, struct MHD_Connection *handle, const char *url, c
 	if (!connection->head_seen)
 	{
 		connection->head_seen = true;
-		connection->refusal = head_check(handle,
-		                                 &(Head){.method = method,
-		                                         .target = connection->target,
-		                                         .raw_target = connection->raw_target,
-		                                         .version = version,
-		                                         .limit = options->settings->header_size});
+		connection->refusal = head_check(handle, &(Head){.method = method,
+		                                                 .target = connection->target,
+		                                                 .raw_target = connection->raw_target,
+		                                                 .version = version,
+		                                                 .limit = options->settings->header_size});
 		/* An early answer makes the library close the connection, which is right here: where the request ends is not known. */
 		return connection->refusal != 0 ? refuse(options, connection, method) : MHD_YES;
 	}

@@ -49,6 +49,7 @@ struct Server
 	int descriptor;     /* an epoll instance: the library's own, and the listening socket */
 	bool accepting;     /* the listening socket is in it */
 	bool crowded;       /* clients have waited for longer than a pause, for whom there is no room */
+	int given;          /* connections that were accepted since the library ran */
 	int64 accept_again; /* not before that; clock_ms */
 	size_t most_taken;  /* memory, in bytes, since some was given back */
 	int lingering;      /* connections that are closed, but for what their clients still send */
@@ -146,10 +147,24 @@ server_timeout(Server *server)
 	return result;
 }
 
-static bool
-is_full(const Server *server)
+/* Runs the library, which also takes over the connections that were given to it. */
+static void
+run_daemon(Server *server)
 {
-	return connections_count() >= Min(server->options.settings->max_connections, server->options.most_connections);
+	MHD_run(server->daemon);
+	server->given = 0;
+}
+
+/* Tells whether there are as many connections as there may be. */
+static bool
+is_full(Server *server)
+{
+	int most = Min(server->options.settings->max_connections, server->options.most_connections);
+
+	/* Later versions of the library take over connections only when they run, and close those that are too many then. */
+	if (server->given > 0 && connections_count() + server->given >= most)
+		run_daemon(server);
+	return connections_count() >= most;
 }
 
 /* Tells whether clients wait to be accepted. */
@@ -181,6 +196,7 @@ accept_clients(Server *server)
 
 		if (accepted == ACCEPTED)
 		{
+			server->given++;
 			/* Closes it where it has no memory for it. */
 			(void) MHD_add_connection(server->daemon, client.fd, (struct sockaddr *) &client.address,
 			                          client.address_len);
@@ -198,7 +214,7 @@ accept_clients(Server *server)
 			set_accepting(server, false);
 			return;
 		}
-		MHD_run(server->daemon);
+		run_daemon(server);
 	}
 }
 
@@ -226,7 +242,7 @@ server_run(Server *server)
 		if (server->accepting)
 			accept_clients(server);
 	}
-	MHD_run(server->daemon);
+	run_daemon(server);
 	if (connections_count() > 0)
 	{
 		connections_close_idle(server->options.settings->idle_timeout);
