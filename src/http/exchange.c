@@ -285,7 +285,7 @@ append_date(StringInfo out)
 	appendStringInfo(out, "Date: %s\r\n", text);
 }
 
-/* Refuses a request past the library, which is about to send something of its own, and finds the connection closed. */
+/* Refuses a request past the library, which may have no room for it, or send something of its own. The connection has to be closed then. */
 static void
 refuse_directly(const ServerOptions *options, Connection *connection)
 {
@@ -357,7 +357,13 @@ exchange_on_request(void *arg, struct MHD_Connection *handle, const char *url, c
 		                                                 .target = connection->target,
 		                                                 .raw_target = connection->raw_target,
 		                                                 .version = version,
-		                                                 .limit = options->settings->header_size});
+		                                                 .limit = options->settings->header_size,
+		                                                 .memory = server_memory(options->settings)});
+		if (connection->refusal == MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE)
+		{
+			refuse_directly(options, connection);
+			return MHD_NO;
+		}
 		/* An early answer makes the library close the connection, which is right here: where the request ends is not known. */
 		return connection->refusal != 0 ? refuse(options, connection, method) : MHD_YES;
 	}

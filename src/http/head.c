@@ -14,6 +14,13 @@
 
 #include <microhttpd.h>
 
+/* What the library takes for a header or a cookie beside its text, in bytes: 56, or 64 where it aligns more. */
+#define RECORD_SIZE 64
+
+/* The longest head of an answer, in bytes: without links to other pages, and the two links, of which each has at most the query, escaped. */
+#define ANSWER_HEAD 1024
+#define LINK_MAX 1024
+
 bool
 head_leaves_zeros(void)
 {
@@ -73,6 +80,7 @@ typedef struct Framing
 	int lengths;
 	int encodings;
 	int authorizations;
+	size_t records; /* what the library takes for headers and cookies, beside the head, in bytes */
 	bool expects_continue;
 	bool has_body;
 	bool bad;
@@ -103,6 +111,7 @@ look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char 
 {
 	Framing *framing = arg;
 
+	framing->records += RECORD_SIZE;
 	if (pg_strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0)
 		framing->hosts++;
 	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_AUTHORIZATION) == 0)
@@ -122,6 +131,9 @@ look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char 
 		if (value == NULL || pg_strcasecmp(value, "chunked") != 0)
 			framing->bad = true;
 	}
+	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_COOKIE) == 0)
+		/* The library makes a copy of it, for its cookies. */
+		framing->records += value != NULL ? strlen(value) + 1 : 0;
 	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_EXPECT) == 0)
 		framing->expects_continue |= value != NULL && pg_strcasecmp(value, "100-continue") == 0;
 	/* A name with anything but the characters of a token, such as a space before the colon. */
@@ -134,6 +146,26 @@ look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char 
 			framing->bad = true;
 	}
 	return MHD_YES;
+}
+
+static enum MHD_Result
+look_at_cookie(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	Framing *framing = arg;
+
+	framing->records += RECORD_SIZE;
+	return MHD_YES;
+}
+
+/* Tells whether the head of an answer fits into a connection's memory beside that of the request; the library would close it otherwise. */
+static bool
+has_room_for_answer(struct MHD_Connection *handle, const Head *head, size_t size, Framing *framing)
+{
+	const char *query = strchr(head->target, '?');
+	size_t links = query != NULL ? 2 * Min(LINK_MAX, 3 * strlen(query)) : 0;
+
+	MHD_get_connection_values(handle, MHD_COOKIE_KIND, look_at_cookie, framing);
+	return size + framing->records + links + ANSWER_HEAD <= head->memory;
 }
 
 static bool
@@ -202,5 +234,7 @@ head_check(struct MHD_Connection *handle, const Head *head)
 	if (!is_clean(head, size) || !is_unambiguous(head, &framing))
 		return MHD_HTTP_BAD_REQUEST;
 	/* The library reads the lines of chunks generously: where such a body ends, another server may see differently. */
-	return framing.encodings > 0 ? MHD_HTTP_LENGTH_REQUIRED : 0;
+	if (framing.encodings > 0)
+		return MHD_HTTP_LENGTH_REQUIRED;
+	return has_room_for_answer(handle, head, size, &framing) ? 0 : MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
 }

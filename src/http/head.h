@@ -15,7 +15,8 @@ typedef struct Head
 	const char *target; /* up to a NUL */
 	const char *raw_target;
 	const char *version;
-	size_t limit; /* of all of the head, in bytes */
+	size_t limit;  /* of all of the head, in bytes */
+	size_t memory; /* what the connection has for the heads of request and answer, in bytes */
 } Head;
 
 /* Returns the status to refuse a request with whose head is complete, or 0. */

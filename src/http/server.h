@@ -50,6 +50,9 @@ extern void server_run(Server *server);
 /* Takes no more connections, and closes those that wait for a request; answers say that the connection is closed. */
 extern void server_drain(Server *server);
 
+/* What a connection takes for the heads of a request and its answer, in bytes. */
+extern size_t server_memory(const HttpSettings *settings);
+
 extern int server_connections(const Server *server);
 
 #endif

@@ -62,6 +62,26 @@ for my $size (20_000, 100_000, 1_000_000)
 	is(join('', lines_of($out)), '431', "a header of $size bytes: 431 is read");
 }
 
+# Heads of every size that a connection has room for, beside an answer with two long links: each is answered or refused, and none is closed.
+my $middle = $node->safe_psql('postgres', q{SELECT file_ingestion_id FROM session_files.files WHERE name = 'file 10'});
+my ($none, @statuses) = (0);
+for my $parameters ('', '&' . 'p' x 1000)
+{
+	for my $case ([ 'a: b', "\r\n", '' ], [ 'a=b', ';', 'Cookie: ' ], [ 'abcdef=' . 'x' x 90, '; ', 'Cookie: ' ], [ 'Abcdef: ' . 'x' x 90, "\r\n", '' ])
+	{
+		my ($unit, $between, $before) = @$case;
+		my $most = int(9000 / length($unit . $between));
+		for (my $count = 0; $count <= $most; $count += $most / 90)
+		{
+			my $status = ask($port, "$listing&before=$middle$parameters", $count < 1 ? () : $before . join($between, ($unit) x $count))->{status};
+			$statuses[$status]++;
+			$none++ if $status == 0;
+		}
+	}
+}
+is($none, 0, 'a head with many headers or cookies: none without an answer');
+is(join(' ', grep { $statuses[$_] } 0 .. $#statuses), '200 431', 'but the listing, or the status 431');
+
 # Clients that vanish, while others are served. Their connections do not have to wait for the idle timeout.
 change('session_files.http_idle_timeout' => '1h');
 my ($load, $answers) = run_helper('load', $port, $listing, 2, 0);
