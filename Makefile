@@ -58,16 +58,8 @@ SQL_PARTS = \
 	sql/parts/90_privileges.sql
 SQL_SCRIPT = sql/$(EXTENSION)--$(EXTVERSION).sql
 
-# From the version before: what changes in place, then the parts that are new.
-UPDATE_PARTS = \
-	sql/updates/1.0--1.1.sql \
-	sql/parts/76_check.sql
-UPDATE_SCRIPT = sql/$(EXTENSION)--1.0--$(EXTVERSION).sql
-
-# Versions that were released, as they were.
-DATA = sql/$(EXTENSION)--1.0.sql
-DATA_built = $(SQL_SCRIPT) $(UPDATE_SCRIPT)
-EXTRA_CLEAN = $(SQL_SCRIPT) $(UPDATE_SCRIPT) src/openapi.inc results output_iso log tmp_check
+DATA_built = $(SQL_SCRIPT)
+EXTRA_CLEAN = $(SQL_SCRIPT) src/openapi.inc results output_iso log tmp_check
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --load-extension=session_files
@@ -83,9 +75,6 @@ override CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-mi
 
 $(SQL_SCRIPT): $(SQL_PARTS)
 	cat $(SQL_PARTS) > $@
-
-$(UPDATE_SCRIPT): $(UPDATE_PARTS)
-	cat $(UPDATE_PARTS) > $@
 
 # The document as C strings, one a line.
 src/openapi.inc: src/openapi.json

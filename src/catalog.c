@@ -42,7 +42,6 @@ const char *const reason_labels[REASON_COUNT] = {"EMPTY_FILE",
 typedef enum RelationKind
 {
 	TABLE,
-	OPTIONAL_TABLE, /* the SQL of 1.0 does not have it */
 	INDEX
 } RelationKind;
 
@@ -65,7 +64,7 @@ static const struct
 	{"file_counts_pkey", offsetof(Catalog, file_counts_pkey), INDEX},
 	{"file_queue", offsetof(Catalog, file_queue), TABLE},
 	{"file_queue_due_idx", offsetof(Catalog, file_queue_due_idx), INDEX},
-	{"file_deletions", offsetof(Catalog, file_deletions), OPTIONAL_TABLE},
+	{"file_deletions", offsetof(Catalog, file_deletions), TABLE},
 	{"file_deletions_session_idx", offsetof(Catalog, file_deletions_session_idx), INDEX},
 	{"workspaces", offsetof(Catalog, workspaces), TABLE},
 	{"workspace_grants", offsetof(Catalog, workspace_grants), TABLE},
@@ -175,33 +174,23 @@ report_missing(const char *kind, const char *name)
 	                errhint("Undo what was renamed or dropped, or create the extension anew.")));
 }
 
-/*
- * Checks that the tables have the columns that this library reads: the SQL of another version, or somebody's own ALTER TABLE, may have
- * given them others.
- */
+/* Checks that the tables have the columns that this library reads, where it reads them: an ALTER TABLE may have changed that. */
 static void
 check_columns(const Catalog *catalog)
 {
 	for (int i = 0; i < lengthof(columns); i++)
 	{
 		Oid relation = *(const Oid *) ((const char *) catalog + columns[i].relation);
-		AttrNumber position;
+		AttrNumber position = get_attnum(relation, columns[i].name);
 
-		if (!OidIsValid(relation))
-			continue;
-		position = get_attnum(relation, columns[i].name);
 		if (position == columns[i].position &&
 		    (!OidIsValid(columns[i].type) || get_atttype(relation, position) == columns[i].type))
 			continue;
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-		     errmsg("the library session_files does not know the table \"%s.%s\" as it is", SCHEMA_NAME,
-		            get_rel_name(relation)),
-		     errdetail("It expects the column \"%s\" at position %d.", columns[i].name, columns[i].position),
-		     errhint(
-				 "Where library and extension are of different versions, use ALTER EXTENSION session_files UPDATE, and "
-				 "connect anew.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		                errmsg("the library session_files does not know the table \"%s.%s\" as it is", SCHEMA_NAME,
+		                       get_rel_name(relation)),
+		                errdetail("It expects the column \"%s\" at position %d.", columns[i].name, columns[i].position),
+		                errhint("Undo what was altered, or create the extension again.")));
 	}
 }
 
@@ -244,10 +233,10 @@ resolve_relations(Oid schema, Catalog *catalog)
 	{
 		Oid oid = OidIsValid(schema) ? get_relname_relid(relations[i].name, schema) : InvalidOid;
 
-		if (!OidIsValid(oid) && relations[i].kind == TABLE)
-			report_missing("relation", relations[i].name);
-		if (!OidIsValid(oid) && relations[i].kind == INDEX)
+		if (!OidIsValid(oid))
 		{
+			if (relations[i].kind == TABLE)
+				report_missing("relation", relations[i].name);
 			oid = MISSING(i);
 			missing = true;
 		}

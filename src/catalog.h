@@ -85,7 +85,7 @@ typedef struct Catalog
 	Oid file_counts_pkey;
 	Oid file_queue;
 	Oid file_queue_due_idx;
-	Oid file_deletions; /* InvalidOid with the SQL of 1.0, and so its index */
+	Oid file_deletions;
 	Oid file_deletions_session_idx;
 	Oid workspaces;
 	Oid workspace_grants;

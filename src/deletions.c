@@ -23,7 +23,6 @@
 
 #include "access/genam.h"
 #include "access/relscan.h"
-#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -66,14 +65,6 @@ deletions_extend(Deletions *deletions, const pg_uuid_t *id, int retries)
 	if (uuid7_compare(&deletions->up_to, id) < 0)
 		deletions->up_to = *id;
 	deletions->retries = Max(deletions->retries, retries);
-}
-
-Relation
-deletions_open(LOCKMODE mode)
-{
-	Oid oid = catalog_get()->file_deletions;
-
-	return OidIsValid(oid) ? table_open(oid, mode) : NULL;
 }
 
 /* Returns a bound of all rows of a session that a snapshot shows, which is not the transaction's. */

@@ -27,9 +27,6 @@ extern void deletions_init(Deletions *deletions, const pg_uuid_t *session_id);
 /* Extends a bound to a file. */
 extern void deletions_extend(Deletions *deletions, const pg_uuid_t *id, int retries);
 
-/* Opens the table and locks it; NULL where the extension's SQL is 1.0's, which has none. Closed with table_close. */
-extern Relation deletions_open(LOCKMODE mode);
-
 /*
  * Returns a bound of all that was deleted from a session and may be inserted anew by this
  * transaction; perhaps of more than that. Needs an active snapshot.

@@ -69,7 +69,7 @@ forget_queue(Datum session_id)
  * also those that are newer than the transaction's snapshot.
  */
 static void
-forget_sessions(const Catalog *catalog, TupleDesc desc, Tuplestorestate *sessions)
+forget_sessions(TupleDesc desc, Tuplestorestate *sessions)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 
@@ -83,8 +83,7 @@ forget_sessions(const Catalog *catalog, TupleDesc desc, Tuplestorestate *session
 		session_id = slot->tts_values[Anum_upload_sessions_session_id - 1];
 		owner_run_under(&forget_session, &session_id, GetLatestSnapshot());
 		forget_queue(session_id);
-		if (OidIsValid(catalog->file_deletions))
-			owner_run_under(&forget_session_deletions, &session_id, GetLatestSnapshot());
+		owner_run_under(&forget_session_deletions, &session_id, GetLatestSnapshot());
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -103,11 +102,10 @@ session_files_forget_counts(PG_FUNCTION_ARGS)
 	if (owner_of == catalog.files)
 	{
 		owner_run(&forget_all, NULL);
-		if (OidIsValid(catalog.file_deletions))
-			owner_run(&forget_all_deletions, NULL);
+		owner_run(&forget_all_deletions, NULL);
 	}
 	else if (data->tg_oldtable != NULL)
-		forget_sessions(&catalog, RelationGetDescr(data->tg_relation), data->tg_oldtable);
+		forget_sessions(RelationGetDescr(data->tg_relation), data->tg_oldtable);
 	owner_end(caller);
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }

@@ -31,7 +31,6 @@
 #define PLAIN_CHARS 300
 
 PG_FUNCTION_INFO_V1(session_files_name_key);
-PG_FUNCTION_INFO_V1(session_files_whole_name_key);
 
 /* Bits on their way into bytes. */
 typedef struct BitWriter
@@ -99,21 +98,11 @@ name_key(const char *name, int len)
 	return key;
 }
 
-/*
- * SQL: session_files.name_key(text). Keys of names of over 300 characters were others in 1.0, whose library does not have a function of
- * this name: a backend that still has it loaded cannot put such keys into indexes that the update has made again.
- */
+/* SQL: session_files.name_key(text). */
 Datum
-session_files_whole_name_key(PG_FUNCTION_ARGS)
+session_files_name_key(PG_FUNCTION_ARGS)
 {
 	text *name = PG_GETARG_TEXT_PP(0);
 
 	PG_RETURN_BYTEA_P(name_key(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)));
-}
-
-/* The same for the SQL of 1.0, until it is updated, and these indexes are made again. */
-Datum
-session_files_name_key(PG_FUNCTION_ARGS)
-{
-	return session_files_whole_name_key(fcinfo);
 }

@@ -120,13 +120,12 @@ find_bound(HTAB **bounds, const pg_uuid_t *session_id, bool *found)
 	return hash_search(*bounds, session_id, HASH_ENTER, found);
 }
 
-/* Opens file_deletions; false if there is none, with the SQL of 1.0. */
-static bool
+static Relation
 open_deletions(Collection *collection)
 {
 	if (collection->file_deletions == NULL)
-		collection->file_deletions = deletions_open(RowExclusiveLock);
-	return collection->file_deletions != NULL;
+		collection->file_deletions = table_open(catalog_get()->file_deletions, RowExclusiveLock);
+	return collection->file_deletions;
 }
 
 /* Returns the bound of what was deleted from a session. */
@@ -139,10 +138,8 @@ deleted_before(Collection *collection, const pg_uuid_t *session_id)
 	if (deletions != NULL && uuid7_compare(&deletions->session_id, session_id) == 0)
 		return deletions;
 	deletions = find_bound(&collection->deleted, session_id, &found);
-	if (!found && open_deletions(collection))
-		*deletions = deletions_read(collection->file_deletions, session_id);
-	else if (!found)
-		deletions_init(deletions, session_id);
+	if (!found)
+		*deletions = deletions_read(open_deletions(collection), session_id);
 	collection->last_deleted = deletions;
 	return deletions;
 }
@@ -227,7 +224,7 @@ end_collection(Collection *collection)
 		begin_writing(collection);
 		hash_seq_init(&each, collection->removed);
 		while ((deletions = hash_seq_search(&each)) != NULL)
-			deletions_write(collection->file_deletions, deletions);
+			deletions_write(open_deletions(collection), deletions);
 	}
 	if (collection->waiting != NULL)
 	{
@@ -309,8 +306,6 @@ remove_file(Collection *collection, TupleTableSlot *removed)
 	Deletions *deletions;
 	bool found;
 
-	if (!open_deletions(collection))
-		return;
 	slot_getsomeattrs(removed, Anum_files_retries);
 	deletions = find_bound(&collection->removed, id_of(removed, Anum_files_session_id), &found);
 	if (!found)

@@ -12,7 +12,7 @@ COMMENT ON FUNCTION session_files.uuid7_time(uuid) IS
 
 CREATE FUNCTION session_files.name_key(name text) RETURNS bytea
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
-	AS 'MODULE_PATHNAME', 'session_files_whole_name_key';
+	AS 'MODULE_PATHNAME', 'session_files_name_key';
 COMMENT ON FUNCTION session_files.name_key(text) IS
 	'What the indexes hold of a file name: different for different names, in the order of their UTF-8 bytes. At most 2,658 bytes for names that files takes.';
 

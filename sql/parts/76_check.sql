@@ -326,8 +326,3 @@ COMMENT ON FUNCTION session_files.repair() IS
 	'Makes anew what follows from the rest: totals and queue from files; removes what belongs to sessions, roles and workspaces that are not '
 	'there. Nobody waits for it but DROP, ALTER and TRUNCATE, and whoever deletes a session that it repairs. One row per invariant of check(), '
 	'with how many were repaired. Errors: 42501 (row level security hides something), 25000 (not READ COMMITTED).';
-
--- For who updates; when all is installed, 90_privileges does.
-REVOKE ALL ON FUNCTION session_files.file_digest, session_files.require_all_rows, session_files.count_errors, session_files.unqueued_files,
-	session_files.files_queued_twice, session_files.rule_breaks, session_files.missing_guards, session_files.check, session_files.repair
-	FROM PUBLIC;

@@ -137,7 +137,9 @@ ROLLBACK;
 -- A library that does not know the tables says so, to whoever asks, and works again when it does.
 ALTER TABLE session_files.files RENAME retries TO tries;
 SELECT session_files.get_session_files('check', pg_temp.s(1));
+\echo :LAST_ERROR_SQLSTATE
 INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(1), 'x');
+SELECT session_files.claim_files('w');
 SELECT * FROM session_files.check();
 SELECT status FROM session_files.handle_request('GET', '/api/v1/workspaces/check/upload_sessions/00000000-0000-7000-8000-000000000001/files');
 ALTER TABLE session_files.files RENAME tries TO retries;
