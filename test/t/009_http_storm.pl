@@ -87,7 +87,8 @@ for my $pid (split(/ /, $pids))
 }
 check_storm('no descriptors', storm($count * 0.4, 2000));
 my $after = memory();
-cmp_ok($after, '<=', $before * 1.2, "the workers have $after kB, and had $before") unless $ENV{HTTP_CHECKED};
+# A worker gives memory back when it is some MB.
+cmp_ok($after, '<=', $before * 1.2 + 4096, "the workers have $after kB, and had $before") unless $ENV{HTTP_CHECKED};
 no_complaints($node);
 $node->stop;
 
