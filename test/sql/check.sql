@@ -15,11 +15,12 @@ SELECT session_files.grant_workspace('regress_check_granted', 'check');
 
 -- All is well: each invariant, and how much of it there is.
 SELECT * FROM session_files.check();
--- Also where times are printed as they are not read: CST, which is China's there, is read as America's.
+-- Also where times are printed as they are not read: CST, which is China's there, is read as America's (before 18).
 BEGIN;
 UPDATE session_files.workspaces SET created_at = '1970-01-01 00:00:00+00';
 SET LOCAL timezone = 'Asia/Shanghai';
-SELECT created_at, created_at::text::timestamptz = created_at AS is_read_so FROM session_files.workspaces;
+SELECT created_at, created_at::text::timestamptz = created_at AND current_setting('server_version_num')::integer < 180000 AS is_read_so
+	FROM session_files.workspaces;
 SELECT * FROM session_files.check() WHERE broken > 0;
 ROLLBACK;
 SELECT * FROM session_files.repair();
