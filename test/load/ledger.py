@@ -391,8 +391,7 @@ def run_clients(conninfo, seed, folder, name, clients, errors, stop):
     threads = [threading.Thread(target=guard, args=[number]) for number in range(clients)]
     for thread in threads:
         thread.start()
-    while not stop.wait(0.1):
-        pass
+    stop.wait()
     for thread in threads:
         thread.join()
     for failure in failures:
