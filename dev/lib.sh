@@ -1,6 +1,7 @@
 # What the commands in this folder share; they source it. It gives them
 #
 # - a scratch folder, and an end that stops all they started and removes it, also after Ctrl-C;
+# - --help, which prints the comment at a command's head;
 # - as_server, the user for servers and builds: PostgreSQL refuses root, so root hands over to `postgres`;
 # - the stack: a build in a private copy of PostgreSQL, a throw-away cluster, PostgREST and nginx.
 # shellcheck shell=bash
@@ -21,6 +22,16 @@ die() {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
 	exit 1
 }
+
+# Prints the comment at the head of the command.
+print_help() {
+	sed -n '1d; /^#/!q; s/^# \{0,1\}//p' "$0"
+}
+
+if [ "${1:-}" = --help ]; then
+	print_help
+	exit
+fi
 
 # Prints the newest major version of PostgreSQL whose server is installed, or nothing.
 postgres_major() {
@@ -103,6 +114,42 @@ start_shell() {
 	) </dev/null &
 	set +m
 	groups+=($!)
+}
+
+# Says what a program is doing, by the last line of its log: on a terminal in one line that moves, or else every 20 seconds.
+watch_log() {
+	local name=$1 log=$2 start=$SECONDS interval=20 line
+	[ ! -t 1 ] || interval=1
+	while sleep $interval; do
+		line="$name $((SECONDS - start)) s: $(tail -n 1 "$log" | sed 's|[^ ]*/test/||g')"
+		if [ -t 1 ]; then
+			printf '\r\033[K%s\r' "${line:0:79}"
+		else
+			say "${line:0:160}"
+		fi
+	done
+}
+
+# Waits for a process group, says meanwhile what its log says, and gives its status.
+wait_and_watch() {
+	local pid=$1 status=0
+	shift
+	start_shell watch_log "$@" 2>/dev/null
+	wait "$pid" || status=$?
+	stop_group "${groups[-1]}"
+	forget_group "${groups[-1]}"
+	# Its id may soon be that of another process.
+	forget_group "$pid"
+	[ ! -t 1 ] || printf '\033[K'
+	return $status
+}
+
+forget_group() {
+	local i
+	for i in "${!groups[@]}"; do
+		if [ "${groups[i]}" = "$1" ]; then unset "groups[i]"; fi
+	done
+	groups=("${groups[@]}")
 }
 
 # Ends a process group and waits until it is gone: for a minute or more, which dev/versions can need to remove its folders. The signal is

@@ -31,6 +31,57 @@ def as_json(rows):
     return json.dumps([row._asdict() for row in rows])
 
 
+def insert_rows(db, rows, conflict=''):
+    db.execute(f'INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE} {conflict}', [as_json(rows)])
+
+
+def upsert_rows(db, rng, rows):
+    insert_rows(db, rows, 'ON CONFLICT (session_id, file_ingestion_id) DO '
+                + rng.choice(['NOTHING', 'UPDATE SET ' + NEW_STATE.replace('source.', 'excluded.')]))
+
+
+def copy_rows(db, rows):
+    with db.cursor() as cursor, cursor.copy(f'COPY session_files.files ({COLUMNS}) FROM STDIN') as stream:
+        for row in rows:
+            stream.write_row(row)
+
+
+def update_rows(db, rows):
+    db.execute(f'''UPDATE session_files.files SET {NEW_STATE} FROM {SOURCE}
+                   WHERE files.session_id = source.session_id AND files.file_ingestion_id = source.file_ingestion_id''', [as_json(rows)])
+
+
+def merge_rows(db, rows):
+    if db.info.server_version >= 150000:
+        db.execute(f'''MERGE INTO session_files.files USING {SOURCE}
+                       ON files.session_id = source.session_id AND files.file_ingestion_id = source.file_ingestion_id
+                       WHEN MATCHED AND char_length(source.name) %% 3 = 0 THEN DELETE
+                       WHEN MATCHED THEN UPDATE SET {NEW_STATE}
+                       WHEN NOT MATCHED THEN INSERT ({COLUMNS}) VALUES (source.session_id, source.file_ingestion_id,
+                           source.ingestion_status, source.ingestion_status_reason, source.name)''', [as_json(rows)])
+
+
+def register_names(db, session, names):
+    """Registers files; gives the ids."""
+    rows = db.execute('SELECT name, file_ingestion_id FROM session_files.register_files(%s, %s)', (session, names)).fetchall()
+    assert [name for name, _ in rows] == names, 'register_files: one row per name, in the order given'
+    assert len(set(rows)) == len(set(names)), 'register_files: one id per name'
+    return [file for _, file in rows]
+
+
+def add_names(db, rng, session, names):
+    """Adds files by one of the ways in which they become PENDING."""
+    match rng.randrange(3):
+        case 0:
+            register_names(db, session, names)
+        case 1:
+            db.execute('INSERT INTO session_files.files (session_id, name) SELECT %s, unnest(%s::text[])', [session, names])
+        case 2:
+            with db.cursor() as cursor, cursor.copy('COPY session_files.files (session_id, name) FROM STDIN') as stream:
+                for name in names:
+                    stream.write_row([session, name])
+
+
 def random_text(rng, length, code_points=CODE_POINTS):
     return ''.join(chr(rng.randint(*rng.choice(code_points))) for _ in range(length))
 
@@ -129,12 +180,12 @@ class Writer:
         return [row.file_ingestion_id for row in self.changed_rows(session, most)]
 
     def insert(self):
-        self.db.execute(f'INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}', [as_json(self.new_rows(60))])
+        insert_rows(self.db, self.new_rows(60))
 
     def insert_into_several_sessions(self):
         rows = [row for _ in range(9) for row in self.new_rows(2)]
         rows = list({(row.session_id, row.file_ingestion_id): row for row in rows}.values())
-        self.db.execute(f'INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}', [as_json(rows)])
+        insert_rows(self.db, rows)
 
     def insert_one_by_one(self):
         with self.db.cursor() as cursor:
@@ -145,16 +196,10 @@ class Writer:
                         (self.session(), self.names.new()))
 
     def copy(self, rows=None):
-        rows = self.new_rows(200) if rows is None else rows
-        with self.db.cursor() as cursor, cursor.copy(f'COPY session_files.files ({COLUMNS}) FROM STDIN') as stream:
-            for row in rows:
-                stream.write_row(row)
+        copy_rows(self.db, self.new_rows(200) if rows is None else rows)
 
     def update_status(self):
-        self.db.execute(f'''UPDATE session_files.files SET {NEW_STATE} FROM {SOURCE}
-                            WHERE files.session_id = source.session_id
-                            AND files.file_ingestion_id = source.file_ingestion_id''',
-                        [as_json(self.changed_rows(self.session()))])
+        update_rows(self.db, self.changed_rows(self.session()))
 
     def update_every_session(self):
         self.db.execute('''UPDATE session_files.files SET ingestion_status = %s, ingestion_status_reason = %s
@@ -179,10 +224,7 @@ class Writer:
                                  (session, [row.file_ingestion_id for row in rows])).fetchall()
         turned = [(*row[:2], *other[2:4], row[4]) for row, other in zip(before, before[1:] + before[:1])]
         for rows in [turned, before][:self.rng.choice([1, 2])]:
-            self.db.execute(f'''UPDATE session_files.files SET {NEW_STATE} FROM {SOURCE}
-                                WHERE files.session_id = source.session_id
-                                AND files.file_ingestion_id = source.file_ingestion_id''',
-                            [as_json([Row(*row) for row in rows])])
+            update_rows(self.db, [Row(*row) for row in rows])
 
     def change_expiry(self):
         self.db.execute("UPDATE session_files.upload_sessions SET expires_at = created_at + %s * interval '1 hour' WHERE session_id = %s",
@@ -204,33 +246,18 @@ class Writer:
     def upsert(self):
         session = self.session()
         rows = self.changed_rows(session) + self.new_rows(self.rng.randint(0, 20), session)
-        action = self.rng.choice(['NOTHING', 'UPDATE SET ' + NEW_STATE.replace('source.', 'excluded.')])
-        self.db.execute(f'''INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}
-                            ON CONFLICT (session_id, file_ingestion_id) DO {action}''', [as_json(rows)])
+        upsert_rows(self.db, self.rng, rows)
 
     def merge(self):
-        if self.db.info.server_version < 150000:
-            return
         session = self.session()
-        rows = self.changed_rows(session) + self.new_rows(self.rng.randint(0, 20), session)
-        self.db.execute(f'''MERGE INTO session_files.files USING {SOURCE}
-                            ON files.session_id = source.session_id
-                            AND files.file_ingestion_id = source.file_ingestion_id
-                            WHEN MATCHED AND char_length(source.name) %% 3 = 0 THEN DELETE
-                            WHEN MATCHED THEN UPDATE SET {NEW_STATE}
-                            WHEN NOT MATCHED THEN INSERT VALUES (source.session_id, source.file_ingestion_id,
-                                source.ingestion_status, source.ingestion_status_reason, source.name)''',
-                        [as_json(rows)])
+        merge_rows(self.db, self.changed_rows(session) + self.new_rows(self.rng.randint(0, 20), session))
 
     def register(self):
         session = self.session()
         names = [self.names.new() for _ in range(self.rng.randint(0, 30))]
         names += [row.name for row in self.changed_rows(session, 5)]
         names += self.rng.choices(names, k=3) if names else []
-        rows = self.db.execute('SELECT name, file_ingestion_id FROM session_files.register_files(%s, %s)',
-                               (session, names)).fetchall()
-        assert [name for name, _ in rows] == names, 'register_files: one row per name, in the order given'
-        assert len(set(rows)) == len(set(names)), 'register_files: one id per name'
+        register_names(self.db, session, names)
 
     def finish(self):
         session = self.session()

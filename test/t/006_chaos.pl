@@ -2,28 +2,27 @@
 # filled; workers are killed at random, the server is stopped without a checkpoint twice, and maintain() runs all the time. Then totals
 # equal what count(*) says, nothing is lost, nothing was ended twice, by a worker that had lost it, or held by two; and each session was
 # announced to be done once, however many ended its last files at the same time.
-# CHAOS_SEED replays the choices of a run (the seed is printed), though not its timing; CHAOS_SCALE=10 makes it ten times as long.
+# FAULTS_SEED replays the choices of a run (the seed is printed), though not its timing; CHAOS_SCALE=10 makes it ten times as long.
 use strict;
 use warnings;
 
 use File::Basename;
-use POSIX qw(WNOHANG _exit);
+use lib dirname(__FILE__);
+use Faults;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-my $seed = $ENV{CHAOS_SEED} || int(rand(1_000_000_000));
 my $scale = $ENV{CHAOS_SCALE} || 1;
 my @sizes = map { $_ * $scale }
 	(10, 10, 10, 20, 50, 100, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 4000, 5000, 7000, 10_000, 14_500);
 my $files = 50_000 * $scale;
 # When: at how many files that have a final status.
-srand($seed);
 my @kills = sort { $a <=> $b } map { int(rand(0.95 * $files)) } 1 .. 30 * $scale;
 my @crashes = map { int($files * ($_ + rand(0.5) - 0.25) / (2 * $scale + 1)) } 1 .. 2 * $scale;
 my ($kills, $crashes) = (scalar(@kills), scalar(@crashes));
-diag("CHAOS_SEED=$seed CHAOS_SCALE=$scale");
+diag("CHAOS_SCALE=$scale");
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
@@ -54,7 +53,7 @@ for my $i (0 .. $#sizes)
 }
 
 my %clients;    # the running ones: process id => name
-my ($test_pid, $workers) = ($$, 0);
+my $workers = 0;
 
 sub log_of
 {
@@ -65,14 +64,7 @@ sub log_of
 sub start_client
 {
 	my ($role, $name, @number) = @_;
-	my @command = ('/usr/bin/python3', dirname(__FILE__) . '/chaos.py', $node->connstr('postgres'), $seed, $role, $name, @number);
-	open(my $log, '>', log_of($name)) or die "log of $name: $!";
-	my $pid = fork // die "fork: $!";
-	if ($pid == 0)
-	{
-		open(STDOUT, '>&', $log) && open(STDERR, '>&', $log) && exec(@command);
-		_exit(127);
-	}
+	my $pid = start_program(log_of($name), '/usr/bin/python3', dirname(__FILE__) . '/chaos.py', $node->connstr('postgres'), $seed, $role, $name, @number);
 	$clients{$pid} = $name;
 	return $pid;
 }
@@ -80,9 +72,8 @@ sub start_client
 sub stop_client
 {
 	my ($pid, $signal) = @_;
-	kill($signal, $pid);
-	waitpid($pid, 0);
-	return delete $clients{$pid};
+	stop_program($pid, $signal);
+	delete $clients{$pid};
 }
 
 sub start_worker
@@ -96,7 +87,7 @@ sub reap_clients
 {
 	for my $pid (keys %clients)
 	{
-		next if waitpid($pid, WNOHANG) != $pid;
+		next if !program_ended($pid);
 		my ($name, $status) = (delete $clients{$pid}, $?);
 		die "$name ended with status $status: " . slurp_file(log_of($name)) if $status != 0;
 	}
@@ -131,23 +122,6 @@ sub announced
 	wait_until('all is announced', sub { return slurp_file($log) =~ /no more/ });
 	stop_client($pid, 'TERM');
 	return slurp_file($log) =~ /^(\S+-\S+)$/mg;
-}
-
-# Passes when a query, of things that must not be, has no rows; shows some that it has.
-sub none
-{
-	my ($query, $name) = @_;
-	return is($node->safe_psql('postgres', "SELECT * FROM ($query) AS wrong LIMIT 5"), '', $name);
-}
-
-END
-{
-	if ($$ == $test_pid)
-	{
-		my $status = $?;
-		stop_client($_, 'KILL') for keys %clients;
-		$? = $status;
-	}
 }
 
 # The run.
@@ -217,7 +191,7 @@ is("$killed workers killed, $crashed crashes",
 	"$kills workers killed, $crashes crashes", 'what was to be killed was killed');
 
 # What is there.
-none(q{
+no_row($node, q{
 	SELECT p.*, s.status, f.* FROM plan AS p LEFT JOIN session_files.upload_sessions AS s USING (session_id),
 		LATERAL (SELECT count(*) AS files, count(DISTINCT split_part(name, ' ', 2)) AS numbers, min(split_part(name, ' ', 2)::int) AS first,
 				max(split_part(name, ' ', 2)::int) AS last, count(*) FILTER (WHERE ingestion_status = 'PENDING') AS pending
@@ -227,15 +201,8 @@ none(q{
 }, 'each session is at its end, and has the files that were committed, none of them PENDING');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM session_files.files'), $files, 'no file is anywhere else');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM session_files.file_queue'), 0, 'the queue is empty');
-none(q{
-	SELECT s.session_id, filter, listed, counted
-	FROM session_files.upload_sessions AS s, unnest(ARRAY[NULL, 'FAILED', 'FINISHED', 'PENDING']) AS filter,
-		LATERAL (SELECT (session_files.get_session_files(s.workspace_name, s.session_id, filter, 0) ->> 'total')::bigint AS listed) AS l,
-		LATERAL (SELECT count(*) AS counted FROM session_files.files AS f
-			WHERE f.session_id = s.session_id AND (filter IS NULL OR f.ingestion_status::text = filter)) AS c
-	WHERE listed IS DISTINCT FROM counted
-}, 'totals equal count(*)');
-none(q{
+totals_are_exact($node, 'in the end');
+no_row($node, q{
 	SELECT p.*, f.* FROM session_files.session_progress AS p,
 		LATERAL (SELECT count(*) AS total, count(*) FILTER (WHERE ingestion_status = 'FAILED') AS failed,
 			count(*) FILTER (WHERE ingestion_status = 'FINISHED') AS finished FROM session_files.files AS f WHERE f.session_id = p.session_id) AS f
@@ -265,21 +232,21 @@ $node->safe_psql('postgres', q{
 	ANALYZE steps;
 	ANALYZE results;
 });
-none(q{SELECT * FROM results WHERE ends > 1}, 'no file was ended twice');
-none(q{SELECT * FROM steps WHERE last_kind = 'ended'}, 'what was ended was left alone');
-none(q{
+no_row($node, q{SELECT * FROM results WHERE ends > 1}, 'no file was ended twice');
+no_row($node, q{SELECT * FROM steps WHERE last_kind = 'ended'}, 'what was ended was left alone');
+no_row($node, q{
 	SELECT * FROM steps WHERE kind <> 'claimed' AND (last_kind IN ('claimed', 'extended') AND token = holder) IS NOT TRUE
 }, 'files were ended, extended, put off and released by the last who claimed them');
-none(q{
+no_row($node, q{
 	SELECT * FROM steps WHERE kind = 'claimed' AND last_kind <> 'released' AND at < held_until
 }, 'no file was claimed while a lease held it, or before its time to be tried again');
-none(q{SELECT * FROM steps WHERE kind = 'claimed' AND (attempt <> claims - releases + 1 OR attempt > 6)},
+no_row($node, q{SELECT * FROM steps WHERE kind = 'claimed' AND (attempt <> claims - releases + 1 OR attempt > 6)},
 	'attempts count claims, without what was released');
-none(q{
+no_row($node, q{
 	SELECT s.* FROM steps AS s LEFT JOIN session_files.files AS f USING (session_id, file_ingestion_id)
 	WHERE s.kind = 'claimed' AND s.name IS DISTINCT FROM f.name
 }, 'who claimed a file was told its name');
-none(q{
+no_row($node, q{
 	SELECT * FROM audit AS a
 		LEFT JOIN LATERAL (SELECT * FROM steps AS s
 			WHERE s.session_id = a.session_id AND s.file_ingestion_id = a.file_ingestion_id AND s.n < a.n ORDER BY s.n DESC LIMIT 1) AS s ON true
@@ -287,12 +254,12 @@ none(q{
 	WHERE a.kind = 'lost' AND (s.kind IN ('claimed', 'extended') AND s.token = a.token AND a.at < s.until
 		OR a.status <> 'PENDING' AND (a.status, a.reason) IS DISTINCT FROM (f.ingestion_status::text, f.ingestion_status_reason::text))
 }, 'who was told that a file is lost did not hold it, and was told what became of it');
-none(q{
+no_row($node, q{
 	SELECT * FROM results WHERE ends > 0 AND ((ingestion_status::text, ingestion_status_reason::text) IS DISTINCT FROM (told_status, told_reason)
 		OR coalesce(ingestion_status_reason::text, 'FINISHED') <> CASE kind WHEN 'empty' THEN 'EMPTY_FILE' WHEN 'slow' THEN 'SLOWDOWN' ELSE 'FINISHED' END
 		OR kind = 'deadly' OR kind = 'slow' AND attempts <> 6)
 }, 'a file that was ended has the status with which it was');
-none(q{
+no_row($node, q{
 	SELECT * FROM results AS r JOIN plan AS p USING (session_id)
 	WHERE ends = 0 AND (ingestion_status = 'FAILED' AND CASE ingestion_status_reason
 		WHEN 'FILE NAME TOO LONG. MAX LENGTH IS 800' THEN char_length(name) > 800 AND attempts = 0
@@ -300,13 +267,13 @@ none(q{
 		WHEN 'FILE_NOT_FOUND' THEN p.expires AND NOT slowed
 		WHEN 'SLOWDOWN' THEN slowed AND (leased AND attempts = 6 OR p.expires) END) IS NOT TRUE
 }, 'one that nobody ended had a name too long, all its attempts, or a session that expired');
-none(q{
+no_row($node, q{
 	SELECT * FROM (SELECT sum(sessions_expired) AS sessions, sum(files_failed) AS files FROM upkeep) AS u,
 		(SELECT count(*) FILTER (WHERE ingestion_status_reason = 'FILE_NOT_FOUND') AS least, count(*) AS most FROM results
 			WHERE ends = 0 AND ingestion_status_reason IN ('FILE_NOT_FOUND', 'SLOWDOWN')) AS r
 	WHERE (sessions = 2 AND files BETWEEN least AND most) IS NOT TRUE
 }, 'maintain() ended the two sessions, each once, and what was left of their files');
-none(q{
+no_row($node, q{
 	SELECT kind FROM unnest(ARRAY['claimed', 'extended', 'released', 'put off', 'ended', 'lost']) AS kind
 		WHERE NOT EXISTS (SELECT FROM audit AS a WHERE a.kind = kind.kind)
 	UNION ALL

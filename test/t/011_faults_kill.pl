@@ -69,7 +69,7 @@ sub kill_unanswered
 {
 	$node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
 	$node->reload;
-	my $unanswered = q{application_name = 'faults' AND wait_event = 'SyncRep'};
+	my $unanswered = q{application_name = 'ledger' AND wait_event = 'SyncRep'};
 	await('there is a client without an answer', sub { return pids_of($unanswered) > 0 });
 	# To be read only after the server has come back, without an end of the wait before that.
 	$node->safe_psql('postgres', 'ALTER SYSTEM RESET synchronous_standby_names');
@@ -77,15 +77,14 @@ sub kill_unanswered
 	$node->reload;
 }
 
-my $active = q{application_name = 'faults' AND state = 'active'};
+my $active = q{application_name = 'ledger' AND state = 'active'};
 my %faults = (
 	'a client of files' => [ \&kill_one, 'a client', $active ],
 	'a client that registers or finishes' => [ \&kill_one, 'a client that changes files', "$active AND query ~ 'register_files|INSERT|finish_files|UPDATE|COPY'" ],
-	'a client that claims' => [ \&kill_one, 'a client that claims', q{application_name = 'faults' AND query ~ 'claim_files'} ],
-	'a client that commits' => [ \&kill_one, 'a client that commits', q{application_name = 'faults' AND query ~ '^COMMIT|^PREPARE'} ],
+	'a client that claims' => [ \&kill_one, 'a client that claims', q{application_name = 'ledger' AND query ~ 'claim_files'} ],
+	'a client that commits' => [ \&kill_one, 'a client that commits', q{application_name = 'ledger' AND query ~ '^COMMIT|^PREPARE'} ],
 	'a client that has committed' => [ \&kill_unanswered ],
 	'an HTTP worker' => [ \&kill_one, 'an HTTP worker', q{backend_type = 'session_files http worker'} ],
-	'the HTTP launcher' => [ \&kill_one, 'the HTTP launcher', q{backend_type = 'session_files http launcher'} ],
 	'the maintenance worker' => [ \&kill_one, 'the maintenance worker', q{backend_type = 'session_files maintenance'} ],
 	'the checkpointer' => [ \&kill_one, 'the checkpointer', q{backend_type = 'checkpointer'} ],
 	'the WAL writer' => [ \&kill_one, 'the WAL writer', q{backend_type = 'walwriter'} ],

@@ -54,7 +54,7 @@ sub same_at_one_moment
 {
 	my ($primary, $standby, $load, $name) = @_;
 	kill('STOP', $load->{pid});
-	$primary->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'faults' AND state = 'active' AND wait_event IS DISTINCT FROM 'ClientRead'})
+	$primary->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'ledger' AND state = 'active' AND wait_event IS DISTINCT FROM 'ClientRead'})
 		or die 'the load does not stand still';
 	my $expected = $primary->safe_psql('postgres', $answers);
 	my $lsn = $primary->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');

@@ -1,5 +1,5 @@
-# What the tests of faults share: a cluster that serves HTTP and has a maintenance worker, the load of faults.py, and what must hold of
-# the database after a fault.
+# What the tests of faults share: a cluster that serves HTTP and has a maintenance worker, the load of test/load/ledger.py, and what must hold of
+# the database after a fault; programs that end with the test.
 package Faults;
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw($rounds $seed answers_are_right await_load copy_ledgers count_ends create_faults_node fill_faults forget_loads ledgers_hold no_row
-	pages_are_intact prefix_holds settle_down start_answers start_load stop_load totals_are_exact);
+	pages_are_intact prefix_holds program_ended settle_down start_answers start_load start_program stop_load stop_program totals_are_exact);
 
 # How often each fault takes place, and what chooses among them.
 our $rounds = $ENV{FAULTS_ROUNDS} || 2;
@@ -24,14 +24,14 @@ our $seed = $ENV{FAULTS_SEED} || int(rand(1_000_000_000));
 srand($seed);
 diag("FAULTS_SEED=$seed FAULTS_ROUNDS=$rounds");
 
-my ($program, $test) = (dirname(__FILE__) . '/faults.py', $$);
-my %loads;    # the running ones: process id => 1
+my ($program, $test) = (dirname(__FILE__) . '/../load/ledger.py', $$);
+my %programs;    # the running ones: process id => 1
 my $ledgers;    # the folder of all ledgers of this test: a load may go on at another node
 my @outputs;    # kept: to close one waits for its process, which ends with the test
 
 END
 {
-	kill('KILL', keys %loads) if $$ == $test;
+	kill('KILL', keys %programs) if $$ == $test;
 }
 
 # Makes a cluster with the library preloaded and the given settings; returns it, not started, and its HTTP port.
@@ -67,6 +67,41 @@ sub fill_faults
 	});
 }
 
+# Programs
+
+# Starts a program with its output in a log; returns its process.
+sub start_program
+{
+	my ($log, @command) = @_;
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0)
+	{
+		open(STDOUT, '>', $log) && open(STDERR, '>&', \*STDOUT) && exec(@command);
+		_exit(127);
+	}
+	$programs{$pid} = 1;
+	return $pid;
+}
+
+# Ends a program by a signal; returns its status.
+sub stop_program
+{
+	my ($pid, $signal) = @_;
+	kill($signal, $pid);
+	waitpid($pid, 0);
+	delete $programs{$pid};
+	return $?;
+}
+
+# Whether a program has ended by itself; $? is its status.
+sub program_ended
+{
+	my ($pid) = @_;
+	return 0 if waitpid($pid, POSIX::WNOHANG) != $pid;
+	delete $programs{$pid};
+	return 1;
+}
+
 # The load
 
 # Starts clients, by default of the node itself; returns what stop_load takes. Two loads have two names.
@@ -76,26 +111,15 @@ sub start_load
 	my @command = ('/usr/bin/python3', $program, 'load', $options{connstr} // $node->connstr('postgres'), $seed, $ledgers, $name,
 		$options{clients} // 4, @{ $options{errors} // [] });
 	my $log = "$ledgers/$name.log";
-	my $pid = fork // die "fork: $!";
-	if ($pid == 0)
-	{
-		$ENV{FAULTS_FILES} = $options{files} if $options{files};
-		open(STDOUT, '>', $log) && open(STDERR, '>&', \*STDOUT) && exec(@command);
-		_exit(127);
-	}
-	$loads{$pid} = 1;
-	return { pid => $pid, log => $log, node => $node };
+	local $ENV{FAULTS_FILES} = $options{files} if $options{files};
+	return { pid => start_program($log, @command), log => $log, node => $node };
 }
 
 # Has the load end; it looks what became of what is in doubt, if there is a server.
 sub stop_load
 {
 	my ($load) = @_;
-	kill('TERM', $load->{pid});
-	waitpid($load->{pid}, 0);
-	my $status = $?;
-	delete $loads{ $load->{pid} };
-	is($status, 0, 'no transaction of the load is half there') or diag(slurp_file($load->{log}));
+	is(stop_program($load->{pid}, 'TERM'), 0, 'no transaction of the load is half there') or diag(slurp_file($load->{log}));
 }
 
 # How many transactions ended so.
@@ -113,7 +137,7 @@ sub await_load
 	my ($load, $more) = @_;
 	my $wanted = count_ends('there') + $more;
 	await("$more transactions more", sub {
-		die 'the load ended: ' . slurp_file($load->{log}) if waitpid($load->{pid}, POSIX::WNOHANG) != 0;
+		die 'the load ended: ' . slurp_file($load->{log}) if program_ended($load->{pid});
 		usleep(100_000);
 		return count_ends('there') >= $wanted;
 	});

@@ -12,12 +12,16 @@ to the table `audit` by the transaction in which it happens.
 """
 
 import os
+import pathlib
 import random
 import sys
 import threading
 import time
 
 import psycopg
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / 'model'))
+from writes import add_names, register_names    # noqa: E402
 
 PARENT = os.getppid()
 LEASE = '2 seconds'
@@ -181,17 +185,11 @@ class Registrar:
         with connection.transaction():
             connection.execute('UPDATE plan SET registered = %s WHERE id = %s', [numbers.stop, plan_id])
             names = [self.name_of(plan_id, number) for number in numbers]
-            match self.rng.randrange(3):
-                case 0:    # and some that are there already
-                    names[:0] = [self.name_of(plan_id, number) for number in range(max(0, numbers.start - 20), numbers.start)]
-                    added = connection.execute('SELECT name FROM session_files.register_files(%s, %s)', [session, names]).fetchall()
-                    assert [row[0] for row in added] == names
-                case 1:
-                    connection.execute('INSERT INTO session_files.files (session_id, name) SELECT %s, unnest(%s::text[])', [session, names])
-                case 2:
-                    with connection.cursor().copy('COPY session_files.files (session_id, name) FROM STDIN') as copy:
-                        for name in names:
-                            copy.write_row([session, name])
+            if self.rng.random() < 0.3:    # and some that are there already
+                names[:0] = [self.name_of(plan_id, number) for number in range(max(0, numbers.start - 20), numbers.start)]
+                register_names(connection, session, names)
+            else:
+                add_names(connection, self.rng, session, names)
             if self.rng.random() < 0.2:
                 raise psycopg.Rollback()
 
@@ -264,8 +262,7 @@ class Race:
             for _ in range(self.rng.choice([1, 10, 30])):
                 session = connection.execute("SELECT session_files.create_session('race')").fetchone()[0]
                 names = [str(number) for number in range(self.closes, THREADS)]
-                ids = connection.execute('SELECT file_ingestion_id FROM session_files.register_files(%s, %s)', [session, names]).fetchall()
-                self.sessions.append((session, [None] * self.closes + [row[0] for row in ids]))
+                self.sessions.append((session, [None] * self.closes + register_names(connection, session, names)))
                 if not self.closes:
                     connection.execute('SELECT session_files.close_session(%s)', [session])
 

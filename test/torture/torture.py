@@ -21,10 +21,10 @@ import time
 
 import psycopg
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'model'))
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / folder) for folder in ('model', 'load')]
 from client import BUSY, Shared    # noqa: E402
 from listers import BROKEN, INVARIANTS, Auditor, Lister    # noqa: E402
-from writers import ACTIONS, SHARED, Housekeeper, Killer, Resolver, Writer    # noqa: E402
+from writers import ACTIONS, SHARED, Housekeeper, Keeper, Killer, Resolver, Writer    # noqa: E402
 
 SETTINGS = {
     'listen_addresses': "''", 'fsync': 'off', 'max_prepared_transactions': 100, 'deadlock_timeout': '50ms', 'autovacuum_naptime': '1s',
@@ -73,7 +73,7 @@ class Cluster:
 
 def prepare(db):
     db.execute('CREATE EXTENSION session_files')
-    for workspace in [*SHARED, 'hidden']:
+    for workspace in [*SHARED, 'hidden', 'load']:
         db.execute('SELECT session_files.create_workspace(%s)', [workspace])
     db.execute("INSERT INTO session_files.files (session_id, name) SELECT session_files.create_session('hidden'), 'hidden'")
     db.execute('INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES (%s, %s)', [BUSY, SHARED[0]])
@@ -93,7 +93,7 @@ class Run:
         self.shared = Shared(context, conninfo, seed, folder)
         clients = [Writer(self.shared, f'writer {n}') for n in range(WRITERS)]
         clients += [Lister(self.shared, f'lister {n}', 'lister' if n == 0 else None) for n in range(LISTERS)]
-        clients += [make(self.shared, make.__name__.lower()) for make in (Auditor, Killer, Resolver, Housekeeper)]
+        clients += [make(self.shared, make.__name__.lower()) for make in (Auditor, Keeper, Killer, Resolver, Housekeeper)]
         self.processes = {client.name: (context.Process(target=client.run, daemon=True), client.stage) for client in clients}
         self.told, self.failures = {}, []
 
@@ -117,7 +117,7 @@ class Run:
         counts = self.counts()
         return ([name for name in ACTIONS if counts[name, 'ok'] < LEAST]
                 + [work for work in Housekeeper.WORK if counts[work, 'ok'] < LEAST_RARE]
-                + [kind for kind in KINDS if counts[kind] < (LEAST if kind[0] != 'merge of slots' else LEAST_RARE)])
+                + [kind for kind in KINDS if counts[kind] < (LEAST if kind[0] not in ('merge of slots', 'TRUNCATE', 'ledgers compared') else LEAST_RARE)])
 
     def go(self, minutes):
         for process, _ in self.processes.values():
@@ -140,7 +140,7 @@ class Run:
 
 KINDS = [('page', 'ok'), ('page of a walk', 'ok'), ('walk', 'ok'), ('version', 'ok'), ('page of a hidden session', 'ok'), ('page in one statement', 'ok'),
          ('audit', 'ok'), ('check()', 'ok'), ('copy of a session', 'ok'), ('merge of slots', 'ok'), ('cancel', 'ok'), ('kill', 'ok'), ('COMMIT PREPARED', 'ok'), ('ROLLBACK PREPARED', 'ok'),
-         ('ledger', 'committed'), ('ledger', 'rolled back'), ('ledger compared', 'ok'), ('savepoint', 'rolled back'),
+         ('ledger', 'there'), ('ledger', 'rolled'), ('ledger', 'error'), ('ledgers compared', 'ok'), ('TRUNCATE', 'ok'), ('savepoint', 'rolled back'),
          ('savepoint', 'after an error'), ('savepoint', 'released'), *((f'transaction {level}', 'ok') for level in (
              'READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'))]
 

@@ -1,14 +1,17 @@
 """Those who write, by every way there is, and those who disturb them."""
 
 import json
+import tempfile
+import threading
 import time
 import uuid
 
 import psycopg
 
+import ledger
 import model
 from client import BUSY, GIVEN_UP, RETRIED, Client, Failure, Lost
-from writes import COLUMNS, NEW_STATE, SOURCE, Names, Row, as_json, random_state
+from writes import Names, Row, copy_rows, insert_rows, merge_rows, random_state, register_names, update_rows, upsert_rows
 
 LEVELS = ['READ COMMITTED'] * 3 + ['REPEATABLE READ'] * 2 + ['SERIALIZABLE']
 # What plain SQL breaks: a name or an id is there already, a session or workspace is gone, a state goes with no name of that length.
@@ -16,6 +19,8 @@ CONSTRAINTS = {'23503', '23505', '23514'}
 SHARED = ['shared 0', 'shared 1', 'shared 2']
 # With more files than this, writers rather remove some.
 MANY_FILES = 12000
+# That keep a ledger.
+CLIENTS = 3
 
 ACTIONS = {}
 
@@ -36,7 +41,7 @@ def new_id(rng):
 
 
 class Writer(Client):
-    """Does whatever comes to its mind in sessions that are everybody's; and in one of its own, of which it keeps a ledger."""
+    """Does whatever comes to its mind in sessions that are everybody's."""
 
     stage = 'writers'
 
@@ -45,11 +50,7 @@ class Writer(Client):
         self.names = Names(self.rng)
         self.deck, self.leases, self.prepared = [], [], 0
         self.sessions, self.steps = [], 0
-        self.ledger, self.truncations = {}, 0
         self.gone = []    # ids of files that were deleted, or would have been
-        with psycopg.connect(shared.conninfo, autocommit=True) as db:
-            db.execute('SELECT session_files.create_workspace(%s)', [f'of {name}'])
-            self.session = str(db.execute("SELECT session_files.create_session(%s, expires_in => '1 day')", [f'of {name}']).fetchone()[0])
 
     # ---- transactions
 
@@ -58,12 +59,8 @@ class Writer(Client):
             if self.steps % 10 == 0:
                 self.look_around()
             self.steps += 1
-            if not self.sessions:
-                return
-            if self.rng.random() < 0.2:
-                self.write_ledger()
-            else:
-                self.write_shared()
+            if self.sessions:
+                self.write()
         except Lost:
             self.count('kill', 'lost connection')
 
@@ -100,7 +97,7 @@ class Writer(Client):
                 if error.sqlstate not in GIVEN_UP:
                     raise
 
-    def write_shared(self):
+    def write(self):
         """A transaction of some actions, anew as long as it cannot be serialized."""
         plan = [self.draw() for _ in range(self.rng.choice([1, 1, 2, 3, 5]))]
         level = self.rng.choice(LEVELS)
@@ -225,9 +222,7 @@ class Writer(Client):
     def register(self, count, extra=()):
         names = [self.names.new() for _ in range(count)] + list(extra)
         self.rng.shuffle(names)
-        rows = self.tell('SELECT name, file_ingestion_id FROM session_files.register_files(%s, %s)', [self.one(), names], len(names))
-        if [row[0] for row in rows] != names or len(set(rows)) != len(set(names)):
-            raise Failure(f'register_files: not one row per name, or not one id: {rows}')
+        register_names(self.db, self.one(), names)
 
     # ---- functions of the extension
 
@@ -270,7 +265,7 @@ class Writer(Client):
 
     @action()
     def claim_from_anybody(self):
-        """Of all sessions, also those with a ledger; taken back."""
+        """Of all sessions, also those of the ledgers; taken back."""
         self.db.execute('SAVEPOINT claim')
         self.db.execute('SELECT * FROM session_files.claim_files(%s, %s)', [self.name, self.rng.choice([1, 500])])
         self.db.execute('ROLLBACK TO claim')
@@ -336,7 +331,7 @@ class Writer(Client):
     @action(*CONSTRAINTS)
     def insert_into_several_sessions(self):
         rows = [row for _ in range(5) for row in self.rows(self.one(), self.rng.randint(0, 8))]
-        self.db.execute(f'INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}', [as_json(rows)])
+        insert_rows(self.db, rows)
 
     @action(*CONSTRAINTS)
     def insert_select(self):
@@ -347,37 +342,21 @@ class Writer(Client):
 
     @action(*CONSTRAINTS)
     def copy(self):
-        session = self.one()
-        with self.db.cursor() as cursor, cursor.copy(f'COPY session_files.files ({COLUMNS}) FROM STDIN') as stream:
-            for row in self.rows(session, self.rng.choice([1, 20, 200])):
-                stream.write_row(row)
+        copy_rows(self.db, self.rows(self.one(), self.rng.choice([1, 20, 200])))
 
     @action(*CONSTRAINTS)
     def on_conflict(self):
         session = self.one()
-        rows = self.rows_there(session, 20) + self.rows(session, 5)
-        doing = self.rng.choice(['NOTHING', 'UPDATE SET ' + NEW_STATE.replace('source.', 'excluded.')])
-        self.db.execute(f'''INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}
-                            ON CONFLICT (session_id, file_ingestion_id) DO {doing}''', [as_json(rows)])
+        upsert_rows(self.db, self.rng, self.rows_there(session, 20) + self.rows(session, 5))
 
     @action(*CONSTRAINTS)
     def merge(self):
-        if self.db.info.server_version < 150000:
-            return
         session = self.one()
-        rows = self.rows_there(session, 20) + self.rows(session, 5)
-        self.db.execute(f'''MERGE INTO session_files.files USING {SOURCE}
-                            ON files.session_id = source.session_id AND files.file_ingestion_id = source.file_ingestion_id
-                            WHEN MATCHED AND char_length(source.name) %% 3 = 0 THEN DELETE
-                            WHEN MATCHED THEN UPDATE SET {NEW_STATE}
-                            WHEN NOT MATCHED THEN INSERT ({COLUMNS}) VALUES (source.session_id, source.file_ingestion_id,
-                                source.ingestion_status, source.ingestion_status_reason, source.name)''', [as_json(rows)])
+        merge_rows(self.db, self.rows_there(session, 20) + self.rows(session, 5))
 
     @action(*CONSTRAINTS, weight=2)
     def update_from(self):
-        rows = self.rows_there(self.one(), 30)
-        self.db.execute(f'''UPDATE session_files.files SET {NEW_STATE} FROM {SOURCE}
-                            WHERE files.session_id = source.session_id AND files.file_ingestion_id = source.file_ingestion_id''', [as_json(rows)])
+        update_rows(self.db, self.rows_there(self.one(), 30))
 
     @action(*CONSTRAINTS)
     def update_every_session(self):
@@ -428,8 +407,7 @@ class Writer(Client):
         self.rng.shuffle(self.gone)
         back, self.gone = self.gone[:30], self.gone[30:500]
         rows = [Row(where, id, *random_state(self.rng), self.names.new()) for where, id in back]
-        self.db.execute(f'''INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}
-                            ON CONFLICT (session_id, file_ingestion_id) DO NOTHING''', [as_json(rows)])
+        insert_rows(self.db, rows, 'ON CONFLICT (session_id, file_ingestion_id) DO NOTHING')
 
     @action(*CONSTRAINTS)
     def replace_in_a_statement(self):
@@ -448,8 +426,7 @@ class Writer(Client):
                                    AND file_ingestion_id = ANY (%s) AND char_length(name) <= 800 RETURNING file_ingestion_id::text''',
                                 [session, ids := self.ids(session, 5)]).fetchall()
         rows = [Row(session, id, *random_state(self.rng), self.names.new()) for id in ids[:len(moved)]]
-        self.db.execute(f'''INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}
-                            ON CONFLICT (session_id, file_ingestion_id) DO NOTHING''', [as_json(rows)])
+        insert_rows(self.db, rows, 'ON CONFLICT (session_id, file_ingestion_id) DO NOTHING')
 
     @action(*CONSTRAINTS)
     def delete_using(self):
@@ -506,7 +483,7 @@ class Writer(Client):
         rows = self.rows(self.one(), 5)
         try:
             self.db.execute('SAVEPOINT middle')
-            self.db.execute(f'INSERT INTO session_files.files ({COLUMNS}) SELECT {COLUMNS} FROM {SOURCE}', [as_json(rows + rows[:1])])
+            insert_rows(self.db, rows + rows[:1])
         except psycopg.errors.IntegrityError:
             self.db.execute('ROLLBACK TO middle')
             return
@@ -560,169 +537,6 @@ class Writer(Client):
                          + (SELECT count(*) FROM session_files.file_deletions)''') != 0:
             raise Failure('counts, queue or deletions after TRUNCATE')
 
-    # ---- the ledger
-
-    def write_ledger(self):
-        """A transaction in the session of its own; what is committed is noted, and compared."""
-        outcome = self.guarded('lock', lambda: self.db.execute('SELECT pg_advisory_lock_shared(1)'))
-        if outcome != 'ok':
-            return
-        if self.truncations != self.shared.truncations.value:
-            self.truncations, self.ledger = self.shared.truncations.value, {}
-        after = dict(self.ledger)
-        try:
-            outcome = self.guarded('ledger', lambda: self.write_own(after))
-            if outcome == 'ok' and self.own_outcome == 'committed':
-                self.ledger = after
-            self.count('ledger', self.own_outcome if outcome == 'ok' else outcome)
-            self.guarded('compare', self.compare_ledger)
-        except Lost:
-            self.find_out(after)
-            raise
-        finally:
-            if not self.db.closed:
-                self.guarded('unlock', lambda: self.db.execute('SELECT pg_advisory_unlock_all()'))
-
-    def find_out(self, after):
-        """After a kill: there is all of the transaction, or nothing of it."""
-        done = False
-        while not done:
-            try:
-                done = self.guarded('find out', lambda: self.compare_either(after)) == 'ok'
-            except Lost:
-                pass
-
-    def compare_either(self, after):
-        # Whatever was truncated meanwhile was so when the lock had gone with the connection.
-        self.db.execute('SELECT pg_advisory_lock_shared(1)')
-        for gid, in self.db.execute('SELECT gid FROM pg_prepared_xacts WHERE gid LIKE %s', [f'own {self.name} %']).fetchall():
-            self.db.execute(f"ROLLBACK PREPARED '{gid}'")
-        there = self.read_own()
-        if self.truncations == self.shared.truncations.value and there not in (self.ledger, after):
-            raise Failure(f'half of a transaction: {self.difference(self.ledger, there)}, {self.difference(after, there)}')
-        self.ledger, self.truncations = there, self.shared.truncations.value
-        self.count('ledger', 'all or nothing')
-
-    def write_own(self, after):
-        self.own_outcome = 'rolled back'
-        self.db.execute(f'BEGIN ISOLATION LEVEL {self.rng.choice(LEVELS)}')
-        for _ in range(self.rng.randint(1, 5)):
-            undo, before = self.rng.random() < 0.2, dict(after)
-            self.db.execute('SAVEPOINT own')
-            self.rng.choice(self.OWN)(self, after)
-            if undo:
-                self.db.execute('ROLLBACK TO own')
-                after.clear()
-                after.update(before)
-        match self.rng.choice(['ROLLBACK', 'PREPARE', *['COMMIT'] * 4]):
-            case 'ROLLBACK':
-                self.db.execute('ROLLBACK')
-            case 'COMMIT':
-                self.db.execute('COMMIT')
-                self.own_outcome = 'committed'
-            case 'PREPARE':
-                self.prepared += 1
-                gid = f'own {self.name} {self.prepared}'
-                self.db.execute(f"PREPARE TRANSACTION '{gid}'")
-                self.resolve(gid)
-
-    def resolve(self, gid):
-        """Has another connection, which nobody kills, decide what becomes of a transaction that was prepared."""
-        commit = self.rng.random() < 0.7
-        with psycopg.connect(self.shared.conninfo, autocommit=True) as other:
-            other.execute(f"{'COMMIT' if commit else 'ROLLBACK'} PREPARED '{gid}'")
-        self.own_outcome = 'committed' if commit else 'rolled back'
-
-    def own_names(self, after, state=None):
-        names = [name for name, there in after.items() if state in (None, there[0])]
-        return self.rng.sample(names, min(len(names), self.rng.randint(1, 20)))
-
-    def own_ids(self, names):
-        return [row[0] for row in self.db.execute('SELECT file_ingestion_id::text FROM session_files.files WHERE session_id = %s AND name = ANY (%s)',
-                                                  [self.session, names])]
-
-    def own_add(self, after):
-        names = [f'{self.name} {self.rng.random()}' for _ in range(self.rng.choice([1, 10, 100]))] if len(after) < 600 else []
-        match self.rng.randrange(3):
-            case 0:
-                self.register_own(names)
-            case 1:
-                self.db.execute('INSERT INTO session_files.files (session_id, name) SELECT %s, unnest(%s::text[])', [self.session, names])
-            case 2:
-                with self.db.cursor() as cursor, cursor.copy('COPY session_files.files (session_id, name) FROM STDIN') as stream:
-                    for name in names:
-                        stream.write_row([self.session, name])
-        after.update(dict.fromkeys(names, ('PENDING', None)))
-
-    def register_own(self, names):
-        self.tell('SELECT * FROM session_files.register_files(%s, %s)', [self.session, names], len(names))
-
-    def own_finish(self, after):
-        names = self.own_names(after, 'PENDING')
-        self.db.execute('SELECT session_files.finish_files(%s, %s::uuid[])', [self.session, self.own_ids(names)])
-        after.update(dict.fromkeys(names, ('FINISHED', None)))
-
-    def own_claim(self, after):
-        rows = self.db.execute("SELECT name, file_ingestion_id::text, lease_token FROM session_files.claim_files(%s, 20, '1 hour', NULL, %s)",
-                               [self.name, self.session]).fetchall()
-        if rows:
-            ids = [row[1] for row in rows]
-            told = self.tell('SELECT changed FROM session_files.finish_files(%s, %s::uuid[], %s)', [self.session, ids, rows[0][2]], len(ids))
-            if not all(row[0] for row in told):
-                raise Failure('a lease of an hour did not hold its files')
-        after.update((row[0], ('FINISHED', None)) for row in rows)
-
-    def own_fail(self, after):
-        names, reason = self.own_names(after, 'PENDING'), self.rng.choice(model.REASONS[:-2])
-        self.db.execute('SELECT session_files.fail_files(%s, %s::uuid[], %s)', [self.session, self.own_ids(names), reason])
-        after.update(dict.fromkeys(names, ('FAILED', reason)))
-
-    def own_retry(self, after):
-        self.db.execute('SELECT session_files.retry_failed(%s)', [self.session])
-        after.update((name, ('PENDING', None)) for name, state in after.items() if state[0] == 'FAILED')
-
-    def own_delete(self, after):
-        names = self.own_names(after)
-        self.db.execute('DELETE FROM session_files.files WHERE session_id = %s AND name = ANY (%s)', [self.session, names])
-        for name in names:
-            del after[name]
-
-    def own_rename(self, after):
-        for name in self.own_names(after)[:3]:
-            new = f'{self.name} {self.rng.random()}'
-            self.db.execute('UPDATE session_files.files SET name = %s WHERE session_id = %s AND name = %s', [new, self.session, name])
-            after[new] = after.pop(name)
-
-    OWN = [own_add, own_add, own_finish, own_claim, own_fail, own_retry, own_delete, own_rename]
-
-    def read_own(self):
-        return {name: (status, reason) for name, status, reason in self.db.execute(
-            '''SELECT name, ingestion_status::text, ingestion_status_reason::text FROM session_files.files
-               WHERE session_id = %s''', [self.session])}
-
-    def difference(self, noted, there):
-        wrong = [(name, noted.get(name), there.get(name)) for name in noted.keys() | there.keys() if noted.get(name) != there.get(name)]
-        return f'{len(wrong)} of {len(noted)} files differ (name, noted, there): {wrong[:5]}'
-
-    def compare_ledger(self):
-        if (there := self.read_own()) != self.ledger:
-            raise Failure(f'the ledger is not what is there: {self.difference(self.ledger, there)}')
-        self.count('ledger compared', 'ok')
-
-    def end(self):
-        """Compares the ledger once more: as often as the last cancels and kills come in between."""
-        while True:
-            try:
-                if self.guarded('end', self.compare_at_end) == 'ok':
-                    return
-            except Lost:
-                self.count('kill', 'lost connection')
-
-    def compare_at_end(self):
-        self.db.execute('SELECT pg_advisory_lock_shared(1)')
-        if self.truncations == self.shared.truncations.value:
-            self.compare_ledger()
-
 
 class Killer(Client):
     """Cancels what writers do, and kills their backends."""
@@ -731,7 +545,7 @@ class Killer(Client):
 
     def step(self):
         time.sleep(self.rng.uniform(0, 0.8))
-        pids = [row[0] for row in self.db.execute("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'torture writer%' ORDER BY pid")]
+        pids = [row[0] for row in self.db.execute("SELECT pid FROM pg_stat_activity WHERE application_name ~ '^(torture writer|ledger)' ORDER BY pid")]
         if not pids:
             return
         pid = self.rng.choice(pids)
@@ -761,12 +575,12 @@ class Resolver(Client):
 
 
 class Housekeeper(Client):
-    """Vacuums, and makes indexes anew, below the feet of all others; now and then truncates."""
+    """Vacuums, and makes indexes anew, below the feet of all others."""
 
     WORK = {
         'VACUUM {0}': 6, 'VACUUM (FREEZE, INDEX_CLEANUP ON) {0}': 3, 'ANALYZE {0}': 3, 'REINDEX TABLE CONCURRENTLY {0}': 4,
         'REINDEX INDEX CONCURRENTLY {1}': 4, 'REINDEX INDEX {1}': 1, 'CREATE INDEX ON session_files.files (ingestion_status, retries)': 1,
-        'VACUUM FULL {0}': 1, 'CLUSTER {0} USING {2}': 1, 'TRUNCATE': 1, 'PILE UP SLOTS': 3}
+        'VACUUM FULL {0}': 1, 'CLUSTER {0} USING {2}': 1, 'PILE UP SLOTS': 3}
     TABLES = ['files', 'files', 'file_counts', 'file_queue', 'file_deletions', 'upload_sessions']
 
     def __init__(self, shared, name):
@@ -780,9 +594,7 @@ class Housekeeper(Client):
         work = self.deck.pop()
         try:
             self.db.execute('SET lock_timeout = 5000')
-            if work == 'TRUNCATE':
-                self.truncate()
-            elif work == 'PILE UP SLOTS':
+            if work == 'PILE UP SLOTS':
                 self.pile_up_slots()
             else:
                 self.db.execute(self.statement(work))
@@ -819,19 +631,45 @@ class Housekeeper(Client):
                 SELECT session_id, -pg_current_xact_id()::text::bigint * 100 - n, 1 - 2 * (n %% 2), 2 * (n %% 2) - 1, n / 2 * (1 - 2 * (n %% 2)), n / 2, 0
                     FROM session_files.upload_sessions, generate_series(2, 41) AS n WHERE session_id = %s FOR KEY SHARE OF upload_sessions''', [BUSY])
 
+
+class Keeper(Client):
+    """Has clients that keep ledgers write for a while, and compares; then truncates, so that all begin with nothing."""
+
+    stage = 'writers'
+
+    def __init__(self, shared, name):
+        super().__init__(shared, name)
+        self.loads = 0
+
+    def step(self):
+        self.loads += 1
+        with tempfile.TemporaryDirectory() as folder:
+            stop = threading.Event()
+            threading.Thread(target=self.stop_later, args=[stop, self.rng.uniform(3, 15)]).start()
+            ledger.run_clients(self.shared.conninfo, self.shared.seed, folder, f'load{self.loads}', CLIENTS, RETRIED | GIVEN_UP, stop)
+            ends, _ = ledger.verify(self.shared.conninfo, folder)
+        for end, number in ends.items():
+            self.count('ledger', end, number)
+        self.count('ledgers compared', 'ok')
+        for gid, in self.db.execute("SELECT gid FROM pg_prepared_xacts WHERE gid NOT LIKE 'shared %'").fetchall():
+            self.db.execute(f"ROLLBACK PREPARED '{gid}'")
+        self.truncate()
+
+    def stop_later(self, stop, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.shared.stops[self.stage].wait(0.1):
+            pass
+        stop.set()
+
     def truncate(self):
-        """Removes all files of all sessions, while nobody writes to his ledger."""
-        self.db.execute('SELECT pg_advisory_lock(1)')
-        try:
-            # It needs the tables of the counts and the queue, too, and there are deadlocks.
-            for last in [False] * 9 + [True]:
-                try:
+        """Removes all files of all sessions. That needs the tables of the counts and the queue, too, and there are deadlocks."""
+        while True:
+            try:
+                with self.db.transaction():
                     self.db.execute('TRUNCATE session_files.files')
-                    break
-                except psycopg.errors.DeadlockDetected:
-                    self.count('TRUNCATE', '40P01')
-                    if last:
-                        raise
-            self.shared.truncations.value += 1
-        finally:
-            self.db.execute('SELECT pg_advisory_unlock(1)')
+                    self.db.execute("DELETE FROM session_files.upload_sessions WHERE workspace_name = 'load'")
+                break
+            except psycopg.errors.DeadlockDetected:
+                self.count('TRUNCATE', '40P01')
+        self.shared.truncations.value += 1
+        self.count('TRUNCATE', 'ok')

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""The load of the tests of faults, and what must be there of it after one:
+"""Clients that write and keep a ledger of it, for the tests of faults and the torture; and what must be there of it at any time:
 
     load CONNINFO SEED FOLDER NAME CLIENTS [SQLSTATE...]
-                        clients that register, finish, fail, claim, release, retry and delete files, and prepare transactions, until SIGTERM.
-                        Each keeps a ledger in the folder: what a transaction is to change, before anything of it is sent; and what became
-                        of it. The errors given are part of the fault: they undo a transaction. Whatever else is wrong ends with a traceback.
+                        clients that register, finish, fail, claim, release, retry, rename and delete files, in savepoints and prepared
+                        transactions too, until SIGTERM. Each keeps a ledger in the folder: what a transaction is to change, before anything
+                        of it is sent; and what became of it. The errors given are part of the test: they undo a transaction. Where 40001 is
+                        one of them, transactions are of every isolation level. Whatever else is wrong ends with a traceback.
     verify CONNINFO FOLDER
                         compares a database with the ledgers: each transaction that was acknowledged is wholly there, each that was not
                         answered is wholly there or not at all, others are not there. Prints what it has looked at.
@@ -28,7 +29,10 @@ import uuid
 
 import psycopg
 
-PARENT = os.getppid()
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / 'model'))
+from writes import add_names    # noqa: E402
+
+LEVELS = ['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE']
 REASONS = ['EMPTY_FILE', 'FILE_NOT_FOUND', 'UNKNOWN_ERROR', 'FAILED_TO_PARSE_META']
 # Of a client; then it deletes some.
 MOST_FILES = int(os.environ.get('FAULTS_FILES', 1500))
@@ -68,6 +72,8 @@ class Client:
         self.name = f'{load}/{number}'
         self.rng = random.Random(f'{seed} {self.name}')
         self.ledger = open(pathlib.Path(folder) / f'{load}.{number}.ledger', 'x', encoding='utf-8')
+        self.levels = LEVELS if '40001' in errors else LEVELS[:1]
+        self.parent = os.getppid()
         self.labels = [f'own{number}'] + [f'shared{i}' for i in range(SHARED_SESSIONS)]
         self.number = 0
         self.connection = None
@@ -86,7 +92,7 @@ class Client:
             pass
 
     def step(self):
-        steps = {self.register: 40, self.settle: 30, self.claim: 12, self.end_lease: 16, self.retry: 3, self.delete: 5, self.end_prepared: 10}
+        steps = {self.register: 40, self.settle: 30, self.claim: 12, self.end_lease: 16, self.retry: 3, self.rename: 3, self.delete: 5, self.end_prepared: 30 if self.prepared else 0}
         files = sum(1 for key in self.state if key.startswith(self.name + '/'))
         if files > MOST_FILES:
             steps[self.register], steps[self.delete] = 0, 40
@@ -97,14 +103,20 @@ class Client:
     def connect(self):
         while self.connection is None or self.connection.closed:
             try:
-                self.connection = psycopg.connect(self.conninfo, autocommit=True, application_name='faults')
+                self.connection = psycopg.connect(self.conninfo, autocommit=True, application_name='ledger')
                 self.connection.prepare_threshold = None
             except psycopg.OperationalError:
                 if self.stop.is_set():
                     raise Stopped from None
-                if os.getppid() != PARENT:
+                if os.getppid() != self.parent:
                     os._exit(1)
                 time.sleep(0.05)
+
+    def is_lost(self, error):
+        """Tells whether the connection is lost. Of a server that ends it, the error may come first."""
+        if (error.sqlstate or '').startswith('57P'):
+            self.connection.close()
+        return self.connection.closed
 
     def ask(self, query, arguments):
         """A statement that can be sent again."""
@@ -114,7 +126,7 @@ class Client:
                 cursor = self.connection.execute(query, arguments)
                 return cursor.fetchall() if cursor.description else []
             except psycopg.Error as error:
-                if not self.connection.closed and error.sqlstate not in self.errors:
+                if not self.is_lost(error) and error.sqlstate not in self.errors:
                     raise
                 time.sleep(0.05)
 
@@ -133,7 +145,11 @@ class Client:
         sent = command is None
         try:
             if command:
-                self.connection.execute('BEGIN')
+                self.connection.execute(f'BEGIN ISOLATION LEVEL {self.rng.choice(self.levels)}')
+                if self.rng.random() < 0.15:
+                    self.connection.execute('SAVEPOINT once')
+                    action()
+                    self.connection.execute('ROLLBACK TO once')
             action()
             sent = True
             if command:
@@ -146,7 +162,7 @@ class Client:
             end = 'rolled back'
             self.undo()
         except psycopg.Error as error:
-            if not self.connection.closed:
+            if not self.is_lost(error):
                 if error.sqlstate not in self.errors:
                     raise
                 self.undo()
@@ -233,31 +249,18 @@ class Client:
         batch = f'{self.name}/{label}/{self.number + 1}'
         names = [f'{batch}/{i}' for i in range(self.rng.choice([1, 3, 10, 50, 200, 400]))]
         half = self.rng.choice([0, len(names) // 2])
-        ways = [self.rng.choice([self.register_function, self.register_insert, self.register_copy]) for _ in range(2)]
 
         def action():
-            for way, part in zip(ways, (names[half:], names[:half])):
+            for part in (names[half:], names[:half]):
                 if part:
-                    way(session_of(self.load, label), part)
+                    add_names(self.connection, self.rng, session_of(self.load, label), part)
         changes = dict.fromkeys(names, 'PENDING')
-        if half == 0 and self.rng.random() < 0.3 and ways[0] != self.register_copy:
+        if half == 0 and self.rng.random() < 0.3:
             self.transact('register', changes, action, None)
         elif label == self.labels[0]:
             self.transact('register', changes, action)
         else:
             self.commit('register', changes, action)
-
-    def register_function(self, session, names):
-        added = self.execute('SELECT name FROM session_files.register_files(%s, %s)', session, names).fetchall()
-        assert [row[0] for row in added] == names
-
-    def register_insert(self, session, names):
-        self.execute('INSERT INTO session_files.files (session_id, name) SELECT %s, unnest(%s::text[])', session, names)
-
-    def register_copy(self, session, names):
-        with self.connection.cursor().copy('COPY session_files.files (session_id, name) FROM STDIN') as copy:
-            for name in names:
-                copy.write_row([session, name])
 
     def settle(self):
         """Finishes and fails files, whoever holds them, of some batches at a time."""
@@ -347,6 +350,17 @@ class Client:
                 assert changed == len(names), f'{changed} of {len(names)} are retried'
             self.transact('retry', dict.fromkeys(names, 'PENDING'), action, self.rng.choice(['COMMIT', None]))
 
+    def rename(self):
+        for batch, names in self.some_batches(lambda value: True, 1).items():
+            new = {name: f'{batch}/{self.number + 1}.{i}' for i, name in enumerate(names[:3])}
+
+            def action(new=new):
+                for name in new:
+                    renamed = self.execute('UPDATE session_files.files SET name = %s WHERE session_id = %s AND name = %s',
+                                           new[name], self.session(name), name).rowcount
+                    assert renamed == 1
+            self.transact('rename', {**dict.fromkeys(new), **{new[name]: self.state[name] for name in new}}, action)
+
     def delete(self):
         for names in self.some_batches(lambda value: True, 1).values():
             def action(names=names):
@@ -364,9 +378,9 @@ class Client:
                 del self.prepared[gid]
 
 
-def load(conninfo, seed, folder, name, clients, *errors):
-    stop, failures = threading.Event(), []
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+def run_clients(conninfo, seed, folder, name, clients, errors, stop):
+    """Runs clients until the event `stop`; raises what was wrong."""
+    failures = []
 
     def guard(number):
         try:
@@ -374,20 +388,27 @@ def load(conninfo, seed, folder, name, clients, *errors):
         except BaseException as error:
             failures.append(error)
             stop.set()
-    threads = [threading.Thread(target=guard, args=[number]) for number in range(int(clients))]
+    threads = [threading.Thread(target=guard, args=[number]) for number in range(clients)]
     for thread in threads:
         thread.start()
-    while not stop.wait(0.1):
-        pass
+    stop.wait()
     for thread in threads:
         thread.join()
     for failure in failures:
         raise failure
 
 
+def load(conninfo, seed, folder, name, clients, *errors):
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    run_clients(conninfo, seed, folder, name, int(clients), errors, stop)
+
+
 # Ledgers
 
 class Entry:
+    """A transaction in a ledger."""
+
     def __init__(self, how, changes):
         self.how, self.changes, self.end = how, changes, None
 
@@ -432,6 +453,7 @@ def differences(expected, found):
 
 
 def verify(conninfo, folder):
+    """Gives what became of how many transactions, and of how many clients."""
     ledgers, ends = read_ledgers(folder), collections.Counter()
     for client, found in states_of(conninfo, ledgers).items():
         state = {}
@@ -445,7 +467,12 @@ def verify(conninfo, folder):
             assert found == state, (f'{client}: in doubt is "{entry.how}" of {len(entry.changes)}. Without it {differences(without, found)}; '
                                     f'with it {differences(state, found)}')
         assert found == state, f'{client}: {differences(state, found)}'
-    print(f'{sum(ends.values())} transactions of {len(ledgers)} clients: ' + ', '.join(f'{count} {end}' for end, count in sorted(ends.items())))
+    return ends, len(ledgers)
+
+
+def print_verified(conninfo, folder):
+    ends, clients = verify(conninfo, folder)
+    print(f'{sum(ends.values())} transactions of {clients} clients: ' + ', '.join(f'{count} {end}' for end, count in sorted(ends.items())))
 
 
 def prefix(conninfo, folder, earlier):
@@ -472,4 +499,4 @@ def prefix(conninfo, folder, earlier):
 
 
 if __name__ == '__main__':
-    {'load': load, 'verify': verify, 'prefix': prefix}[sys.argv[1]](*sys.argv[2:])
+    {'load': load, 'verify': print_verified, 'prefix': prefix}[sys.argv[1]](*sys.argv[2:])
