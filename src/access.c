@@ -40,8 +40,8 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "index/scan.h"
 #include "owner.h"
-#include "scan.h"
 #include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_may_see_workspace);

@@ -16,15 +16,15 @@
 #include "utils/uuid.h"
 
 #include "access.h"
-#include "answer.h"
 #include "catalog.h"
-#include "claim.h"
-#include "entry.h"
-#include "maintenance.h"
-#include "notice.h"
-#include "request.h"
-#include "response.h"
-#include "route.h"
+#include "http_api.h"
+#include "ingestion/claim.h"
+#include "ingestion/maintenance.h"
+#include "ingestion/notify.h"
+#include "listing/json.h"
+#include "listing/list_result.h"
+#include "listing/request.h"
+#include "listing/route.h"
 #include "settings.h"
 
 PG_MODULE_MAGIC;

@@ -1,5 +1,5 @@
 -- Several rows per session, so that no writer waits for another: a writer takes one that is not
--- locked or adds one, a reader sums them up (src/counts.c). Not dumped: restoring the files counts
+-- locked or adds one, a reader sums them up (src/ingestion/counts.c). Not dumped: restoring the files counts
 -- them anew. The columns are known to the C code by their position (src/catalog.h).
 CREATE TABLE session_files.file_counts (
 	session_id uuid NOT NULL,
@@ -7,7 +7,7 @@ CREATE TABLE session_files.file_counts (
 	failed bigint NOT NULL,
 	finished bigint NOT NULL,
 	pending bigint NOT NULL,
-	-- What the files are, in 64 bits: the slots' digests XORed (src/digest.c). Equal files give an equal one.
+	-- What the files are, in 64 bits: the slots' digests XORed (src/ingestion/digest.c). Equal files give an equal one.
 	digest bigint NOT NULL,
 	-- Not PENDING any more: how many in the minute (since 2000-01-01 UTC) of the last change, and in the one before.
 	minute bigint NOT NULL,

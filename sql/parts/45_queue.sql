@@ -30,13 +30,13 @@ COMMENT ON COLUMN session_files.file_queue.claimed_at IS 'When they were claimed
 COMMENT ON COLUMN session_files.file_queue.last_reason IS 'Why their last attempt failed.';
 COMMENT ON COLUMN session_files.file_queue.lease_token IS 'What the worker shows that has claimed them.';
 
--- Claims: files that came back, then those never claimed, the oldest first; the next session that has some (src/claim.c).
+-- Claims: files that came back, then those never claimed, the oldest first; the next session that has some (src/ingestion/claim.c).
 CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claimed_at IS NOT NULL), due_at, (file_ingestion_ids[1]));
 -- Finishing, and the like, by lease.
 CREATE INDEX file_queue_lease_idx ON session_files.file_queue (lease_token) WHERE lease_token IS NOT NULL;
 
 -- A file that is inserted under the id of one that was deleted is another one, for which the queue's entry of the first is void: it begins
--- with more retries than that one had (src/deletions.c). Not dumped, as the queue is not. The columns are known to the C code by their
+-- with more retries than that one had (src/ingestion/deletions.c). Not dumped, as the queue is not. The columns are known to the C code by their
 -- position (src/catalog.h).
 CREATE TABLE session_files.file_deletions (
 	session_id uuid NOT NULL,

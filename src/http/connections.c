@@ -8,13 +8,13 @@
  * A client that takes longer to read an answer is not cut as long as it reads. That is looked at when its time is up, by what the
  * kernel says that the client has acknowledged.
  */
-#include "connections.h"
+#include "http/connections.h"
 
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "clock.h"
+#include "http/clock.h"
 
 /* How long a connection is left alone before it may have to make room for another, in ms. */
 #define GRACE 100

@@ -5,14 +5,14 @@
  * A request is looked at when its head is complete, and answered when its body is read, which is thrown away. The library
  * refuses some requests on its own; what it says then is replaced where that can be (exchange_on_message).
  */
-#include "exchange.h"
+#include "http/exchange.h"
 
 #include <sys/socket.h>
 #include <time.h>
 
-#include "connections.h"
-#include "head.h"
-#include "linger.h"
+#include "http/connections.h"
+#include "http/head.h"
+#include "http/linger.h"
 
 /* An answer that is no larger is always given, and takes no more than the connection itself does. */
 #define SMALL_ANSWER 4096

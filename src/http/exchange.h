@@ -5,11 +5,11 @@
 #ifndef SESSION_FILES_HTTP_EXCHANGE_H
 #define SESSION_FILES_HTTP_EXCHANGE_H
 
-#include "../compat.h"
+#include "compat.h"
 
 #include <microhttpd.h>
 
-#include "server.h"
+#include "http/server.h"
 
 /* The library's callbacks; arg is the ServerOptions. */
 extern void exchange_on_connection(void *arg, struct MHD_Connection *handle, void **context,

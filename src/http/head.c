@@ -10,7 +10,7 @@
  * hand over, but not from their buffer: they put zeros over what ended something, a space, a colon, CR and LF, and leave the
  * rest. So a NUL or a bare LF is one zero where two have to be. Later versions refuse such requests, and keep no such buffer.
  */
-#include "head.h"
+#include "http/head.h"
 
 #include <microhttpd.h>
 

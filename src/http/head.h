@@ -5,7 +5,7 @@
 #ifndef SESSION_FILES_HTTP_HEAD_H
 #define SESSION_FILES_HTTP_HEAD_H
 
-#include "../compat.h"
+#include "compat.h"
 
 #include <microhttpd.h>
 

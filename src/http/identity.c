@@ -9,7 +9,7 @@
  * Verifying a signature costs more than a listing, so a worker remembers tokens that were right, as long as
  * they are valid.
  */
-#include "identity.h"
+#include "http/identity.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -27,8 +27,8 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
-#include "exchange.h"
-#include "token.h"
+#include "http/exchange.h"
+#include "http/token.h"
 
 /* So many tokens are remembered, each at the place that its hash says. */
 #define REMEMBERED 256

@@ -12,7 +12,7 @@
  * The library has room for a request's head in a pool per connection, and refuses on its own what does
  * not fit, in words of its own; what fits and is over the limit is refused by exchange.c.
  */
-#include "server.h"
+#include "http/server.h"
 
 #include <malloc.h>
 #include <microhttpd.h>
@@ -20,12 +20,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "connections.h"
-#include "exchange.h"
-#include "head.h"
-#include "linger.h"
-#include "listener.h"
+#include "http/clock.h"
+#include "http/connections.h"
+#include "http/exchange.h"
+#include "http/head.h"
+#include "http/linger.h"
+#include "http/listener.h"
 
 /* Room in a connection's pool besides the request's head: the library's records, and the answer's head. */
 #define POOL_OVERHEAD ((size_t) 4 * 1024)

@@ -5,12 +5,12 @@
 #ifndef SESSION_FILES_HTTP_SERVER_H
 #define SESSION_FILES_HTTP_SERVER_H
 
-#include "../compat.h"
+#include "compat.h"
 
 #include <signal.h>
 
-#include "../message.h"
-#include "../settings.h"
+#include "listing/message.h"
+#include "settings.h"
 
 typedef struct Server Server;
 typedef struct ServerRequest ServerRequest;

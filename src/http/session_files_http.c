@@ -5,15 +5,15 @@
  * Does nothing unless it is preloaded by the server. Then it takes the port, and has PostgreSQL run the workers: start them, and start
  * again those that have ended.
  */
-#include "../compat.h"
+#include "compat.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 
-#include "../entry.h"
-#include "listener.h"
-#include "metrics.h"
+#include "http/listener.h"
+#include "http/metrics.h"
+#include "http_api.h"
 
 /* How long PostgreSQL waits before it starts a worker again that has ended, in s. */
 #define RESTART_TIME 2

@@ -11,7 +11,7 @@
  * here, as it reads beyond a signature that is too short, ends the process at a "=" in the wrong place (up to 0.6.2.1),
  * and takes several texts for the same token. It knows nothing of HTTP and PostgreSQL.
  */
-#include "token.h"
+#include "http/token.h"
 
 #include <limits.h>
 #include <stdarg.h>

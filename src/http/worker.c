@@ -9,7 +9,7 @@
  * A SIGTERM ends the worker after what it is doing: no new connections, answers to the requests that are
  * under way, and a second at most for clients to read them. A request that waits or takes long is cancelled.
  */
-#include "worker.h"
+#include "http/worker.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -33,13 +33,13 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "../entry.h"
-#include "clock.h"
-#include "connections.h"
-#include "identity.h"
-#include "listener.h"
-#include "metrics.h"
-#include "server.h"
+#include "http/clock.h"
+#include "http/connections.h"
+#include "http/identity.h"
+#include "http/listener.h"
+#include "http/metrics.h"
+#include "http/server.h"
+#include "http_api.h"
 
 /* How long clients have to read their answers when the worker ends, in ms. */
 #define DRAIN_TIME 1000

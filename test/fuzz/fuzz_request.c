@@ -11,13 +11,13 @@
 
 #include <jansson.h>
 
-#include "answer.h"
 #include "catalog.h"
-#include "listing.h"
-#include "percent.h"
-#include "route.h"
+#include "listing/list_result.h"
+#include "listing/listing.h"
+#include "listing/percent.h"
+#include "listing/route.h"
 
-#include "etag.h"
+#include "listing/etag.h"
 #include "settings.h"
 
 #include "postgres_shim.h"

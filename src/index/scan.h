@@ -1,0 +1,78 @@
+/*
+ * scan.h
+ *		A scan of one of the extension's indexes under the active snapshot.
+ */
+#ifndef SESSION_FILES_SCAN_H
+#define SESSION_FILES_SCAN_H
+
+#include "compat.h"
+
+#include "access/relscan.h"
+#include "access/sdir.h"
+#include "access/skey.h"
+#include "executor/tuptable.h"
+#include "storage/buf.h"
+#include "utils/relcache.h"
+
+#include "index/leaf.h"
+
+#define SCAN_MAX_KEYS 4
+
+typedef struct KeyScan
+{
+	Relation heap;
+	Relation index;
+	ScanKeyData keys[SCAN_MAX_KEYS];
+	int key_count;
+	ScanKeyData row_members[SCAN_MAX_KEYS][2]; /* of keys that compare rows */
+	ScanDirection direction;
+	bool keeps_entries;
+	TupleTableSlot *slot; /* the current row, when has_row */
+	bool has_row;
+	/* The first entries, unless entries are kept, and their rows. */
+	LeafEntries first;
+	int first_next;
+	IndexFetchTableData *fetch;
+	int rows_read;
+	/* The rest. */
+	IndexScanDesc desc;
+	Buffer visibility_map;
+} KeyScan;
+
+/* Prepares a scan of an open table by one of its indexes, which is opened here. */
+extern void scan_init(KeyScan *scan, Relation heap, Oid index);
+
+/* Adds the condition "index column = value". proc is the type's equality. */
+extern void scan_key_equal(KeyScan *scan, AttrNumber column, RegProcedure proc, Datum value);
+
+/* Adds "index column > value", or <, as the strategy says. proc is the type's such operator. */
+extern void scan_key_beyond(KeyScan *scan, AttrNumber column, StrategyNumber strategy, RegProcedure proc, Datum value);
+
+/* Adds "(column, column + 1) > (label, id)", or <, for an enum label and a UUID. */
+extern void scan_key_row_beyond(KeyScan *scan, AttrNumber column, StrategyNumber strategy, Datum label, Datum id);
+
+/* Starts, for about so many rows; 0 for any number, with entries kept: scan_skip, scan_index_value. */
+extern void scan_begin(KeyScan *scan, ScanDirection direction, int wanted);
+
+/* Goes to the next row; false at the end. */
+extern bool scan_next(KeyScan *scan);
+
+/*
+ * Goes to the next visible entry; false at the end. Its row is read only where the visibility map
+ * leaves the entry in doubt: has_row says.
+ */
+extern bool scan_skip(KeyScan *scan);
+
+/* Reads the current entry's row, which scan_skip passed over. */
+extern void scan_read_row(KeyScan *scan);
+
+/* Returns a column of the current row; it must not be null. */
+extern Datum scan_value(KeyScan *scan, int column);
+
+/* Returns a column of the current index entry; it must not be null. */
+extern Datum scan_index_value(KeyScan *scan, int column);
+
+/* Ends the scan and closes the index. Safe for one that was only prepared. */
+extern void scan_end(KeyScan *scan);
+
+#endif
