@@ -20,6 +20,7 @@ OBJS = \
 	src/index/scan.o \
 	src/ingestion/batch.o \
 	src/ingestion/claim.o \
+	src/ingestion/count_changes.o \
 	src/ingestion/counts.o \
 	src/ingestion/deletions.o \
 	src/ingestion/digest.o \

@@ -358,7 +358,7 @@ exchange_on_request(void *arg, struct MHD_Connection *handle, const char *url, c
 		                                                 .raw_target = connection->raw_target,
 		                                                 .version = version,
 		                                                 .limit = options->settings->header_size,
-		                                                 .memory = server_memory(options->settings)});
+		                                                 .memory = head_memory(options->settings)});
 		if (connection->refusal == MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE)
 		{
 			refuse_directly(options, connection);

@@ -21,6 +21,15 @@
 #define ANSWER_HEAD 1024
 #define LINK_MAX 1024
 
+/* Room in a connection's pool besides the request's head: the library's records, and the response's head. */
+#define POOL_OVERHEAD ((size_t) 4 * 1024)
+
+size_t
+head_memory(const HttpSettings *settings)
+{
+	return settings->header_size + POOL_OVERHEAD;
+}
+
 bool
 head_leaves_zeros(void)
 {

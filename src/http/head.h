@@ -9,6 +9,8 @@
 
 #include <microhttpd.h>
 
+#include "settings.h"
+
 typedef struct Head
 {
 	const char *method; /* where the library has it, as raw_target and version */
@@ -18,6 +20,9 @@ typedef struct Head
 	size_t limit;  /* of all of the head, in bytes */
 	size_t memory; /* what the connection has for the heads of request and answer, in bytes */
 } Head;
+
+/* What a connection takes for the heads of a request and its response, in bytes. */
+extern size_t head_memory(const HttpSettings *settings);
 
 /* Returns the status to refuse a request with whose head is complete, or 0. */
 extern int head_check(struct MHD_Connection *handle, const Head *head);

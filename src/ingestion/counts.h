@@ -11,6 +11,9 @@
 #include "utils/relcache.h"
 #include "utils/uuid.h"
 
+/* With more slots than this, a writer merges those that are free. */
+#define COUNTS_MAX_SLOTS 32
+
 typedef struct Counts
 {
 	int64 by_status[STATUS_COUNT];
