@@ -13,6 +13,7 @@ OBJS = \
 	src/owner.o \
 	src/session_files.o \
 	src/settings.o \
+	src/trigger.o \
 	src/uuid7.o \
 	src/index/id_lookup.o \
 	src/index/leaf.o \

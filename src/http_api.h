@@ -11,31 +11,31 @@
 #include "listing/message.h"
 #include "settings.h"
 
-/* Goes up with each change of what is passed between the two: they may have been built at different times. */
-#define ENTRY_VERSION 2
+/* Goes up with each change of what is passed between the two libraries: they may have been built at different times. */
+#define HTTP_API_VERSION 2
 
-typedef struct Entry
+typedef struct HttpApi
 {
 	int version;
 	const HttpSettings *settings;
 
-	/* Tells whether a request needs no role. */
+	/* Returns whether a request needs no role. */
 	bool (*is_public)(const HttpRequest *request);
 
-	/* Answers a request as the current user and under the active snapshot, as session_files.handle_request does. */
-	void (*answer)(const HttpRequest *request, HttpAnswer *answer);
+	/* Handles a request as the current user, under the active snapshot, as session_files.handle_request does. */
+	void (*handle)(const HttpRequest *request, HttpResponse *response);
 
-	/* Answers a request that does not get so far, {"detail":"..."}. */
-	void (*refuse)(const HttpRequest *request, HttpAnswer *answer, int status, const char *detail);
+	/* Makes the response to a request that is not handled: {"detail":"..."}. */
+	void (*refuse)(const HttpRequest *request, HttpResponse *response, int status, const char *detail);
 
-	/* Writes a string in JSON, with its quotes. */
-	void (*string)(StringInfo out, Span text);
-} Entry;
+	/* Writes a JSON string with its quotes. */
+	void (*write_string)(StringInfo out, Span text);
+} HttpApi;
 
 /* To be called once, when the library is loaded. */
-extern void entry_init(void);
+extern void http_api_init(void);
 
-/* To be found by load_external_function. */
-extern PGDLLEXPORT const Entry *session_files_entry(void);
+/* The other library finds it by load_external_function. */
+extern PGDLLEXPORT const HttpApi *session_files_http_api(void);
 
 #endif

@@ -23,10 +23,10 @@ CREATE FUNCTION session_files.count_changes() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'session_files_count_changes';
 COMMENT ON FUNCTION session_files.count_changes() IS 'Trigger on files: adds what a statement changed to file_counts.';
 
-CREATE FUNCTION session_files.forget_counts() RETURNS trigger
+CREATE FUNCTION session_files.session_cleanup() RETURNS trigger
 	LANGUAGE c
-	AS 'MODULE_PATHNAME', 'session_files_forget_counts';
-COMMENT ON FUNCTION session_files.forget_counts() IS
+	AS 'MODULE_PATHNAME', 'session_files_session_cleanup';
+COMMENT ON FUNCTION session_files.session_cleanup() IS
 	'Trigger: removes the counts, the queue and the deletions of the sessions that a statement deleted, or all of them when files is truncated.';
 
 CREATE TRIGGER count_inserts AFTER INSERT ON session_files.files
@@ -38,8 +38,8 @@ CREATE TRIGGER count_updates AFTER UPDATE ON session_files.files
 CREATE TRIGGER count_deletes AFTER DELETE ON session_files.files
 	REFERENCING OLD TABLE AS removed
 	FOR EACH STATEMENT EXECUTE FUNCTION session_files.count_changes();
-CREATE TRIGGER forget_counts AFTER TRUNCATE ON session_files.files
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.forget_counts();
-CREATE TRIGGER forget_counts AFTER DELETE ON session_files.upload_sessions
+CREATE TRIGGER session_cleanup AFTER TRUNCATE ON session_files.files
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.session_cleanup();
+CREATE TRIGGER session_cleanup AFTER DELETE ON session_files.upload_sessions
 	REFERENCING OLD TABLE AS removed
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.forget_counts();
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.session_cleanup();

@@ -81,11 +81,11 @@ CREATE FUNCTION session_files.notify_work(session_id uuid) RETURNS void
 COMMENT ON FUNCTION session_files.notify_work(uuid) IS
 	'Has the transaction, when it commits, notify session_files_work with the session''s id, once: that it has files to be claimed.';
 
-CREATE FUNCTION session_files.note_end() RETURNS trigger
+CREATE FUNCTION session_files.notify_end() RETURNS trigger
 	LANGUAGE c
-	AS 'MODULE_PATHNAME', 'session_files_note_end';
-COMMENT ON FUNCTION session_files.note_end() IS
+	AS 'MODULE_PATHNAME', 'session_files_notify_end';
+COMMENT ON FUNCTION session_files.notify_end() IS
 	'Trigger on upload_sessions: has the transaction that closes a session in which no file is PENDING notify session_files_done with its id.';
 
-CREATE TRIGGER note_end AFTER UPDATE OF status ON session_files.upload_sessions
-	FOR EACH ROW WHEN (OLD.status = 'OPEN' AND NEW.status <> 'OPEN') EXECUTE FUNCTION session_files.note_end();
+CREATE TRIGGER notify_end AFTER UPDATE OF status ON session_files.upload_sessions
+	FOR EACH ROW WHEN (OLD.status = 'OPEN' AND NEW.status <> 'OPEN') EXECUTE FUNCTION session_files.notify_end();

@@ -22,7 +22,7 @@ typedef struct ServerRequest
 } ServerRequest;
 
 /* Answers a request. It must not raise errors: they would jump through the library's frames. */
-typedef void (*ServerHandler)(const ServerRequest *request, HttpAnswer *answer);
+typedef void (*ServerHandler)(const ServerRequest *request, HttpResponse *response);
 
 typedef struct ServerOptions
 {
@@ -30,7 +30,7 @@ typedef struct ServerOptions
 	const HttpSettings *settings; /* may change while the server is open, but for header_size */
 	int most_connections;         /* what the process has room for, whatever the settings say */
 	ServerHandler handler;
-	void (*refuse)(const ServerRequest *request, HttpAnswer *answer, int status,
+	void (*refuse)(const ServerRequest *request, HttpResponse *response, int status,
 	               const char *reason);  /* as the handler */
 	const volatile sig_atomic_t *ending; /* set when the server is about to be drained */
 } ServerOptions;

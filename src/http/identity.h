@@ -12,7 +12,7 @@
 #include "http_api.h"
 
 /* Defines the settings request.*, which show what the current request says; to be called once per worker. */
-extern void identity_init(const Entry *entry);
+extern void identity_init(const HttpApi *api);
 
 /* Reads the keys anew. What is wrong with them is logged; then no token is accepted. */
 extern void identity_load_keys(void);

@@ -146,7 +146,7 @@ run_daemon(Server *server)
 	server->given = 0;
 }
 
-/* Tells whether there are as many connections as there may be. */
+/* Returns whether there are as many connections as there may be. */
 static bool
 is_full(Server *server)
 {
@@ -158,7 +158,7 @@ is_full(Server *server)
 	return connections_count() >= most;
 }
 
-/* Tells whether clients wait to be accepted. */
+/* Returns whether clients wait to be accepted. */
 static bool
 clients_wait(const Server *server)
 {

@@ -1,10 +1,12 @@
 /*
  * id_lookup.c
- *		Finds files of a session by id, one after the other.
+ *		Finds files of a session by their ids, one after the other.
  *
- * For batches. A descent of the index for each of a hundred ids takes ten times as long as a walk over
- * the hundred entries, which mostly stand side by side, as their files were registered together.
- * Where they do not, the walk gives up after a few entries and descends.
+ * It is for batches. The index tuples of a hundred files that were registered together mostly stand side by side: to walk over them takes
+ * a tenth of the time of a hundred descents of the index. Where they do not, the walk ends after a few index tuples, and the next file is
+ * found by a descent.
+ *
+ * Rows are those that the active snapshot of id_lookup_begin sees.
  */
 #include "compat.h"
 
@@ -21,80 +23,80 @@
 #include "catalog.h"
 #include "uuid7.h"
 
-/* So many entries are walked over before another descent. */
+/* How many index tuples are walked over before a descent. */
 #define MAX_PASSED 10
 
 #define KEY_COUNT 3
 #define LOWER_BOUND 1 /* among the keys */
 
 void
-seek_begin(Seek *seek, Relation files, Oid pkey, const pg_uuid_t *session_id, const pg_uuid_t *last_id)
+id_lookup_begin(IdLookup *lookup, Relation files, Oid pkey, const pg_uuid_t *session_id, const pg_uuid_t *last_id)
 {
-	seek->index = catalog_open_index(pkey, AccessShareLock);
-	seek->slot = table_slot_create(files, NULL);
-	seek->at_entry = false;
-	seek->has_sought = false;
-	ScanKeyInit(&seek->keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session_id));
-	ScanKeyInit(&seek->keys[2], 2, BTLessEqualStrategyNumber, F_UUID_LE, UUIDPGetDatum(last_id));
-	seek->desc = compat_index_beginscan(files, seek->index, GetActiveSnapshot(), KEY_COUNT);
-	seek->desc->xs_want_itup = true;
+	lookup->index = catalog_open_index(pkey, AccessShareLock);
+	lookup->slot = table_slot_create(files, NULL);
+	lookup->at_tuple = false;
+	lookup->has_last_wanted = false;
+	ScanKeyInit(&lookup->keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session_id));
+	ScanKeyInit(&lookup->keys[2], 2, BTLessEqualStrategyNumber, F_UUID_LE, UUIDPGetDatum(last_id));
+	lookup->desc = compat_index_beginscan(files, lookup->index, GetActiveSnapshot(), KEY_COUNT);
+	lookup->desc->xs_want_itup = true;
 }
 
-/* Goes to the next entry, if there is one. */
+/* Goes to the next index tuple, if there is one. */
 static void
-go_on(Seek *seek)
+go_on(IdLookup *lookup)
 {
 	CHECK_FOR_INTERRUPTS();
-	seek->at_entry = index_getnext_tid(seek->desc, ForwardScanDirection) != NULL;
-	if (seek->at_entry)
+	lookup->at_tuple = index_getnext_tid(lookup->desc, ForwardScanDirection) != NULL;
+	if (lookup->at_tuple)
 	{
 		bool isnull;
-		Datum id = index_getattr(seek->desc->xs_itup, 2, seek->desc->xs_itupdesc, &isnull);
+		Datum id = index_getattr(lookup->desc->xs_itup, 2, lookup->desc->xs_itupdesc, &isnull);
 
 		Assert(!isnull);
-		seek->entry_id = *DatumGetUUIDP(id);
+		lookup->tuple_id = *DatumGetUUIDP(id);
 	}
 }
 
-/* Goes to the first entry that does not come before an id. */
+/* Goes to the first index tuple whose id is not less than an id. */
 static void
-descend(Seek *seek, const pg_uuid_t *id)
+descend(IdLookup *lookup, const pg_uuid_t *id)
 {
-	ScanKeyInit(&seek->keys[LOWER_BOUND], 2, BTGreaterEqualStrategyNumber, F_UUID_GE, UUIDPGetDatum(id));
-	index_rescan(seek->desc, seek->keys, KEY_COUNT, NULL, 0);
-	go_on(seek);
+	ScanKeyInit(&lookup->keys[LOWER_BOUND], 2, BTGreaterEqualStrategyNumber, F_UUID_GE, UUIDPGetDatum(id));
+	index_rescan(lookup->desc, lookup->keys, KEY_COUNT, NULL, 0);
+	go_on(lookup);
 }
 
 bool
-seek_file(Seek *seek, const pg_uuid_t *id)
+id_lookup_find(IdLookup *lookup, const pg_uuid_t *id)
 {
-	bool is_ahead = seek->has_sought && uuid7_compare(id, &seek->sought) > 0;
+	bool is_ahead = lookup->has_last_wanted && uuid7_compare(id, &lookup->last_wanted) > 0;
 
-	seek->sought = *id;
-	seek->has_sought = true;
+	lookup->last_wanted = *id;
+	lookup->has_last_wanted = true;
 	if (!is_ahead)
-		descend(seek, &seek->sought);
-	for (int passed = 0; seek->at_entry && uuid7_compare(&seek->entry_id, id) < 0; passed++)
+		descend(lookup, &lookup->last_wanted);
+	for (int passed = 0; lookup->at_tuple && uuid7_compare(&lookup->tuple_id, id) < 0; passed++)
 	{
 		if (passed < MAX_PASSED)
-			go_on(seek);
+			go_on(lookup);
 		else
-			descend(seek, &seek->sought);
+			descend(lookup, &lookup->last_wanted);
 	}
-	/* A file has an entry per version. */
-	while (seek->at_entry && uuid7_compare(&seek->entry_id, id) == 0)
+	/* A file has an index tuple per row version. */
+	while (lookup->at_tuple && uuid7_compare(&lookup->tuple_id, id) == 0)
 	{
-		if (index_fetch_heap(seek->desc, seek->slot))
+		if (index_fetch_heap(lookup->desc, lookup->slot))
 			return true;
-		go_on(seek);
+		go_on(lookup);
 	}
 	return false;
 }
 
 void
-seek_end(Seek *seek)
+id_lookup_end(IdLookup *lookup)
 {
-	index_endscan(seek->desc);
-	ExecDropSingleTupleTableSlot(seek->slot);
-	index_close(seek->index, NoLock);
+	index_endscan(lookup->desc);
+	ExecDropSingleTupleTableSlot(lookup->slot);
+	index_close(lookup->index, NoLock);
 }

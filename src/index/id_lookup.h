@@ -1,6 +1,6 @@
 /*
  * id_lookup.h
- *		Finds files of a session by id, one after the other.
+ *		Finds files of a session by their ids, one after the other.
  */
 #ifndef SESSION_FILES_ID_LOOKUP_H
 #define SESSION_FILES_ID_LOOKUP_H
@@ -12,24 +12,25 @@
 #include "utils/relcache.h"
 #include "utils/uuid.h"
 
-typedef struct Seek
+typedef struct IdLookup
 {
 	Relation index;
 	IndexScanDesc desc;
 	ScanKeyData keys[3];
 	TupleTableSlot *slot; /* the file that was found last */
-	bool at_entry;        /* of the index, with this id */
-	pg_uuid_t entry_id;
-	pg_uuid_t sought; /* what was looked for last */
-	bool has_sought;
-} Seek;
+	bool at_tuple;        /* the scan is at an index tuple, of this id */
+	pg_uuid_t tuple_id;
+	pg_uuid_t last_wanted; /* the id that was looked up last */
+	bool has_last_wanted;
+} IdLookup;
 
-/* Prepares for ids up to last_id, in an open table by its primary key, under the active snapshot. */
-extern void seek_begin(Seek *seek, Relation files, Oid pkey, const pg_uuid_t *session_id, const pg_uuid_t *last_id);
+/* Prepares to look up ids up to last_id in the open table files, by its primary key, under the active snapshot. */
+extern void id_lookup_begin(IdLookup *lookup, Relation files, Oid pkey, const pg_uuid_t *session_id,
+                            const pg_uuid_t *last_id);
 
-/* Finds a file; its row is in the slot then. Ids in ascending order are found fastest. */
-extern bool seek_file(Seek *seek, const pg_uuid_t *id);
+/* Finds a file, and puts its row into the slot. It is fastest for ids in ascending order. */
+extern bool id_lookup_find(IdLookup *lookup, const pg_uuid_t *id);
 
-extern void seek_end(Seek *seek);
+extern void id_lookup_end(IdLookup *lookup);
 
 #endif

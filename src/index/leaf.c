@@ -1,17 +1,13 @@
 /*
  * leaf.c
- *		The first entries of a range of a btree index, from its leaf pages.
+ *		The first index tuples of a range of a btree index, from its leaf pages.
  *
- * An index scan copies every entry that is left on a leaf page, some hundreds, each after a
- * comparison, to give out ten: that was up to half of a listing, and made its cost depend on where
- * in a page a cursor stands. This copies what is asked for, and compares only where the range ends
- * on a page.
+ * An index scan copies all index tuples of a leaf page that are in range, some hundreds, and compares each, to return ten. That took up
+ * to half of a listing, and made its cost depend on where in a page a cursor stands. This file copies only as many as are wanted, and
+ * compares only to find where the range ends on a page.
  *
- * The rules are those of nbtree's README. Moving right follows the links as an index scan does.
- * Moving left is tried once: if the page to the left no longer is the neighbour, the caller's index
- * scan has to sort it out. Nothing can be cancelled as long as a page is locked, and one always is: so a
- * walk over pages that give nothing ends after some, and is left to the index scan, too. No lock or pin outlasts the call, as for an index scan under an MVCC
- * snapshot: a row that takes the place of a removed one is not visible to it.
+ * It has no truth of its own: it returns TIDs, whose rows the caller checks under its MVCC snapshot. README.md has the rules for reading
+ * leaf pages, and how they compare with nbtree's.
  */
 #include "compat.h"
 
@@ -24,7 +20,7 @@
 #include "storage/predicate.h"
 #include "utils/rel.h"
 
-/* So many pages may give no entry. */
+/* How many pages without a match are read at most. */
 #define MAX_EMPTY_PAGES 16
 
 typedef struct LeafReader
@@ -34,10 +30,10 @@ typedef struct LeafReader
 	Snapshot snapshot;
 	BTScanInsertData lower; /* the range lies between these two positions */
 	BTScanInsertData upper;
-	bool trusts_dead; /* entries that are marked as dead are dead to the snapshot too */
-	int room;         /* for so many more entries */
-	int pages;        /* to be read at most: one per entry, and some */
-	LeafEntries *entries;
+	bool trusts_dead; /* LP_DEAD holds for the snapshot too */
+	int room;         /* how many more TIDs fit */
+	int pages;        /* how many more pages may be read */
+	LeafTids *found;
 } LeafReader;
 
 /* Adds a column's value to a position. */
@@ -52,8 +48,8 @@ add_value(LeafReader *reader, BTScanInsert position, const ScanKeyData *key)
 }
 
 /*
- * Sets a position: that of the equalities, narrowed by the keys with the strategy of this side. It
- * stands before the first entry that is no less than its values or, if past_equal, that is greater.
+ * Makes a position from the equalities and from the keys with the strategy of this side. It is before the first index tuple that is
+ * not less than its values or, with nextkey, before the first that is greater.
  */
 static void
 set_position(LeafReader *reader, BTScanInsert position, const ScanKeyData *keys, int key_count, StrategyNumber side)
@@ -80,14 +76,14 @@ set_position(LeafReader *reader, BTScanInsert position, const ScanKeyData *keys,
 	position->nextkey = (side == BTGreaterStrategyNumber) == narrowed;
 }
 
-/* Tells whether an entry comes before a position. */
+/* Returns whether an index tuple is before a position. */
 static bool
 is_before(LeafReader *reader, BTScanInsert position, Page page, OffsetNumber offset)
 {
 	return _bt_compare(reader->index, position, page, offset) >= (position->nextkey ? 0 : 1);
 }
 
-/* Returns the first offset from low on that is not before a position; high if there is none below it. */
+/* Returns the first offset, from low to high - 1, that is not before a position, or high. */
 static OffsetNumber
 find_position(LeafReader *reader, BTScanInsert position, Page page, OffsetNumber low, OffsetNumber high)
 {
@@ -103,7 +99,7 @@ find_position(LeafReader *reader, BTScanInsert position, Page page, OffsetNumber
 	return low;
 }
 
-/* Finds the leaf page with a position and locks it; invalid if the index is empty. */
+/* Finds and locks the leaf page that a position is on. Invalid if the index is empty. */
 static Buffer
 descend(LeafReader *reader, BTScanInsert position)
 {
@@ -113,7 +109,7 @@ descend(LeafReader *reader, BTScanInsert position)
 	_bt_freestack(stack);
 	if (!BufferIsValid(buffer))
 	{
-		/* There is no page whose lock would tell of a first entry. */
+		/* No page can have a predicate lock that would conflict with the first insertion: so the relation gets one. */
 		PredicateLockRelation(reader->index, reader->snapshot);
 		if (IsolationIsSerializable())
 			_bt_freestack(compat_bt_search(reader->index, reader->heap, position, &buffer, reader->snapshot));
@@ -121,11 +117,11 @@ descend(LeafReader *reader, BTScanInsert position)
 	return buffer;
 }
 
-/* Adds what an index entry points to; false if there is no room for it. */
+/* Adds the TIDs of an index tuple; false if they do not fit. */
 static bool
-add_entry(LeafReader *reader, Page page, OffsetNumber offset, ScanDirection direction)
+add_tuple(LeafReader *reader, Page page, OffsetNumber offset, ScanDirection direction)
 {
-	LeafEntries *entries = reader->entries;
+	LeafTids *found = reader->found;
 	ItemId item = PageGetItemId(page, offset);
 	IndexTuple tuple = (IndexTuple) PageGetItem(page, item);
 	bool posting = BTreeTupleIsPosting(tuple);
@@ -136,7 +132,7 @@ add_entry(LeafReader *reader, Page page, OffsetNumber offset, ScanDirection dire
 	if (count > reader->room)
 		return false;
 	for (int i = 0; i < count; i++)
-		entries->tids[entries->count++] =
+		found->tids[found->count++] =
 			posting ? *BTreeTupleGetPostingN(tuple, ScanDirectionIsForward(direction) ? i : count - 1 - i)
 					: tuple->t_tid;
 	reader->room -= count;
@@ -144,8 +140,8 @@ add_entry(LeafReader *reader, Page page, OffsetNumber offset, ScanDirection dire
 }
 
 /*
- * Reads a page from an offset to the right, as far as there is room; true if the range goes on
- * beyond the page. Looks for the range's end only among as many entries as there is room for.
+ * Reads a page from an offset to the right, as far as there is room. Returns true if the range may go on beyond the page. Looks for the
+ * end of the range only among as many index tuples as there is room for.
  */
 static bool
 read_right(LeafReader *reader, Page page, OffsetNumber offset)
@@ -162,15 +158,15 @@ read_right(LeafReader *reader, Page page, OffsetNumber offset)
 		end = find_position(reader, &reader->upper, page, offset, high);
 		for (; offset < end; offset++)
 		{
-			if (!add_entry(reader, page, offset, ForwardScanDirection))
+			if (!add_tuple(reader, page, offset, ForwardScanDirection))
 				return false;
 		}
 	}
-	reader->entries->complete = end < high || P_RIGHTMOST(compat_page_opaque(page));
-	return !reader->entries->complete;
+	reader->found->complete = end < high || P_RIGHTMOST(compat_page_opaque(page));
+	return !reader->found->complete;
 }
 
-/* The same to the left. The offset is that behind the first entry to read. */
+/* As read_right, to the left. The offset is one more than that of the first index tuple to read. */
 static bool
 read_left(LeafReader *reader, Page page, OffsetNumber offset)
 {
@@ -186,15 +182,15 @@ read_left(LeafReader *reader, Page page, OffsetNumber offset)
 		begin = find_position(reader, &reader->lower, page, low, offset);
 		for (; offset > begin; offset--)
 		{
-			if (!add_entry(reader, page, offset - 1, BackwardScanDirection))
+			if (!add_tuple(reader, page, offset - 1, BackwardScanDirection))
 				return false;
 		}
 	}
-	reader->entries->complete = begin > low || P_LEFTMOST(compat_page_opaque(page));
-	return !reader->entries->complete;
+	reader->found->complete = begin > low || P_LEFTMOST(compat_page_opaque(page));
+	return !reader->found->complete;
 }
 
-/* Goes to the next page that is in use; invalid if there were too many. */
+/* Goes to the next page to the right that is in use; invalid if too many were read. */
 static Buffer
 step_right(LeafReader *reader, Buffer buffer)
 {
@@ -214,7 +210,7 @@ step_right(LeafReader *reader, Buffer buffer)
 	return buffer;
 }
 
-/* Goes to the page to the left; invalid if it is no longer the neighbour, or there were too many. */
+/* Goes to the page to the left; invalid if it is not the neighbour any more, or too many were read. */
 static Buffer
 step_left(LeafReader *reader, Buffer buffer)
 {
@@ -226,7 +222,7 @@ step_left(LeafReader *reader, Buffer buffer)
 		_bt_relbuf(reader->index, buffer);
 		return InvalidBuffer;
 	}
-	/* Released before the other is locked: who splits a page locks from left to right. */
+	/* This page is released before the other is locked: a page split locks from left to right. */
 	buffer = _bt_relandgetbuf(reader->index, buffer, opaque->btpo_prev, BT_READ);
 	opaque = compat_page_opaque(BufferGetPage(buffer));
 	if (!P_IGNORE(opaque) && opaque->btpo_next == block)
@@ -277,7 +273,7 @@ read_pages_left(LeafReader *reader, Buffer buffer)
 
 void
 leaf_read(Relation heap, Relation index, const ScanKeyData *keys, int key_count, Snapshot snapshot,
-          ScanDirection direction, int wanted, LeafEntries *entries)
+          ScanDirection direction, int wanted, LeafTids *found)
 {
 	LeafReader reader;
 	bool forward = ScanDirectionIsForward(direction);
@@ -286,21 +282,21 @@ leaf_read(Relation heap, Relation index, const ScanKeyData *keys, int key_count,
 	reader.heap = heap;
 	reader.index = index;
 	reader.snapshot = snapshot;
-	reader.entries = entries;
-	/* Room for some entries of row versions that are not visible. */
+	reader.found = found;
+	/* Some more than wanted, as row versions may be invisible. */
 	reader.room = Min(wanted + wanted / 2 + 4, LEAF_MAX_TIDS);
 	reader.pages = reader.room + MAX_EMPTY_PAGES;
-	/* What is dead on a standby's primary need not be to a snapshot here. */
+	/* On a standby, LP_DEAD came from the primary, and a snapshot here may still see the row. */
 	reader.trusts_dead = !TransactionStartedDuringRecovery();
 	set_position(&reader, &reader.lower, keys, key_count, BTGreaterStrategyNumber);
 	set_position(&reader, &reader.upper, keys, key_count, BTLessStrategyNumber);
-	entries->count = 0;
-	entries->complete = false;
+	found->count = 0;
+	found->complete = false;
 
 	pgstat_count_index_scan(index);
 	buffer = descend(&reader, forward ? &reader.lower : &reader.upper);
 	if (!BufferIsValid(buffer))
-		entries->complete = true;
+		found->complete = true;
 	else if (forward)
 		read_pages_right(&reader, buffer);
 	else

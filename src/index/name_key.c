@@ -1,10 +1,9 @@
 /*
  * name_key.c
- *		What the indexes hold of a file name.
+ *		The key of a file name in the indexes.
  *
- * A btree entry holds about 2,700 bytes, and 800 characters of UTF-8 may be 3,200. So the key is the
- * name's first 300 characters as they are, and the rest in a code of bits that is shorter than UTF-8
- * wherever a character is not ASCII:
+ * An index tuple of a btree holds about 2,700 bytes, and 800 characters of UTF-8 may be 3,200. So the key is the name's first 300
+ * characters as they are, and the rest in a code of bits that is shorter than UTF-8 wherever a character is not ASCII:
  *
  *		characters					UTF-8		here
  *		U+0001 to U+007F			8 bits		 8: 0, then 7 bits of the code point
@@ -12,14 +11,13 @@
  *		U+0800 to U+FFFF			24			19: 101, then 16
  *		U+10000 to U+10FFFF			32			22: 11, then 20 of what is above U+FFFF
  *
- * Keys have the order of names, which is that of code points: up to where two names part ways, their
- * keys have the same bits, as characters, not bytes, are counted; and there the character with the
- * higher code point has the higher code, of which none is the beginning of another. Zeros fill the
- * last byte up. Where a name is the beginning of another, these can be equal to bits of the longer
- * one's next character, but all of it has 8 bits or more, so the longer key goes on.
+ * Keys have the order of names, which is the order of code points. Where two names first differ, their keys have the same bits so far,
+ * as the 300 are characters, not bytes. There the character with the higher code point has the higher code, and no code is a prefix of
+ * another. Zeros fill the last byte. Where a name is a prefix of another, these zeros can equal bits of the longer name's next
+ * character; but that has 8 bits or more, so the longer key goes on, and is greater.
  *
- * The table admits names of up to 830 characters, or of up to 2,600 bytes (files_name_length): their
- * keys take 2,658 bytes at most, so that the name is always there as a whole.
+ * The table takes names of up to 830 characters, or of up to 2,600 bytes (files_name_length). Their keys have 2,658 bytes at most, so
+ * the key always has the whole name.
  */
 #include "compat.h"
 
@@ -32,11 +30,11 @@
 
 PG_FUNCTION_INFO_V1(session_files_name_key);
 
-/* Bits on their way into bytes. */
+/* Collects bits into bytes. */
 typedef struct BitWriter
 {
 	unsigned char *out;
-	uint64 bits; /* the last ones are still to be written */
+	uint64 bits; /* the lowest bit_count bits are not written yet */
 	int bit_count;
 } BitWriter;
 
@@ -81,7 +79,7 @@ put_char(BitWriter *writer, pg_wchar c)
 bytea *
 name_key(const char *name, int len)
 {
-	/* No code is longer than UTF-8, but the last byte may be begun. */
+	/* No code is longer than UTF-8, but the last byte may be partly used. */
 	bytea *key = palloc(VARHDRSZ + (Size) len + 1);
 	int at = plain_len(name, len);
 	BitWriter writer = {.out = (unsigned char *) VARDATA(key) + at};

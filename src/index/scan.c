@@ -2,12 +2,12 @@
  * scan.c
  *		A scan of one of the extension's indexes under the active snapshot.
  *
- * This is what the executor's index scan does, less the executor. It knows nothing of what the
- * indexes are for. Locks are kept to the end of the transaction, as the executor keeps them.
+ * It does what the executor's index scan does, without the executor. It does not know what the indexes are for. Locks are kept until the
+ * transaction ends, as the executor keeps them.
  *
- * The first entries are read from the leaf pages (leaf.c). Where they are not enough, as with many
- * dead versions of rows, an index scan starts anew and passes over the rows that were read: under
- * one snapshot they are the same.
+ * The first index tuples are read from the leaf pages (leaf.c). Where these are not enough, as with many dead row versions, an index scan
+ * starts at the beginning of the range and passes over the rows that were read already. That is right because both read under one
+ * snapshot: the same rows are visible, in the same order.
  */
 #include "compat.h"
 
@@ -65,7 +65,7 @@ scan_key_row_beyond(KeyScan *scan, AttrNumber column, StrategyNumber strategy, D
 	ScanKey members = scan->row_members[scan->key_count];
 	ScanKey header = next_key(scan);
 
-	/* As ExecIndexBuildScanKeys does it: members compare by the three-way function. */
+	/* As in ExecIndexBuildScanKeys: the members are compared by the three-way function. */
 	ScanKeyEntryInitialize(&members[0], SK_ROW_MEMBER, column, strategy, InvalidOid, InvalidOid, F_ENUM_CMP, label);
 	ScanKeyEntryInitialize(&members[1], SK_ROW_MEMBER | SK_ROW_END, (AttrNumber) (column + 1), strategy, InvalidOid,
 	                       InvalidOid, F_UUID_CMP, id);
@@ -81,7 +81,7 @@ static void
 begin_index_scan(KeyScan *scan)
 {
 	scan->desc = compat_index_beginscan(scan->heap, scan->index, GetActiveSnapshot(), scan->key_count);
-	scan->desc->xs_want_itup = scan->keeps_entries;
+	scan->desc->xs_want_itup = scan->keeps_tuples;
 	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
 }
 
@@ -89,9 +89,9 @@ void
 scan_begin(KeyScan *scan, ScanDirection direction, int wanted)
 {
 	scan->direction = direction;
-	scan->keeps_entries = (wanted == 0);
+	scan->keeps_tuples = (wanted == 0);
 	scan->slot = table_slot_create(scan->heap, NULL);
-	if (scan->keeps_entries)
+	if (scan->keeps_tuples)
 	{
 		begin_index_scan(scan);
 		return;
@@ -103,7 +103,7 @@ scan_begin(KeyScan *scan, ScanDirection direction, int wanted)
 	scan->fetch = table_index_fetch_begin(scan->heap);
 }
 
-/* Goes to the next row of the first entries; false at their end. */
+/* Goes to the next row of the first index tuples; false at their end. */
 static bool
 next_of_first(KeyScan *scan)
 {
@@ -124,7 +124,7 @@ next_of_first(KeyScan *scan)
 	return false;
 }
 
-/* Goes on by an index scan, behind the rows of the first entries. */
+/* Starts an index scan, and passes over the rows that were read by the first index tuples. */
 static void
 pass_over_first(KeyScan *scan)
 {
@@ -151,7 +151,16 @@ scan_next(KeyScan *scan)
 	return scan->has_row;
 }
 
-/* Tells whether all rows on the page of the current entry are visible to everybody. */
+bool
+scan_find(KeyScan *scan, Relation heap, Oid index, const pg_uuid_t *id)
+{
+	scan_init(scan, heap, index);
+	scan_key_equal(scan, 1, F_UUID_EQ, UUIDPGetDatum(id));
+	scan_begin(scan, ForwardScanDirection, 1);
+	return scan_next(scan);
+}
+
+/* Returns whether the visibility map says that all rows on the heap page of an index tuple are visible to all transactions. */
 static bool
 all_visible(KeyScan *scan, ItemPointer tid)
 {
@@ -187,7 +196,7 @@ void
 scan_read_row(KeyScan *scan)
 {
 	if (!scan->has_row && !index_fetch_heap(scan->desc, scan->slot))
-		elog(ERROR, "row of an entry on an all-visible page is not visible");
+		elog(ERROR, "row on an all-visible page is not visible");
 	scan->has_row = true;
 }
 

@@ -1,11 +1,10 @@
 /*
  * batch.c
- *		What a claim takes, in bundles: each will be one lease row.
+ *		Forms batches from the queue rows that a claim takes: each batch becomes one lease row.
  *
- * Rows that were taken out of file_queue are read here, and their files looked up: those that are
- * PENDING, and were not made so anew, are taken. Rows with the same history go together, so that a
- * hundred files that were registered one by one get one lease row, not a hundred. The
- * lease rows are inserted by claim_files.
+ * The rows were already deleted from file_queue (claim.c). Their files are looked up here under the active snapshot: a file is taken if it
+ * is PENDING and has the row's number of retries; otherwise its place in the queue row is void. Rows with the same history are joined, so
+ * that a hundred files that were registered one by one get one lease row, not a hundred. claim_files, in SQL, inserts the lease rows.
  */
 #include "compat.h"
 
@@ -22,7 +21,7 @@
 #include "settings.h"
 #include "uuid7.h"
 
-/* Tells whether files with this history were tried so often that they are not tried again. */
+/* Returns whether files with this history have had all their attempts. */
 static bool
 is_exhausted(const History *history)
 {
@@ -30,39 +29,39 @@ is_exhausted(const History *history)
 }
 
 static int
-compare_entries(const void *a, const void *b)
+compare_members(const void *a, const void *b)
 {
-	return uuid7_compare(&((const Entry *) a)->id, &((const Entry *) b)->id);
+	return uuid7_compare(&((const BatchFile *) a)->id, &((const BatchFile *) b)->id);
 }
 
-/* Makes arrays of a bundle's files, in the order of creation. */
+/* Makes arrays of a batch's ids and names, in the order of creation. */
 static void
-make_file_arrays(Bundle *bundle, Datum *ids, Datum *names)
+make_file_arrays(Batch *batch, Datum *ids, Datum *names)
 {
-	int count = bundle->entry_count;
+	int count = batch->member_count;
 	pg_uuid_t *id_values = palloc(Max(count, 1) * sizeof(pg_uuid_t));
 	Datum *name_values = palloc(Max(count, 1) * sizeof(Datum));
 
 	if (count > 1)
-		qsort(bundle->entries, count, sizeof(Entry), compare_entries);
+		qsort(batch->members, count, sizeof(BatchFile), compare_members);
 	for (int i = 0; i < count; i++)
 	{
-		id_values[i] = bundle->entries[i].id;
-		name_values[i] = PointerGetDatum(bundle->entries[i].name);
+		id_values[i] = batch->members[i].id;
+		name_values[i] = PointerGetDatum(batch->members[i].name);
 	}
 	*ids = PointerGetDatum(queue_make_array(id_values, count));
 	*names = PointerGetDatum(construct_array(name_values, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* Returns the bundle as a row, if there is anything in it, and starts a new one. */
+/* Adds the batch to the result as a row, if it has any queue row, and starts a new one. */
 void
-bundle_put(Bundle *bundle)
+batch_return(Batch *batch)
 {
-	History *history = &bundle->history;
+	History *history = &batch->history;
 	Datum values[12];
 	bool nulls[12] = {false};
 
-	if (bundle->rows == 0)
+	if (batch->rows == 0)
 		return;
 	values[0] = UUIDPGetDatum(&history->session_id);
 	values[1] = Int32GetDatum(history->retries);
@@ -70,19 +69,19 @@ bundle_put(Bundle *bundle)
 	values[3] = ObjectIdGetDatum(history->last_reason);
 	nulls[3] = !history->has_reason;
 	values[4] = BoolGetDatum(is_exhausted(history));
-	make_file_arrays(bundle, &values[5], &values[6]);
-	values[7] = PointerGetDatum(bundle->rest);
-	nulls[7] = (bundle->rest == NULL);
+	make_file_arrays(batch, &values[5], &values[6]);
+	values[7] = PointerGetDatum(batch->rest);
+	nulls[7] = (batch->rest == NULL);
 	values[8] = TimestampTzGetDatum(history->due_at);
 	values[9] = TimestampTzGetDatum(history->claimed_at);
 	nulls[9] = !history->was_claimed;
 	values[10] = UUIDPGetDatum(&history->lease_token);
 	values[11] = history->worker;
 	nulls[10] = nulls[11] = !history->has_lease;
-	tuplestore_putvalues(bundle->result->setResult, bundle->result->setDesc, values, nulls);
-	bundle->rows = 0;
-	bundle->entry_count = 0;
-	bundle->rest = NULL;
+	tuplestore_putvalues(batch->result->setResult, batch->result->setDesc, values, nulls);
+	batch->rows = 0;
+	batch->member_count = 0;
+	batch->rest = NULL;
 }
 
 static void
@@ -109,7 +108,7 @@ read_history(TupleTableSlot *row, History *history)
 	}
 }
 
-/* Tells whether files with these histories can go on under one lease row. */
+/* Returns whether files with these histories can share a lease row. */
 static bool
 may_share_row(const History *a, const History *b)
 {
@@ -117,40 +116,39 @@ may_share_row(const History *a, const History *b)
 	       a->has_reason == b->has_reason && (!a->has_reason || a->last_reason == b->last_reason);
 }
 
-/* Makes the bundle one that a row with this history and so many files goes into. */
+/* Starts a new batch unless a row with this history and so many files fits into the current one. */
 static void
-make_room(Bundle *bundle, const History *history, int files)
+make_room(Batch *batch, const History *history, int files)
 {
-	if (bundle->rows > 0 &&
-	    (bundle->entry_count + files > QUEUE_MAX_FILES || !may_share_row(&bundle->history, history)))
-		bundle_put(bundle);
-	bundle->history = *history;
-	bundle->entries = bundle->entries ? repalloc(bundle->entries, (bundle->entry_count + files) * sizeof(Entry))
-	                                  : palloc(files * sizeof(Entry));
-	bundle->rows++;
+	if (batch->rows > 0 && (batch->member_count + files > QUEUE_MAX_FILES || !may_share_row(&batch->history, history)))
+		batch_return(batch);
+	batch->history = *history;
+	batch->members = batch->members ? repalloc(batch->members, (batch->member_count + files) * sizeof(BatchFile))
+	                                : palloc(files * sizeof(BatchFile));
+	batch->rows++;
 }
 
-/* Adds a file to the bundle if it is PENDING, and was not made so anew. */
+/* Adds a file to the batch if it is PENDING and the row is not void for it. */
 static bool
-take_file(Bundle *bundle, const History *history, Seek *seek, const pg_uuid_t *id)
+take_file(Batch *batch, const History *history, IdLookup *lookup, const pg_uuid_t *id)
 {
-	Entry *entry = &bundle->entries[bundle->entry_count];
+	BatchFile *file = &batch->members[batch->member_count];
 	bool isnull;
 
-	if (!seek_file(seek, id) ||
-	    DatumGetObjectId(slot_getattr(seek->slot, Anum_files_ingestion_status, &isnull)) !=
-	        bundle->catalog->statuses[STATUS_PENDING] ||
-	    DatumGetInt32(slot_getattr(seek->slot, Anum_files_retries, &isnull)) != history->retries)
+	if (!id_lookup_find(lookup, id) ||
+	    DatumGetObjectId(slot_getattr(lookup->slot, Anum_files_ingestion_status, &isnull)) !=
+	        batch->catalog->statuses[STATUS_PENDING] ||
+	    DatumGetInt32(slot_getattr(lookup->slot, Anum_files_retries, &isnull)) != history->retries)
 		return false;
-	entry->id = *id;
-	entry->name = DatumGetTextPCopy(slot_getattr(seek->slot, Anum_files_name, &isnull));
-	bundle->entry_count++;
+	file->id = *id;
+	file->name = DatumGetTextPCopy(slot_getattr(lookup->slot, Anum_files_name, &isnull));
+	batch->member_count++;
 	return true;
 }
 
-/* Those that are exhausted do not count as taken. */
+/* Files without an attempt left do not count as taken. */
 void
-bundle_take_row(Bundle *bundle, TupleTableSlot *row)
+batch_take_row(Batch *batch, TupleTableSlot *row)
 {
 	History history;
 	bool exhausted;
@@ -158,19 +156,19 @@ bundle_take_row(Bundle *bundle, TupleTableSlot *row)
 	const pg_uuid_t *ids;
 	int count;
 	int i = 0;
-	Seek seek;
+	IdLookup lookup;
 
 	read_history(row, &history);
 	exhausted = is_exhausted(&history);
 	ids = queue_array_ids(DatumGetArrayTypeP(slot_getattr(row, Anum_file_queue_file_ingestion_ids, &isnull)), &count);
-	make_room(bundle, &history, count);
-	seek_begin(&seek, bundle->files, bundle->catalog->files_pkey, &history.session_id, &ids[count - 1]);
-	while (i < count && (exhausted || bundle->taken < bundle->wanted))
-		bundle->taken += (take_file(bundle, &history, &seek, &ids[i++]) && !exhausted);
-	seek_end(&seek);
+	make_room(batch, &history, count);
+	id_lookup_begin(&lookup, batch->files, batch->catalog->files_pkey, &history.session_id, &ids[count - 1]);
+	while (i < count && (exhausted || batch->taken < batch->wanted))
+		batch->taken += (take_file(batch, &history, &lookup, &ids[i++]) && !exhausted);
+	id_lookup_end(&lookup);
 	if (i < count)
 	{
-		bundle->rest = queue_make_array(&ids[i], count - i);
-		bundle_put(bundle);
+		batch->rest = queue_make_array(&ids[i], count - i);
+		batch_return(batch);
 	}
 }

@@ -1,6 +1,6 @@
 /*
  * batch.h
- *		What a claim takes, in bundles: each will be one lease row.
+ *		Forms batches from the queue rows that a claim takes.
  */
 #ifndef SESSION_FILES_BATCH_H
 #define SESSION_FILES_BATCH_H
@@ -16,13 +16,13 @@
 
 #include "catalog.h"
 
-typedef struct Entry
+typedef struct BatchFile
 {
 	pg_uuid_t id;
 	text *name;
-} Entry;
+} BatchFile;
 
-/* What a row says of its files. */
+/* What a queue row says of its files. */
 typedef struct History
 {
 	pg_uuid_t session_id;
@@ -33,31 +33,31 @@ typedef struct History
 	TimestampTz due_at;
 	bool was_claimed;
 	TimestampTz claimed_at;
-	bool has_lease; /* one that has run out */
+	bool has_lease; /* an expired one */
 	pg_uuid_t lease_token;
 	Datum worker;
 } History;
 
-/* Files of a session with the same past attempts, and the rows of file_queue that they were in. */
-typedef struct Bundle
+/* Files of a session with the same history, from one or more queue rows. */
+typedef struct Batch
 {
 	const Catalog *catalog;
 	Relation files;
-	ReturnSetInfo *result; /* where bundles go, a row each */
-	int wanted;            /* files */
+	ReturnSetInfo *result; /* gets a row per batch */
+	int wanted;            /* how many files the claim wants */
 	int taken;
-	/* The one that is being made. */
-	History history; /* of the last row */
+	/* The current batch. */
+	History history; /* of the last queue row */
 	int rows;
-	Entry *entries;
-	int entry_count;
-	ArrayType *rest; /* what is left of the last row, or NULL */
-} Bundle;
+	BatchFile *members;
+	int member_count;
+	ArrayType *rest; /* the rest of the last queue row, or NULL */
+} Batch;
 
-/* Takes a row that is out of file_queue: its files, as far as they are PENDING and wanted. */
-extern void bundle_take_row(Bundle *bundle, TupleTableSlot *row);
+/* Takes the files of a queue row that was deleted from file_queue: those that are PENDING, as far as they are wanted. */
+extern void batch_take_row(Batch *batch, TupleTableSlot *row);
 
-/* Returns what was taken last. */
-extern void bundle_put(Bundle *bundle);
+/* Adds the current batch to the result. */
+extern void batch_return(Batch *batch);
 
 #endif

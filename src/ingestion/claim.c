@@ -1,20 +1,20 @@
 /*
  * claim.c
- *		Finds rows of file_queue for a worker, and takes them out.
+ *		Finds rows of file_queue for a worker, and deletes them.
  *
- * In a session, what came back (its lease or its wait is over) goes before what was never claimed,
- * both by due_at: two ranges of one index. Rows that somebody else has locked are passed over.
+ * In a session, files that came back (their lease or their delay is over) go before files that were never claimed, both by due_at: two
+ * ranges of one index. Rows are found with a dirty snapshot and deleted without waiting: a row that another transaction has locked or
+ * changed is passed over. So a row belongs to the transaction whose deletion succeeds, and no claim waits for another.
  *
- * Rows that were taken leave dead entries in the index, which stay as long as any transaction's
- * snapshot is older. So a backend remembers per range of a session up to where all entries are dead,
- * and starts there. That is a hint: whatever is added before it (a file with an old id, a row whose
- * insertion was under way) is found by a walk from the start. One takes place every second, and when
- * nothing else is found; but not so often that walking over dead entries takes more than a twentieth
- * of the time.
+ * Deleted rows leave dead tuples in the index, which stay as long as any transaction's snapshot is older. So a backend remembers, per
+ * range of a session, up to where all index tuples are dead, and starts there. That is only a hint. A row before it (a file with an old
+ * id, a row whose insertion had not committed) is found by a walk from the start. Such a walk takes place every second, and when nothing
+ * else is found; but not so often that walking over dead tuples takes more than a twentieth of the time.
  *
- * Over all sessions, each call goes on with the session behind the one that was served last, so that
- * a session of a million files does not keep one of ten waiting. The first call of a backend starts
- * at random.
+ * Over all sessions, each call goes on with the session after the one that was served last, so that a session of a million files does not
+ * keep one of ten waiting. The first call of a backend starts at a random session.
+ *
+ * It must not return a file of a session that the caller may not see (access.c), nor of an expired one.
  */
 #include "compat.h"
 
@@ -46,17 +46,17 @@
 
 PG_FUNCTION_INFO_V1(session_files_take_batches);
 
-/* Among so many sessions a backend chooses where to start. */
+/* Among how many sessions a backend chooses its first one. */
 #define MAX_START_SESSIONS 10000
 
-/* So many sessions have hints. */
+/* How many sessions have hints. */
 #define MAX_HINTS 1000
 
-/* How long a hint is used, in microseconds; and how long at least, per dead entry, which takes some 0.1 us to walk over. */
+/* How long a hint is used, in microseconds; and how long at least, per dead tuple: to walk over one takes some 0.1 us. */
 #define HINT_TIME USECS_PER_SEC
-#define HINT_TIME_PER_ENTRY 2
+#define HINT_TIME_PER_TUPLE 2
 
-/* The two ranges of a session, in the order in which they are looked at. */
+/* The two ranges of a session, in the order in which they are read. */
 typedef enum Range
 {
 	RANGE_RETURNED,
@@ -65,13 +65,13 @@ typedef enum Range
 
 #define RANGE_COUNT 2
 
-/* Up to where a session's entries are dead; when they were walked over from the start, and how many there were. */
+/* Up to where all index tuples of a session are dead; when that walk from the start was, and how many dead tuples it found. */
 typedef struct Hint
 {
 	pg_uuid_t session_id; /* the hash key */
 	TimestampTz from[RANGE_COUNT];
 	TimestampTz walked_at;
-	int64 dead_entries;
+	int64 dead_tuples;
 } Hint;
 
 typedef struct Claim
@@ -87,8 +87,8 @@ typedef struct Claim
 	TimestampTz now;
 	text *workspace; /* NULL for any */
 	int64 rows;
-	int64 dead_entries;
-	Bundle bundle;
+	int64 dead_tuples;
+	Batch batch;
 } Claim;
 
 static HTAB *hints = NULL;
@@ -98,26 +98,26 @@ static pg_uuid_t last_session;
 static bool has_last_session = false;
 
 static void
-forget_hints(void)
+drop_hints(void)
 {
 	if (hints != NULL)
 		hash_destroy(hints);
 	hints = NULL;
 }
 
-/* What this transaction has taken looked dead to it, and is not when it aborts. */
+/* Rows that this transaction deleted looked dead to it. They are not when it aborts. */
 static void
 at_transaction_event(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT)
-		forget_hints();
+		drop_hints();
 }
 
 static void
 at_subtransaction_event(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		forget_hints();
+		drop_hints();
 }
 
 void
@@ -136,19 +136,19 @@ find_hint(const pg_uuid_t *session_id)
 	bool found;
 
 	if (hints != NULL && hash_get_num_entries(hints) >= MAX_HINTS)
-		forget_hints();
+		drop_hints();
 	if (hints == NULL)
 		hints = hash_create("session_files claim hints", 16, &control, HASH_ELEM | HASH_BLOBS);
 	hint = hash_search(hints, session_id, HASH_ENTER, &found);
 	if (!found)
 	{
 		hint->walked_at = DT_NOBEGIN;
-		hint->dead_entries = 0;
+		hint->dead_tuples = 0;
 	}
 	return hint;
 }
 
-/* Deletes the row that was seen, unless somebody else has locked or changed it. */
+/* Deletes the row that was seen. Returns false if another transaction has locked or changed it. */
 static bool
 delete_row(Claim *claim)
 {
@@ -160,7 +160,7 @@ delete_row(Claim *claim)
 	                          InvalidSnapshot, false, &failure, false) == TM_Ok;
 }
 
-/* Starts a scan of a range of a session from a time on. */
+/* Starts a scan of a range of a session, from a time on. */
 static IndexScanDesc
 begin_range(Claim *claim, const pg_uuid_t *session_id, Range range, TimestampTz from)
 {
@@ -180,68 +180,69 @@ begin_range(Claim *claim, const pg_uuid_t *session_id, Range range, TimestampTz 
 	return scan;
 }
 
-/* Walks a range of a session and takes rows until there is enough. Returns up to where all entries are dead. */
+/* Walks a range of a session and takes rows until there are enough files. Returns up to where all index tuples are dead. */
 static TimestampTz
 walk_range(Claim *claim, const pg_uuid_t *session_id, Range range, TimestampTz from)
 {
 	IndexScanDesc scan = begin_range(claim, session_id, range, from);
 	bool found_living = false;
 
-	while (claim->bundle.taken < claim->bundle.wanted && index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	while (claim->batch.taken < claim->batch.wanted && index_getnext_tid(scan, ForwardScanDirection) != NULL)
 	{
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!found_living)
 			from = DatumGetTimestampTz(index_getattr(scan->xs_itup, 3, scan->xs_itupdesc, &isnull));
-		/* Not to be seen by the dirty snapshot: deleted for good, or never committed. */
+		/* Invisible to a dirty snapshot: the deletion has committed, or the insertion has aborted. */
 		if (!index_fetch_heap(scan, claim->seen))
 		{
-			claim->dead_entries++;
+			claim->dead_tuples++;
 			continue;
 		}
 		found_living = true;
 		if (!delete_row(claim))
 			continue;
 		claim->rows++;
-		bundle_take_row(&claim->bundle, claim->seen);
+		batch_take_row(&claim->batch, claim->seen);
 	}
 	index_endscan(scan);
 	return from;
 }
 
-/* Takes what a session has, from where the hint says. */
+/* Takes rows of a session, from where the hint says. */
 static void
 walk_session(Claim *claim, Hint *hint)
 {
 	for (Range range = RANGE_RETURNED; range < RANGE_COUNT; range++)
 	{
-		if (claim->bundle.taken < claim->bundle.wanted)
+		if (claim->batch.taken < claim->batch.wanted)
 			hint->from[range] = walk_range(claim, &hint->session_id, range, hint->from[range]);
 	}
 }
 
-/* Takes what a session has, from its start. */
+/* Takes rows of a session, from its start. */
 static void
 walk_session_from_start(Claim *claim, Hint *hint)
 {
-	int64 dead_entries = claim->dead_entries;
+	int64 dead_tuples = claim->dead_tuples;
 
 	hint->from[RANGE_RETURNED] = hint->from[RANGE_NEW] = DT_NOBEGIN;
 	walk_session(claim, hint);
 	hint->walked_at = claim->now;
-	hint->dead_entries = claim->dead_entries - dead_entries;
+	hint->dead_tuples = claim->dead_tuples - dead_tuples;
 }
 
+/* Takes rows of a session, by its hint or from its start, as the head of this file says. */
 static void
 serve_session(Claim *claim, const pg_uuid_t *session_id)
 {
 	Hint *hint = find_hint(session_id);
-	int64 least_time = hint->dead_entries * HINT_TIME_PER_ENTRY;
-	/* Less than none: never, or the clock was set back. */
+	int64 least_time = hint->dead_tuples * HINT_TIME_PER_TUPLE;
+	/* Negative: there was no walk, or the clock was set back. */
 	int64 age = hint->walked_at == DT_NOBEGIN ? -1 : claim->now - hint->walked_at;
 	int64 rows = claim->rows;
-	int taken = claim->bundle.taken;
+	int taken = claim->batch.taken;
 
 	if (age < 0 || age >= Max(HINT_TIME, least_time))
 		walk_session_from_start(claim, hint);
@@ -251,24 +252,21 @@ serve_session(Claim *claim, const pg_uuid_t *session_id)
 		if (claim->rows == rows && age >= least_time)
 			walk_session_from_start(claim, hint);
 	}
-	if (claim->bundle.taken > taken)
+	if (claim->batch.taken > taken)
 	{
 		last_session = *session_id;
 		has_last_session = true;
 	}
 }
 
-/* Tells whether a session is one to claim from: of the workspace, and not expired. One that may not be seen does not exist. */
+/* Returns whether a session can be claimed from: it is of the workspace, and has not expired. One that the user may not see does not exist. */
 static bool
 may_claim_from(Claim *claim, const pg_uuid_t *session_id, bool *exists)
 {
 	KeyScan scan;
 	bool found = false;
 
-	scan_init(&scan, claim->upload_sessions, claim->catalog.upload_sessions_pkey);
-	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
-	scan_begin(&scan, ForwardScanDirection, 1);
-	*exists = scan_next(&scan);
+	*exists = scan_find(&scan, claim->upload_sessions, claim->catalog.upload_sessions_pkey, session_id);
 	if (*exists)
 	{
 		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
@@ -283,18 +281,18 @@ may_claim_from(Claim *claim, const pg_uuid_t *session_id, bool *exists)
 	return found;
 }
 
-/* Finds the first session in the queue's index behind an id, NULL for the first of all; dead entries count. */
+/* Finds the first session in the queue's index after an id, or, for NULL, of all. Dead tuples count. */
 static bool
-find_session_behind(Claim *claim, const pg_uuid_t *behind, pg_uuid_t *session_id)
+find_session_after(Claim *claim, const pg_uuid_t *after, pg_uuid_t *session_id)
 {
-	IndexScanDesc scan = compat_index_beginscan(claim->file_queue, claim->due_idx, &claim->dirty, behind ? 1 : 0);
+	IndexScanDesc scan = compat_index_beginscan(claim->file_queue, claim->due_idx, &claim->dirty, after ? 1 : 0);
 	ScanKeyData key;
 	bool found;
 
-	if (behind)
-		ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_UUID_GT, UUIDPGetDatum(behind));
+	if (after)
+		ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_UUID_GT, UUIDPGetDatum(after));
 	scan->xs_want_itup = true;
-	index_rescan(scan, &key, behind ? 1 : 0, NULL, 0);
+	index_rescan(scan, &key, after ? 1 : 0, NULL, 0);
 	found = index_getnext_tid(scan, ForwardScanDirection) != NULL;
 	if (found)
 	{
@@ -308,24 +306,24 @@ find_session_behind(Claim *claim, const pg_uuid_t *behind, pg_uuid_t *session_id
 	return found;
 }
 
-/* Makes any of the sessions, each as likely, the one that was served last. */
+/* Sets the session that was served last to a random one, each with the same probability. */
 static void
 choose_start(Claim *claim)
 {
 	pg_uuid_t session_id;
-	bool found = find_session_behind(claim, NULL, &session_id);
+	bool found = find_session_after(claim, NULL, &session_id);
 
 	for (int seen = 1; found && seen <= MAX_START_SESSIONS; seen++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (compat_random() * seen < 1)
 			last_session = session_id;
-		found = find_session_behind(claim, &session_id, &session_id);
+		found = find_session_after(claim, &session_id, &session_id);
 	}
 	has_last_session = true;
 }
 
-/* Serves all sessions, beginning behind the one that was served last, until there is enough. */
+/* Takes rows of all sessions, starting after the one that was served last, until there are enough files. */
 static void
 serve_sessions(Claim *claim)
 {
@@ -337,8 +335,8 @@ serve_sessions(Claim *claim)
 	if (!has_last_session)
 		choose_start(claim);
 	start = session_id = last_session;
-	found = find_session_behind(claim, &session_id, &session_id);
-	while (claim->bundle.taken < claim->bundle.wanted)
+	found = find_session_after(claim, &session_id, &session_id);
+	while (claim->batch.taken < claim->batch.wanted)
 	{
 		bool exists;
 
@@ -348,18 +346,18 @@ serve_sessions(Claim *claim)
 		if (!found)
 		{
 			wrapped = true;
-			found = find_session_behind(claim, NULL, &session_id);
+			found = find_session_after(claim, NULL, &session_id);
 			continue;
 		}
 		if (wrapped && uuid7_compare(&session_id, &start) > 0)
 			return;
 		if (may_claim_from(claim, &session_id, &exists))
 			serve_session(claim, &session_id);
-		found = find_session_behind(claim, &session_id, &session_id);
+		found = find_session_after(claim, &session_id, &session_id);
 	}
 }
 
-/* Refuses a caller who may not read, or, with `mode` for it, change a table. */
+/* Opens a table; raises 42501 if the caller lacks the privileges. */
 static Relation
 open_table(Oid oid, AclMode mode)
 {
@@ -371,7 +369,7 @@ open_table(Oid oid, AclMode mode)
 	return table;
 }
 
-/* Refuses a caller to whom policies on a table apply that claiming cannot apply. */
+/* Raises 42501 if policies on a table apply to the caller that claiming cannot apply. */
 static void
 check_policies(const Claim *claim, Relation table)
 {
@@ -397,8 +395,8 @@ open_claim(Claim *claim)
 	claim->seen = table_slot_create(claim->file_queue, NULL);
 	InitDirtySnapshot(claim->dirty);
 	claim->now = GetCurrentTimestamp();
-	claim->bundle.catalog = &claim->catalog;
-	claim->bundle.files = claim->files;
+	claim->batch.catalog = &claim->catalog;
+	claim->batch.files = claim->files;
 }
 
 static void
@@ -411,7 +409,7 @@ close_claim(Claim *claim)
 	table_close(claim->upload_sessions, NoLock);
 }
 
-/* Prepares the result of a function that returns a set, all at once. */
+/* Prepares the result of a set-returning function in materialize mode. */
 static ReturnSetInfo *
 begin_result(FunctionCallInfo fcinfo)
 {
@@ -438,10 +436,10 @@ Datum
 session_files_take_batches(PG_FUNCTION_ARGS)
 {
 	Claim claim = {.workspace = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
-	               .bundle.wanted = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2)};
+	               .batch.wanted = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2)};
 
 	PreventCommandIfReadOnly("claim_files()");
-	claim.bundle.result = begin_result(fcinfo);
+	claim.batch.result = begin_result(fcinfo);
 	open_claim(&claim);
 	if (PG_ARGISNULL(0))
 		serve_sessions(&claim);
@@ -458,7 +456,7 @@ session_files_take_batches(PG_FUNCTION_ARGS)
 			                       DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0))),
 			                       claim.workspace ? text_to_cstring(claim.workspace) : NULL)));
 	}
-	bundle_put(&claim.bundle);
+	batch_return(&claim.batch);
 	close_claim(&claim);
 	return (Datum) 0;
 }

@@ -1,6 +1,6 @@
 /*
  * claim.h
- *		Takes batches from file_queue for a worker.
+ *		Finds rows of file_queue for a worker.
  */
 #ifndef SESSION_FILES_CLAIM_H
 #define SESSION_FILES_CLAIM_H

@@ -15,7 +15,7 @@
  *
  * Each slot has a digest of its own: the XOR of the shares of the rows that were added and removed. The digest of a session is the XOR
  * over its slots. XOR fits for three reasons: a share that is removed cancels the one that was added, in whatever slot and order; it
- * cannot overflow, as a sum of bigints in SQL would; and no two files of a session have equal shares, as each has an id of its own.
+ * cannot overflow, as a sum of bigints in SQL would; and a file is never added twice, which would cancel its share.
  *
  * A slot also counts, for the view session_progress, how many files were settled (are not PENDING any more) in the current minute and
  * in the one before.
@@ -32,8 +32,6 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
-#include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -49,28 +47,29 @@
 #include "ingestion/digest.h"
 #include "ingestion/notify.h"
 #include "owner.h"
+#include "trigger.h"
 #include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_count_changes);
 
-/* After so many changes to a session a backend tidies up. */
+/* After how many changes to a session a backend tidies up. */
 #define TIDY_EVERY 16
 
-/* Of so many sessions a backend knows something. */
-#define MAX_KNOWN 1000
+/* How many sessions have hints. */
+#define MAX_HINTS 1000
 
 /*
- * What a backend knows of a session: where the slot is that it took last. That saves the walk over the
- * versions of all slots, which pile up as long as any transaction's snapshot is older.
+ * Where the slot of a session is that this backend took last. That saves a walk over the dead versions of all slots, which pile up as
+ * long as any transaction's snapshot is older. The row there may have changed: each use checks it again.
  */
-typedef struct Known
+typedef struct SlotHint
 {
 	pg_uuid_t session_id; /* the hash key */
-	ItemPointerData place;
+	ItemPointerData tid;
 	uint32 changes;
-} Known;
+} SlotHint;
 
-static HTAB *known = NULL;
+static HTAB *slot_hints = NULL;
 
 /* What a statement changed in a session. */
 typedef struct Delta
@@ -80,10 +79,10 @@ typedef struct Delta
 	uint64 digest;
 } Delta;
 
-/* The minute, since PostgreSQL's epoch, in which the backend counts; slots keep that one and the one before. */
+/* The current minute since PostgreSQL's epoch. Slots keep the numbers of one minute and of the one before. */
 #define CURRENT_MINUTE() (GetCurrentTimestamp() / USECS_PER_MINUTE)
 
-/* What a row's slot has settled in the minute `now`, and in the one before. */
+/* How many files a slot has settled in the minute `now`, and in the one before. */
 #define SETTLED(row, now) "CASE WHEN " row ".minute OPERATOR(pg_catalog.=) " now " THEN " row ".settled ELSE 0 END"
 #define SETTLED_BEFORE(row, now)                                                                    \
 	"CASE WHEN " row ".minute OPERATOR(pg_catalog.=) " now " THEN " row ".settled_before WHEN " row \
@@ -124,7 +123,7 @@ static OwnerQuery own_slot = {
 	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
 };
 
-/* Two statements, as the second must see the rows as they are once the first has locked them. */
+/* Locking and merging are two statements: the second needs a snapshot from after the first has locked the rows. */
 static OwnerQuery lock_free_slots = {
 	.text = "SELECT pg_catalog.array_agg(l.slot) FROM (SELECT f.slot FROM session_files.file_counts AS f"
 			" WHERE f.session_id OPERATOR(pg_catalog.=) $1 FOR UPDATE SKIP LOCKED) AS l",
@@ -161,7 +160,7 @@ static OwnerQuery merge_slots = {
 	.arg_types = {UUIDOID, INT8ARRAYOID, INT8OID},
 };
 
-static OwnerQuery forget_free_queue = {
+static OwnerQuery delete_unlocked_queue = {
 	.text = "DELETE FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1"
 			" AND q.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
 			"SELECT f.ctid FROM session_files.file_queue AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
@@ -170,7 +169,7 @@ static OwnerQuery forget_free_queue = {
 	.arg_types = {UUIDOID},
 };
 
-/* Merges the slots of a session that nobody has locked. */
+/* Merges the slots of a session that no other transaction has locked. */
 static void
 merge(const pg_uuid_t *session_id)
 {
@@ -184,9 +183,8 @@ merge(const pg_uuid_t *session_id)
 }
 
 /*
- * Looks at a session's counts as they are now. Merges its slots if there are many; and if no file is
- * PENDING, removes what is left of its queue, which the same snapshot shows: files that were settled
- * without a lease.
+ * Reads a session's counts under a new snapshot. Merges its slots if there are many. If no file is PENDING, deletes the queue rows that
+ * the same snapshot shows: they are of files that were settled without a lease.
  */
 static void
 tidy(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id)
@@ -197,56 +195,56 @@ tidy(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id)
 	PushActiveSnapshot(GetLatestSnapshot());
 	counts_read(catalog, file_counts, session_id, &counts);
 	if (counts.by_status[STATUS_PENDING] == 0)
-		owner_run_under(&forget_free_queue, &value, GetActiveSnapshot());
+		owner_run_under(&delete_unlocked_queue, &value, GetActiveSnapshot());
 	PopActiveSnapshot();
 	if (counts.slots > COUNTS_MAX_SLOTS)
 		merge(session_id);
 }
 
-/* Returns what this backend knows of a session. */
-static Known *
-find_known(const pg_uuid_t *session_id)
+/* Returns the hint of a session. */
+static SlotHint *
+find_slot_hint(const pg_uuid_t *session_id)
 {
-	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Known)};
-	Known *session;
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(SlotHint)};
+	SlotHint *hint;
 	bool found;
 
-	if (known != NULL && hash_get_num_entries(known) >= MAX_KNOWN)
+	if (slot_hints != NULL && hash_get_num_entries(slot_hints) >= MAX_HINTS)
 	{
-		hash_destroy(known);
-		known = NULL;
+		hash_destroy(slot_hints);
+		slot_hints = NULL;
 	}
-	if (known == NULL)
-		known = hash_create("session_files slots", 16, &control, HASH_ELEM | HASH_BLOBS);
-	session = hash_search(known, session_id, HASH_ENTER, &found);
+	if (slot_hints == NULL)
+		slot_hints = hash_create("session_files slots", 16, &control, HASH_ELEM | HASH_BLOBS);
+	hint = hash_search(slot_hints, session_id, HASH_ENTER, &found);
 	if (!found)
 	{
-		ItemPointerSetInvalid(&session->place);
-		session->changes = 0;
+		ItemPointerSetInvalid(&hint->tid);
+		hint->changes = 0;
 	}
-	return session;
+	return hint;
 }
 
-/* Locks a session's slot at a place, if that can be done at once and the transaction's one snapshot shows it as it is now. */
+/* Locks a session's slot at a TID, if no other transaction has locked it and the transaction's one snapshot shows its newest version. */
 static bool
-lock_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer place, TupleTableSlot *slot)
+lock_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer tid, TupleTableSlot *slot)
 {
 	Snapshot snapshot = GetActiveSnapshot();
 	TM_FailureData failure;
 	bool isnull;
 
-	/* The table may have been made anew, smaller, since the place was known. */
-	return ItemPointerGetBlockNumber(place) < RelationGetNumberOfBlocks(file_counts) &&
-	       table_tuple_fetch_row_version(file_counts, place, SnapshotSelf, slot) &&
+	/* The table may have been rewritten or truncated since, and be smaller. */
+	return ItemPointerGetBlockNumber(tid) < RelationGetNumberOfBlocks(file_counts) &&
+	       table_tuple_fetch_row_version(file_counts, tid, SnapshotSelf, slot) &&
 	       uuid7_compare(DatumGetUUIDP(slot_getattr(slot, Anum_file_counts_session_id, &isnull)), session_id) == 0 &&
 	       table_tuple_satisfies_snapshot(file_counts, slot, snapshot) &&
-	       table_tuple_lock(file_counts, place, snapshot, slot, GetCurrentCommandId(true), LockTupleNoKeyExclusive,
+	       table_tuple_lock(file_counts, tid, snapshot, slot, GetCurrentCommandId(true), LockTupleNoKeyExclusive,
 	                        LockWaitSkip, 0, &failure) == TM_Ok;
 }
 
-/* Locks the first of a session's slots for which that can be done; tells where it is. */
+/* Locks the first of a session's slots that can be locked; returns where it is in *tid. */
 static bool
-lock_any_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer place, TupleTableSlot *slot)
+lock_any_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer tid, TupleTableSlot *slot)
 {
 	Relation index = catalog_open_index(catalog_get()->file_counts_pkey, AccessShareLock);
 	TupleTableSlot *seen = table_slot_create(file_counts, NULL);
@@ -259,8 +257,8 @@ lock_any_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer pla
 	for (int tries = 0; !locked && tries < COUNTS_MAX_SLOTS && index_getnext_slot(scan, ForwardScanDirection, seen);
 	     tries++)
 	{
-		*place = seen->tts_tid;
-		locked = lock_slot(file_counts, session_id, place, slot);
+		*tid = seen->tts_tid;
+		locked = lock_slot(file_counts, session_id, tid, slot);
 	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(seen);
@@ -268,38 +266,36 @@ lock_any_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer pla
 	return locked;
 }
 
-/* Locks a slot for a transaction with one snapshot: the one that was taken last, if it is to be had. Tells where it is. */
+/* Locks a slot for a transaction with one snapshot: the one that was taken last, if it is free. Sets its TID in the hint. */
 static bool
-lock_slot_of_snapshot(Relation file_counts, Known *session)
+lock_slot_of_snapshot(Relation file_counts, SlotHint *hint)
 {
 	TupleTableSlot *slot = table_slot_create(file_counts, NULL);
-	bool locked =
-		(ItemPointerIsValid(&session->place) && lock_slot(file_counts, &session->session_id, &session->place, slot)) ||
-		lock_any_slot(file_counts, &session->session_id, &session->place, slot);
+	bool locked = (ItemPointerIsValid(&hint->tid) && lock_slot(file_counts, &hint->session_id, &hint->tid, slot)) ||
+	              lock_any_slot(file_counts, &hint->session_id, &hint->tid, slot);
 
 	ExecDropSingleTupleTableSlot(slot);
 	return locked;
 }
 
-/* Takes note of what one of the queries for slots gave: where the slot is, and how many PENDING files it has then. */
+/* Remembers where the slot is that a statement has written; returns how many PENDING files it has now. */
 static int64
-note_slot(Known *session)
+remember_slot(SlotHint *hint)
 {
 	bool isnull;
 
-	session->place =
-		*(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	hint->tid = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 }
 
-/* Adds to a slot that nobody has locked: the one that was taken last, if it is to be had. */
+/* Adds to a slot that no other transaction has locked: the one that was taken last, if it is free. */
 static bool
-take_free_slot(Relation file_counts, Known *session, Datum *values)
+take_free_slot(Relation file_counts, SlotHint *hint, Datum *values)
 {
-	values[7] = PointerGetDatum(&session->place);
+	values[7] = PointerGetDatum(&hint->tid);
 	if (IsolationUsesXactSnapshot())
-		return lock_slot_of_snapshot(file_counts, session) && owner_run(&take_slot_at, values) > 0;
-	return (ItemPointerIsValid(&session->place) && owner_run(&take_slot_at, values) > 0) ||
+		return lock_slot_of_snapshot(file_counts, hint) && owner_run(&take_slot_at, values) > 0;
+	return (ItemPointerIsValid(&hint->tid) && owner_run(&take_slot_at, values) > 0) ||
 	       owner_run(&take_slot, values) > 0;
 }
 
@@ -316,22 +312,22 @@ store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 	                   Int64GetDatum(CURRENT_MINUTE()),
 	                   Int64GetDatum((int64) delta->digest),
 	                   (Datum) 0};
-	Known *session = find_known(&delta->session_id);
-	bool is_time = session->changes++ % TIDY_EVERY == 0;
+	SlotHint *hint = find_slot_hint(&delta->session_id);
+	bool is_time = hint->changes++ % TIDY_EVERY == 0;
 
 	if (settled > 0)
-		notice_settled(&delta->session_id);
-	if (take_free_slot(file_counts, session, values))
+		notify_settled(&delta->session_id);
+	if (take_free_slot(file_counts, hint, values))
 	{
-		/* With a single slot, no file is PENDING; with several, they are looked at now and then. */
-		if ((note_slot(session) == 0 || is_time) && !IsolationUsesXactSnapshot())
+		/* 0 in a single slot: no file is PENDING. With several slots that says nothing, so they are summed up now and then. */
+		if ((remember_slot(hint) == 0 || is_time) && !IsolationUsesXactSnapshot())
 			tidy(catalog, file_counts, &delta->session_id);
 	}
 	else
 	{
 		values[7] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
 		owner_run(&own_slot, values);
-		note_slot(session);
+		remember_slot(hint);
 	}
 }
 
@@ -375,19 +371,16 @@ digest_row(const Catalog *catalog, const TupleTableSlot *slot, int status)
 	return digest;
 }
 
-/* Adds the rows of a transition table, each `sign` times, to the deltas. NULL: it has none. */
+/* Adds the rows of a transition table to the deltas, each `sign` times. NULL: the trigger has no such table. */
 static void
-collect(const Catalog *catalog, TupleDesc desc, Tuplestorestate *rows, int sign, HTAB *deltas)
+collect(const Catalog *catalog, const TriggerData *data, Tuplestorestate *rows, int sign, HTAB *deltas)
 {
 	TupleTableSlot *slot;
 	Delta *delta = NULL;
 
 	if (rows == NULL)
 		return;
-	slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	/* A read pointer of our own: other triggers may read the same rows. */
-	tuplestore_select_read_pointer(rows, tuplestore_alloc_read_pointer(rows, EXEC_FLAG_REWIND));
-	tuplestore_rescan(rows);
+	slot = trigger_begin_rows(data, rows);
 	while (tuplestore_gettupleslot(rows, true, false, slot))
 	{
 		pg_uuid_t *session_id;
@@ -406,9 +399,8 @@ collect(const Catalog *catalog, TupleDesc desc, Tuplestorestate *rows, int sign,
 }
 
 /*
- * Tells whether a delta is not to be stored: nothing changed, or the session was deleted, by this
- * statement or one whose cascade this is, and its counts are gone already. Only a session that loses
- * files can be.
+ * Returns whether a delta must not be stored: nothing changed, or the session was deleted by this statement, or by one that cascades to
+ * it, and its counts are deleted already. Only a session that loses files can be deleted here.
  */
 static bool
 is_moot(const Delta *delta, TriggerEvent event)
@@ -434,15 +426,14 @@ session_files_count_changes(PG_FUNCTION_ARGS)
 {
 	Relation file_counts = table_open(catalog_get()->file_counts, RowExclusiveLock);
 	const Catalog catalog = *catalog_get();
-	TriggerData *data = owner_trigger_data(fcinfo, catalog.files, catalog.files);
-	TupleDesc desc = RelationGetDescr(data->tg_relation);
+	TriggerData *data = trigger_data(fcinfo, TRIGGER_STATEMENTS, catalog.files, InvalidOid);
 	HTAB *deltas = create_deltas();
 	Caller caller;
 	HASH_SEQ_STATUS each;
 	Delta *delta;
 
-	collect(&catalog, desc, data->tg_oldtable, -1, deltas);
-	collect(&catalog, desc, data->tg_newtable, 1, deltas);
+	collect(&catalog, data, data->tg_oldtable, -1, deltas);
+	collect(&catalog, data, data->tg_newtable, 1, deltas);
 
 	caller = owner_begin(file_counts);
 	hash_seq_init(&each, deltas);

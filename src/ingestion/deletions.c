@@ -2,20 +2,19 @@
  * deletions.c
  *		Which ids of a session may be those of files that were deleted.
  *
- * An entry of file_queue outlives its file: to look for it would take long. So a file that is inserted
- * under the id of one that was deleted begins with more retries than that one had, which makes any
- * such entry void (queue.c). file_deletions says which ids those can be: all up to the greatest that
- * was deleted, or up to the time of the deletion, whichever is later. An id that is given out later
- * is greater, and costs nothing; nor does the next deletion of a file that was there at that time.
+ * A file's place in a queue row outlives the file, as searching for it would take long. So a file that is inserted under the id of a
+ * deleted one starts with more retries than that one had, which makes the old queue rows void for it (queue.c). file_deletions says which
+ * ids these can be: all up to the greatest that was deleted, or up to the time of the deletion, whichever is later. An id that is made
+ * after that is greater, and costs nothing; nor does the next deletion of a file that existed at that time.
  *
- * Deleters wait for nobody: each adds a row, and removes rows within its own that nobody has locked.
+ * Transactions that delete wait for no other transaction: each adds a row, and deletes rows within its own that no other has locked.
  *
- * Both readers do without a snapshot of their transaction, which can be older than the deletion, and
- * without its predicate locks, by which SERIALIZABLE transactions of different sessions would fail.
- * - Who inserts takes every row that is physically there, also of transactions that are not
- *   committed, or were rolled back: that errs to the safe side. A row that is dead for all is within
- *   another one, which is in the index since before; one that dies meanwhile is kept by the active snapshot.
- * - Who deletes takes those that are committed, or his own. One that is missed is written twice.
+ * Both readers use a snapshot that is not the transaction's, which can be older than the deletion. They leave no predicate locks, which
+ * would make SERIALIZABLE transactions of different sessions fail.
+ * - A transaction that inserts takes every row that is physically there (SnapshotAny), also of transactions that have not committed or
+ *   were rolled back: that errs to the safe side. A row that is dead for all is within another one, which was in the index before it
+ *   died. A row that dies meanwhile is kept by the active snapshot.
+ * - A transaction that deletes takes the committed rows and its own (SnapshotSelf). A row that it misses is written twice.
  */
 #include "compat.h"
 
@@ -67,7 +66,7 @@ deletions_extend(Deletions *deletions, const pg_uuid_t *id, int retries)
 	deletions->retries = Max(deletions->retries, retries);
 }
 
-/* Returns a bound of all rows of a session that a snapshot shows, which is not the transaction's. */
+/* Returns a bound of all rows of a session that a snapshot shows. */
 static Deletions
 read_rows(Relation file_deletions, const pg_uuid_t *session_id, Snapshot snapshot)
 {
@@ -109,14 +108,14 @@ deletions_write(Relation file_deletions, Deletions *deletions)
 
 	if (uuid7_compare(&deletions->up_to, &there.up_to) <= 0 && deletions->retries <= there.retries)
 		return;
-	/* The cascade of a session's deletion. */
+	/* The session was deleted, and this is its cascade. */
 	if (!owner_finds_session(&deletions->session_id))
 		return;
 	uuid7_lowest(GetCurrentTimestamp(), &now);
 	deletions_extend(deletions, &now, deletions->retries);
 	deletions_extend(deletions, &there.up_to, there.retries);
 	values[2] = Int32GetDatum(deletions->retries);
-	/* With one snapshot for the whole transaction, it could fail. */
+	/* With one snapshot for the whole transaction, the deletion could fail. */
 	if (!IsolationUsesXactSnapshot())
 		owner_run(&remove_within, values);
 	owner_run(&add_bound, values);

@@ -1,15 +1,13 @@
 /*
  * digest.c
- *		What a file adds to the digest of its session.
+ *		The share of a file in the digest of its session.
  *
- * A digest stands for all that a listing shows of the files; that of a session is the XOR of its
- * files' shares, so it does not matter in which order, or how often, they came and went. Shares are
- * made of bytes and of the numbers of labels, never of OIDs, so that they are the same after a
- * restore. Digests are stored: shares must stay what they are, or all have to be made anew.
+ * A digest stands for all that a listing shows of the files. A session's digest is the XOR of its files' shares, so it does not matter in
+ * which order, or how often, files came and went. Shares are made of bytes and of the numbers of labels, never of OIDs, so they are the
+ * same after a restore. Digests are stored: if shares change, all digests have to be made again.
  *
- * 64 bits are enough against chance. They are not against somebody who may write the session's files
- * and picks names to that end; all that can come of it is that a reader takes their session for
- * unchanged.
+ * 64 bits are enough against chance. They are not enough against a role that may write the session's files and picks names for a
+ * collision. The only effect is that a reader takes a changed session for unchanged.
  */
 #include "compat.h"
 
@@ -22,7 +20,7 @@
 
 PG_FUNCTION_INFO_V1(session_files_file_digest);
 
-/* Takes a word into a state, so that each of its bits comes to matter to half of those of the state. */
+/* Mixes a word into a state, so that each bit of the word affects half of the bits of the state. */
 static inline uint64
 stir(uint64 state, uint64 word)
 {

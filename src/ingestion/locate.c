@@ -1,10 +1,13 @@
 /*
  * locate.c
- *		Where the files of a session are in their table, by id or by name.
+ *		Finds where the files of a session are in their table, by id or by name.
  *
- * For the statements that register and finish files. The planner knows nothing of a session that is
- * newer than its statistics; it takes it for a row or two, and goes through a million files for each
- * batch, or for each file. A place found here costs one descent of the right index.
+ * For the statements that register and finish files. The planner's statistics do not have a session that is newer than they are: it
+ * expects a row or two, and plans to read a million files for each batch, or for each file. A TID that is found here costs one descent of
+ * the right index.
+ *
+ * A TID is true for the statement that calls, under its snapshot: the row may be updated before the statement locks it, so the statement
+ * checks again what it looks for.
  */
 #include "compat.h"
 
@@ -29,7 +32,7 @@
 PG_FUNCTION_INFO_V1(session_files_locate_ids);
 PG_FUNCTION_INFO_V1(session_files_locate_names);
 
-/* Opens the files for a caller who may read them. */
+/* Opens the table files; raises 42501 if the caller may not read it. */
 static Relation
 open_files(void)
 {
@@ -41,27 +44,9 @@ open_files(void)
 	return files;
 }
 
-/*
- * Tells whether the caller may see a session. The statement that has called has policies of its own,
- * but what is not found must not differ from what may not be seen.
- */
-static bool
-may_see(const pg_uuid_t *session_id)
-{
-	Relation upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
-	const Catalog catalog = *catalog_get();
-	Access access;
-	bool may_see;
-
-	access_begin(&access, &catalog, upload_sessions);
-	may_see = access_may_see_id(&access, session_id);
-	table_close(upload_sessions, NoLock);
-	return may_see;
-}
-
-/* Adds the place of the session's visible file with a key, if there is one. */
+/* Adds the TID of the session's visible file with a key, if there is one. */
 static ArrayBuildState *
-add_place(ArrayBuildState *places, Relation files, Oid index, Datum session_id, RegProcedure equals, Datum key)
+add_tid(ArrayBuildState *tids, Relation files, Oid index, Datum session_id, RegProcedure equals, Datum key)
 {
 	KeyScan scan;
 
@@ -70,9 +55,9 @@ add_place(ArrayBuildState *places, Relation files, Oid index, Datum session_id, 
 	scan_key_equal(&scan, 2, equals, key);
 	scan_begin(&scan, ForwardScanDirection, 1);
 	if (scan_next(&scan))
-		places = accumArrayResult(places, PointerGetDatum(&scan.slot->tts_tid), false, TIDOID, CurrentMemoryContext);
+		tids = accumArrayResult(tids, PointerGetDatum(&scan.slot->tts_tid), false, TIDOID, CurrentMemoryContext);
 	scan_end(&scan);
-	return places;
+	return tids;
 }
 
 /* Returns the greatest of some ids, at least one. */
@@ -97,24 +82,24 @@ session_files_locate_ids(PG_FUNCTION_ARGS)
 	const Catalog catalog = *catalog_get();
 	int count;
 	const pg_uuid_t *ids = queue_array_ids(PG_GETARG_ARRAYTYPE_P(1), &count);
-	ItemPointerData *places = palloc(Max(count, 1) * sizeof(ItemPointerData));
+	ItemPointerData *tids = palloc(Max(count, 1) * sizeof(ItemPointerData));
 	Datum *values = palloc(Max(count, 1) * sizeof(Datum));
 	int found = 0;
-	Seek seek;
+	IdLookup lookup;
 
-	if (count > 0 && may_see(PG_GETARG_UUID_P(0)))
+	if (count > 0 && access_may_see_session(PG_GETARG_UUID_P(0)))
 	{
-		seek_begin(&seek, files, catalog.files_pkey, PG_GETARG_UUID_P(0), last_of(ids, count));
+		id_lookup_begin(&lookup, files, catalog.files_pkey, PG_GETARG_UUID_P(0), last_of(ids, count));
 		for (int i = 0; i < count; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (!seek_file(&seek, &ids[i]))
+			if (!id_lookup_find(&lookup, &ids[i]))
 				continue;
-			places[found] = seek.slot->tts_tid;
-			values[found] = PointerGetDatum(&places[found]);
+			tids[found] = lookup.slot->tts_tid;
+			values[found] = PointerGetDatum(&tids[found]);
 			found++;
 		}
-		seek_end(&seek);
+		id_lookup_end(&lookup);
 	}
 	table_close(files, NoLock);
 	PG_RETURN_ARRAYTYPE_P(construct_array(values, found, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
@@ -126,13 +111,13 @@ session_files_locate_names(PG_FUNCTION_ARGS)
 {
 	Relation files = open_files();
 	const Catalog catalog = *catalog_get();
-	ArrayBuildState *places = initArrayResult(TIDOID, CurrentMemoryContext, false);
+	ArrayBuildState *tids = initArrayResult(TIDOID, CurrentMemoryContext, false);
 	Datum *names;
 	bool *nulls;
 	int count;
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
-	if (!may_see(PG_GETARG_UUID_P(0)))
+	if (!access_may_see_session(PG_GETARG_UUID_P(0)))
 		count = 0;
 	for (int i = 0; i < count; i++)
 	{
@@ -144,9 +129,9 @@ session_files_locate_names(PG_FUNCTION_ARGS)
 			continue;
 		name = DatumGetTextPP(names[i]);
 		key = name_key(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
-		places = add_place(places, files, catalog.files_name_idx, PG_GETARG_DATUM(0), F_BYTEAEQ, PointerGetDatum(key));
+		tids = add_tid(tids, files, catalog.files_name_idx, PG_GETARG_DATUM(0), F_BYTEAEQ, PointerGetDatum(key));
 		pfree(key);
 	}
 	table_close(files, NoLock);
-	PG_RETURN_DATUM(makeArrayResult(places, CurrentMemoryContext));
+	PG_RETURN_DATUM(makeArrayResult(tids, CurrentMemoryContext));
 }

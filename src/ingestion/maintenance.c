@@ -1,11 +1,10 @@
 /*
  * maintenance.c
- *		The maintenance worker: calls session_files.maintain() now and then.
+ *		The maintenance worker: calls session_files.maintain() at intervals.
  *
- * Only where the library is preloaded and session_files.maintenance_database names a database; else
- * any scheduler can call maintain(). Each call is a transaction of its own. As long as there is more
- * to do, calls follow each other. What a call raises is logged, and the worker goes on: a database
- * without the extension is one where nothing is to be done.
+ * It runs only where the library is preloaded and session_files.maintenance_database names a database. Elsewhere any scheduler can call
+ * maintain(). Each call is a transaction of its own, and while there is more to do, calls follow each other. An error of a call is logged,
+ * and the worker goes on. In a database without the extension it does nothing.
  */
 #include "compat.h"
 
@@ -28,7 +27,7 @@
 #include "catalog.h"
 #include "settings.h"
 
-/* How long the postmaster waits before it starts a worker anew that has died, in seconds. */
+/* How long the postmaster waits before it restarts a worker that has died, in seconds. */
 #define RESTART_SECONDS 60
 
 #define MAINTAIN "SELECT more FROM session_files.maintain()"
@@ -63,7 +62,7 @@ maintain(void)
 	return more;
 }
 
-/* Calls maintain(); what it raises is logged and undone. */
+/* Calls maintain(). An error is logged, and its transaction rolled back. */
 static bool
 try_maintain(void)
 {
@@ -121,7 +120,7 @@ maintenance_init(void)
 	                           .bgw_start_time = BgWorkerStart_RecoveryFinished,
 	                           .bgw_restart_time = RESTART_SECONDS};
 
-	/* What is written while pg_upgrade reads or fills a cluster would be lost, or have transaction IDs that are given out anew. */
+	/* What is written while pg_upgrade reads or fills a cluster would be lost, or have transaction IDs that are assigned again. */
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade || settings_maintenance_database[0] == '\0')
 		return;
 	strlcpy(worker.bgw_name, "session_files maintenance", BGW_MAXLEN);

@@ -7,7 +7,7 @@
 
 #include "compat.h"
 
-/* Has the postmaster start the worker, if the library is preloaded and a setting asks for it. After settings_init. */
+/* Registers the worker, if the library is preloaded and a setting names a database. After settings_init. */
 extern void maintenance_init(void);
 
 #endif

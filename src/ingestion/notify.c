@@ -1,16 +1,19 @@
 /*
  * notify.c
- *		Wakes those who listen: workers when there is work, others when a session is done.
+ *		Notifications: to workers when a session has files to claim, to others when a session is done.
  *
- * Notes are taken as the transaction goes, one per session, and turned into notifications when it
- * is about to commit. A transaction that is PREPAREd may not notify: its notes are dropped.
+ * What happens to a session is collected during the transaction, per subtransaction, and turned into notifications before the commit.
+ * A transaction that is PREPAREd may not notify: what it has collected is dropped.
  *
- * That a session is done - closed or expired, and no file PENDING - is told by the transaction that
- * makes it so. Of two that finish the last files at the same time, neither sees the other's; so in
- * a session that takes no more files, transactions that finish some commit one at a time, from here
- * to their end, once few files are left: the last of them sees all. Whoever closes a session takes
- * his turn with them. Those who cannot be the last, as the session is open or many files are left,
- * share a lock that only the others wait for. Nobody waits for longer than another's commit takes.
+ * A session is done when it is closed or expired and no file is PENDING. The transaction that makes it so notifies. Of two transactions
+ * that finish the last files at the same time, neither sees the other's changes. So in a session that takes no more files, transactions
+ * that finish some of the last files commit one at a time: each takes an exclusive lock here and holds it until it ends, so the last one
+ * counts zero. A transaction that closes a session takes the same lock. A transaction that cannot be the last one, because the session is
+ * open or many files are left, takes a share lock, for which only the others wait. No transaction waits for longer than the commit of
+ * another takes.
+ *
+ * Status and counts are read under new snapshots (GetLatestSnapshot), taken after the lock. Locks of several sessions are taken in the
+ * order of session ids, so that two transactions cannot deadlock.
  */
 #include "compat.h"
 
@@ -20,11 +23,9 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
-#include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
-#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -33,40 +34,42 @@
 #include "index/scan.h"
 #include "ingestion/counts.h"
 #include "settings.h"
+#include "trigger.h"
 #include "uuid7.h"
 
 #define CHANNEL_WORK "session_files_work"
 #define CHANNEL_DONE "session_files_done"
 
 /*
- * With more files PENDING than this, a transaction is not the last to finish some, unless another one
- * finishes as many at the same moment.
+ * With more PENDING files than this, a transaction cannot be the one that finishes the last, unless another finishes so many at the same
+ * moment.
  */
 #define FEW_FILES 10000
 
-/* Tells our advisory locks from those of SQL's functions, whose fourth field is 1 or 2. */
+/* Keeps these advisory locks apart from those of SQL's functions, whose fourth field is 1 or 2. */
 #define LOCK_FIELD 7
 
-PG_FUNCTION_INFO_V1(session_files_note_end);
+PG_FUNCTION_INFO_V1(session_files_notify_end);
 PG_FUNCTION_INFO_V1(session_files_notify_work);
 
-/* A note goes with the subtransaction that took it: one that is rolled back leaves none. */
-typedef struct NoteKey
+/* Events belong to a subtransaction, which drops them when it is rolled back. */
+typedef struct SessionEventsKey
 {
 	pg_uuid_t session_id;
 	SubTransactionId subtransaction;
-} NoteKey;
+} SessionEventsKey;
 
-typedef struct Note
+/* What happened to a session in a subtransaction. */
+typedef struct SessionEvents
 {
-	NoteKey key; /* the hash key */
-	bool work;
-	bool settled;
-	bool ended; /* closed or expired */
-} Note;
+	SessionEventsKey key; /* the hash key */
+	bool work;            /* it has files to claim */
+	bool settled;         /* files are not PENDING any more */
+	bool ended;           /* it was closed, or has expired */
+} SessionEvents;
 
-/* The notes of this transaction, in its memory; NULL if there are none. */
-static HTAB *notes = NULL;
+/* The events of this transaction, in its memory; NULL if there are none. */
+static HTAB *all_events = NULL;
 
 /* What is needed to look at a session. */
 typedef struct Tables
@@ -76,55 +79,56 @@ typedef struct Tables
 	Relation file_counts;
 } Tables;
 
-static Note *
-find_note(const pg_uuid_t *session_id, SubTransactionId subtransaction)
+static SessionEvents *
+find_events(const pg_uuid_t *session_id, SubTransactionId subtransaction)
 {
-	HASHCTL control = {.keysize = sizeof(NoteKey), .entrysize = sizeof(Note), .hcxt = TopTransactionContext};
-	NoteKey key = {.session_id = *session_id, .subtransaction = subtransaction};
-	Note *note;
+	HASHCTL control = {
+		.keysize = sizeof(SessionEventsKey), .entrysize = sizeof(SessionEvents), .hcxt = TopTransactionContext};
+	SessionEventsKey key = {.session_id = *session_id, .subtransaction = subtransaction};
+	SessionEvents *events;
 	bool found;
 
-	if (notes == NULL)
-		notes = hash_create("session_files notices", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	note = hash_search(notes, &key, HASH_ENTER, &found);
+	if (all_events == NULL)
+		all_events = hash_create("session_files events", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	events = hash_search(all_events, &key, HASH_ENTER, &found);
 	if (!found)
-		note->work = note->settled = note->ended = false;
-	return note;
+		events->work = events->settled = events->ended = false;
+	return events;
 }
 
 void
-notice_work(const pg_uuid_t *session_id)
+notify_work(const pg_uuid_t *session_id)
 {
-	find_note(session_id, GetCurrentSubTransactionId())->work = true;
+	find_events(session_id, GetCurrentSubTransactionId())->work = true;
 }
 
 void
-notice_settled(const pg_uuid_t *session_id)
+notify_settled(const pg_uuid_t *session_id)
 {
-	find_note(session_id, GetCurrentSubTransactionId())->settled = true;
+	find_events(session_id, GetCurrentSubTransactionId())->settled = true;
 }
 
-/* Hands the notes of a subtransaction to its parent, or drops them. */
+/* Passes the events of a subtransaction to its parent, or drops them. */
 static void
 end_subtransaction(SubTransactionId subtransaction, SubTransactionId parent, bool committed)
 {
 	HASH_SEQ_STATUS each;
-	Note *note;
+	SessionEvents *events;
 
-	hash_seq_init(&each, notes);
-	while ((note = hash_seq_search(&each)) != NULL)
+	hash_seq_init(&each, all_events);
+	while ((events = hash_seq_search(&each)) != NULL)
 	{
-		Note ended = *note;
+		SessionEvents ended = *events;
 
 		if (ended.key.subtransaction != subtransaction)
 			continue;
-		hash_search(notes, &ended.key, HASH_REMOVE, NULL);
+		hash_search(all_events, &ended.key, HASH_REMOVE, NULL);
 		if (committed)
 		{
-			note = find_note(&ended.key.session_id, parent);
-			note->work |= ended.work;
-			note->settled |= ended.settled;
-			note->ended |= ended.ended;
+			events = find_events(&ended.key.session_id, parent);
+			events->work |= ended.work;
+			events->settled |= ended.settled;
+			events->ended |= ended.ended;
 		}
 	}
 }
@@ -139,7 +143,7 @@ notify(const char *channel, const pg_uuid_t *session_id)
 	Async_Notify(channel, text);
 }
 
-/* Makes the tag of a session's lock; two sessions may share one, which costs them some time. */
+/* Makes the tag of a session's lock. Two sessions may have the same one; then they wait for each other. */
 static void
 make_tag(LOCKTAG *tag, const pg_uuid_t *session_id)
 {
@@ -148,7 +152,7 @@ make_tag(LOCKTAG *tag, const pg_uuid_t *session_id)
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, LOCK_FIELD);
 }
 
-/* Tells whether a session that is there takes no more files, as of now. */
+/* Returns whether a session takes no more files, as of now. */
 static bool
 is_ended(const Tables *tables, const pg_uuid_t *session_id)
 {
@@ -156,10 +160,7 @@ is_ended(const Tables *tables, const pg_uuid_t *session_id)
 	bool ended;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	scan_init(&scan, tables->upload_sessions, tables->catalog.upload_sessions_pkey);
-	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
-	scan_begin(&scan, ForwardScanDirection, 1);
-	ended = scan_next(&scan) &&
+	ended = scan_find(&scan, tables->upload_sessions, tables->catalog.upload_sessions_pkey, session_id) &&
 	        DatumGetObjectId(scan_value(&scan, Anum_upload_sessions_status)) != tables->catalog.session_open;
 	scan_end(&scan);
 	PopActiveSnapshot();
@@ -178,25 +179,25 @@ count_pending(const Tables *tables, const pg_uuid_t *session_id)
 	return counts.by_status[STATUS_PENDING];
 }
 
-/* Tells whether a transaction that finishes files of a session may be finishing the last ones. */
+/* Returns whether a transaction that finishes files of a session may be finishing the last ones. */
 static bool
 may_be_last(const Tables *tables, const pg_uuid_t *session_id)
 {
 	return is_ended(tables, session_id) && count_pending(tables, session_id) <= FEW_FILES;
 }
 
-/* Tells whether a session is done with this transaction; the head of this file says how. */
+/* Returns whether a session is done with this transaction; the head of this file says how. */
 static bool
-is_done(const Tables *tables, const Note *note)
+is_done(const Tables *tables, const SessionEvents *events)
 {
-	const pg_uuid_t *session_id = &note->key.session_id;
+	const pg_uuid_t *session_id = &events->key.session_id;
 	LOCKTAG tag;
 
 	make_tag(&tag, session_id);
-	if (!note->ended && !may_be_last(tables, session_id))
+	if (!events->ended && !may_be_last(tables, session_id))
 	{
 		(void) LockAcquire(&tag, ShareLock, false, false);
-		/* Whoever held it may have changed that. */
+		/* A transaction that held the exclusive lock may have changed that. */
 		if (!may_be_last(tables, session_id))
 			return false;
 		LockRelease(&tag, ShareLock, false);
@@ -206,34 +207,35 @@ is_done(const Tables *tables, const Note *note)
 }
 
 static int
-compare_notes(const void *a, const void *b)
+compare_events(const void *a, const void *b)
 {
-	return uuid7_compare(&(*(Note *const *) a)->key.session_id, &(*(Note *const *) b)->key.session_id);
+	return uuid7_compare(&(*(SessionEvents *const *) a)->key.session_id,
+	                     &(*(SessionEvents *const *) b)->key.session_id);
 }
 
-/* Returns the notes in the order of sessions, in which all take their locks. */
-static Note **
-sort_notes(int *count)
+/* Returns the events in the order of session ids, in which all transactions take their locks. */
+static SessionEvents **
+sort_events(int *count)
 {
-	Note **sorted = palloc(hash_get_num_entries(notes) * sizeof(Note *));
+	SessionEvents **sorted = palloc(hash_get_num_entries(all_events) * sizeof(SessionEvents *));
 	HASH_SEQ_STATUS each;
-	Note *note;
+	SessionEvents *events;
 
 	*count = 0;
-	hash_seq_init(&each, notes);
-	while ((note = hash_seq_search(&each)) != NULL)
-		sorted[(*count)++] = note;
-	qsort(sorted, *count, sizeof(Note *), compare_notes);
+	hash_seq_init(&each, all_events);
+	while ((events = hash_seq_search(&each)) != NULL)
+		sorted[(*count)++] = events;
+	qsort(sorted, *count, sizeof(SessionEvents *), compare_events);
 	return sorted;
 }
 
-/* Turns the notes into notifications. */
+/* Turns the events into notifications. */
 static void
-send_notes(void)
+send_notifications(void)
 {
 	Tables tables;
 	int count;
-	Note **sorted = sort_notes(&count);
+	SessionEvents **sorted = sort_events(&count);
 
 	tables.upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
 	tables.file_counts = table_open(catalog_get()->file_counts, AccessShareLock);
@@ -256,14 +258,14 @@ at_transaction_event(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			/* The extension may have been dropped by this very transaction. */
-			if (notes != NULL && settings_notify && catalog_exists())
-				send_notes();
+			/* This transaction may have dropped the extension. */
+			if (all_events != NULL && settings_notify && catalog_exists())
+				send_notifications();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
-			notes = NULL;
+			all_events = NULL;
 			break;
 		default:
 			break;
@@ -273,40 +275,34 @@ at_transaction_event(XactEvent event, void *arg)
 static void
 at_subtransaction_event(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
 {
-	if (notes != NULL && (event == SUBXACT_EVENT_COMMIT_SUB || event == SUBXACT_EVENT_ABORT_SUB))
+	if (all_events != NULL && (event == SUBXACT_EVENT_COMMIT_SUB || event == SUBXACT_EVENT_ABORT_SUB))
 		end_subtransaction(id, parent, event == SUBXACT_EVENT_COMMIT_SUB);
 }
 
 void
-notice_init(void)
+notify_init(void)
 {
 	RegisterSubXactCallback(at_subtransaction_event, NULL);
 	RegisterXactCallback(at_transaction_event, NULL);
 }
 
-/* SQL: session_files.note_end(), trigger. */
+/* SQL: session_files.notify_end(), trigger. */
 Datum
-session_files_note_end(PG_FUNCTION_ARGS)
+session_files_notify_end(PG_FUNCTION_ARGS)
 {
-	TriggerData *data = (TriggerData *) fcinfo->context;
+	TriggerData *data = trigger_data(fcinfo, TRIGGER_ROWS, catalog_get()->upload_sessions, InvalidOid);
 	bool isnull;
-	Datum session_id;
+	Datum session_id = heap_getattr(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple,
+	                                Anum_upload_sessions_session_id, RelationGetDescr(data->tg_relation), &isnull);
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
-	    !TRIGGER_FIRED_BY_UPDATE(data->tg_event) ||
-	    RelationGetRelid(data->tg_relation) != catalog_get()->upload_sessions)
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-		                errmsg("function is only for the row trigger of the extension session_files")));
-	session_id =
-		heap_getattr(data->tg_newtuple, Anum_upload_sessions_session_id, RelationGetDescr(data->tg_relation), &isnull);
-	find_note(DatumGetUUIDP(session_id), GetCurrentSubTransactionId())->ended = true;
-	return PointerGetDatum(data->tg_newtuple);
+	find_events(DatumGetUUIDP(session_id), GetCurrentSubTransactionId())->ended = true;
+	return PointerGetDatum(NULL); /* not SQL null: what AFTER triggers return is ignored */
 }
 
 /* SQL: session_files.notify_work(session_id uuid). */
 Datum
 session_files_notify_work(PG_FUNCTION_ARGS)
 {
-	notice_work(PG_GETARG_UUID_P(0));
+	notify_work(PG_GETARG_UUID_P(0));
 	PG_RETURN_VOID();
 }

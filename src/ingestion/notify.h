@@ -1,6 +1,6 @@
 /*
  * notify.h
- *		Wakes those who listen: workers when there is work, others when a session is done.
+ *		Notifications: to workers when a session has files to claim, to others when a session is done.
  */
 #ifndef SESSION_FILES_NOTIFY_H
 #define SESSION_FILES_NOTIFY_H
@@ -9,13 +9,13 @@
 
 #include "utils/uuid.h"
 
-/* Notes for the end of the transaction that a session has files that can be claimed. */
-extern void notice_work(const pg_uuid_t *session_id);
+/* The transaction will notify, when it commits, that a session has files to claim. */
+extern void notify_work(const pg_uuid_t *session_id);
 
-/* Notes that files of a session are not PENDING any more. */
-extern void notice_settled(const pg_uuid_t *session_id);
+/* Files of a session are not PENDING any more: the transaction checks, before it commits, whether the session is done. */
+extern void notify_settled(const pg_uuid_t *session_id);
 
 /* To be called once, when the library is loaded. */
-extern void notice_init(void);
+extern void notify_init(void);
 
 #endif

@@ -1,15 +1,16 @@
 /*
  * queue.c
- *		Fills file_queue: the trigger that queues the files that a statement made PENDING.
+ *		The trigger that fills file_queue with the files that a statement made PENDING; functions on arrays of ids.
  *
- * A row holds up to QUEUE_MAX_FILES files of a session. A statement that adds few files spreads them
- * over some QUEUE_MIN_ROWS rows, for a row is what a worker locks: of five files, five workers can
- * have one each. Rows are taken by claim.c.
+ * A queue row holds up to QUEUE_MAX_FILES files of a session. A statement that adds few files spreads them over up to QUEUE_MIN_ROWS rows,
+ * as a row is what a worker locks: of five files, five workers can have one each. claim.c takes the rows.
  *
- * A file that becomes PENDING again may still be in a row, even under a lease, from before: to look
- * for it could take long. So its retries are counted, by an UPDATE of its own, which makes any such
- * entry void and queues the file anew. So are those of a file that is inserted, or gets its key, where
- * another one with the same key may have been deleted: it begins with more than that one had (deletions.c).
+ * A file that becomes PENDING again may still be in an old queue row, even under a lease. To search for that row would be slow. So the
+ * file's retries are increased, by an UPDATE that this trigger runs; then every queue row with another number is void for the file, and
+ * the trigger, which that UPDATE fires again, queues the file. The same is done for a file that is inserted, or gets its key, where
+ * a deleted file may have had the same key: it starts with more retries than that one had (deletions.c).
+ *
+ * The trigger sees the rows of its statement in the transition tables, whatever snapshots show. It writes as the owner of the tables.
  */
 #include "compat.h"
 
@@ -19,8 +20,6 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
-#include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -32,6 +31,7 @@
 #include "ingestion/deletions.h"
 #include "ingestion/notify.h"
 #include "owner.h"
+#include "trigger.h"
 #include "uuid7.h"
 
 #define QUEUE_MIN_ROWS 16
@@ -41,38 +41,39 @@ PG_FUNCTION_INFO_V1(session_files_queue_files);
 PG_FUNCTION_INFO_V1(session_files_pick_ids);
 PG_FUNCTION_INFO_V1(session_files_sort_ids);
 
-/* Files of a session that are treated alike. */
-typedef struct WaitingKey
+/* Files of a session that go into the same queue rows. */
+typedef struct PendingKey
 {
 	pg_uuid_t session_id;
-	int retries; /* AGAIN: they are to be counted first */
-} WaitingKey;
+	int retries; /* AGAIN: they have to be increased first */
+} PendingKey;
 
+/* In place of a number of retries: it has to be increased first; the file is not queued. */
 #define AGAIN (-1)
-#define LEFT_OUT (-2)
+#define NOT_QUEUED (-2)
 
-typedef struct Waiting
+typedef struct PendingFiles
 {
-	WaitingKey key; /* the hash key */
+	PendingKey key; /* the hash key */
 	pg_uuid_t *ids;
 	int count;
 	int room;
-} Waiting;
+} PendingFiles;
 
-/* What a statement made PENDING. */
-typedef struct Collection
+/* What a statement made PENDING, and what it removed. */
+typedef struct Changes
 {
 	Relation file_queue;
 	Relation file_deletions; /* NULL as long as it is not needed */
-	HTAB *waiting;           /* NULL as long as there is nothing, as the next two */
-	HTAB *deleted;           /* bounds of what was deleted from sessions before */
+	HTAB *pending;           /* NULL as long as there is nothing, as the next two */
+	HTAB *deleted;           /* bounds of what was deleted before */
 	HTAB *removed;           /* bounds of what this statement removes */
 	Deletions *last_deleted;
 	bool is_writing;
 	Caller caller; /* when is_writing */
-} Collection;
+} Changes;
 
-/* The last transaction, of those of this backend, that has inserted files. */
+/* The last transaction of this backend that has inserted files. */
 static TransactionId inserter = InvalidTransactionId;
 
 static OwnerQuery insert_batch = {
@@ -82,8 +83,8 @@ static OwnerQuery insert_batch = {
 	.arg_types = {UUIDOID, UUIDARRAYOID, UUIDOID, INT4OID},
 };
 
-/* Fires this trigger again, which then queues them. $3: more than these. */
-static OwnerQuery count_retry = {
+/* Fires this trigger again, which then queues the files. $3: they get more retries than these. */
+static OwnerQuery increase_retries = {
 	.text = "UPDATE session_files.files AS f SET retries = GREATEST(f.retries, $3) OPERATOR(pg_catalog.+) 1"
 			" WHERE f.ctid OPERATOR(pg_catalog.=) ANY (session_files.locate_ids($1, $2))",
 	.arg_count = 3,
@@ -109,7 +110,7 @@ queue_make_array(const pg_uuid_t *ids, int count)
 	return array;
 }
 
-/* Returns the bound of a session in a table of bounds, which is made if there is none. */
+/* Returns the bound of a session in a hash table of bounds, and adds it if needed. */
 static Deletions *
 find_bound(HTAB **bounds, const pg_uuid_t *session_id, bool *found)
 {
@@ -121,140 +122,131 @@ find_bound(HTAB **bounds, const pg_uuid_t *session_id, bool *found)
 }
 
 static Relation
-open_deletions(Collection *collection)
+open_deletions(Changes *changes)
 {
-	if (collection->file_deletions == NULL)
-		collection->file_deletions = table_open(catalog_get()->file_deletions, RowExclusiveLock);
-	return collection->file_deletions;
+	if (changes->file_deletions == NULL)
+		changes->file_deletions = table_open(catalog_get()->file_deletions, RowExclusiveLock);
+	return changes->file_deletions;
 }
 
 /* Returns the bound of what was deleted from a session. */
 static Deletions *
-deleted_before(Collection *collection, const pg_uuid_t *session_id)
+deleted_before(Changes *changes, const pg_uuid_t *session_id)
 {
-	Deletions *deletions = collection->last_deleted;
+	Deletions *deletions = changes->last_deleted;
 	bool found;
 
 	if (deletions != NULL && uuid7_compare(&deletions->session_id, session_id) == 0)
 		return deletions;
-	deletions = find_bound(&collection->deleted, session_id, &found);
+	deletions = find_bound(&changes->deleted, session_id, &found);
 	if (!found)
-		*deletions = deletions_read(open_deletions(collection), session_id);
-	collection->last_deleted = deletions;
+		*deletions = deletions_read(open_deletions(changes), session_id);
+	changes->last_deleted = deletions;
 	return deletions;
 }
 
-/* Becomes the owner of the tables, until end_collection. */
+/* Changes to the owner of the tables, until end_changes. */
 static void
-begin_writing(Collection *collection)
+begin_writing(Changes *changes)
 {
-	if (!collection->is_writing)
-		collection->caller = owner_begin(collection->file_queue);
-	collection->is_writing = true;
+	if (!changes->is_writing)
+		changes->caller = owner_begin(changes->file_queue);
+	changes->is_writing = true;
 }
 
-/* Writes files to the queue, in rows; or counts that they are PENDING again. */
+/* Writes files to the queue, in rows; or increases their retries. */
 static void
-write_out(Collection *collection, Waiting *waiting)
+write_pending(Changes *changes, PendingFiles *pending)
 {
-	bool again = waiting->key.retries == AGAIN;
-	int per_row = again ? BUFFER_FILES : Min((waiting->count + QUEUE_MIN_ROWS - 1) / QUEUE_MIN_ROWS, QUEUE_MAX_FILES);
+	bool again = pending->key.retries == AGAIN;
+	int per_row = again ? BUFFER_FILES : Min((pending->count + QUEUE_MIN_ROWS - 1) / QUEUE_MIN_ROWS, QUEUE_MAX_FILES);
 
-	begin_writing(collection);
-	qsort(waiting->ids, waiting->count, sizeof(pg_uuid_t), compare_ids);
-	for (int i = 0; i < waiting->count; i += per_row)
+	begin_writing(changes);
+	qsort(pending->ids, pending->count, sizeof(pg_uuid_t), compare_ids);
+	for (int i = 0; i < pending->count; i += per_row)
 	{
-		ArrayType *ids = queue_make_array(&waiting->ids[i], Min(per_row, waiting->count - i));
-		Datum values[4] = {UUIDPGetDatum(&waiting->key.session_id), PointerGetDatum(ids),
-		                   UUIDPGetDatum(&waiting->ids[i]), Int32GetDatum(waiting->key.retries)};
+		ArrayType *ids = queue_make_array(&pending->ids[i], Min(per_row, pending->count - i));
+		Datum values[4] = {UUIDPGetDatum(&pending->key.session_id), PointerGetDatum(ids),
+		                   UUIDPGetDatum(&pending->ids[i]), Int32GetDatum(pending->key.retries)};
 
 		if (again)
-			values[2] = Int32GetDatum(deleted_before(collection, &waiting->key.session_id)->retries);
-		owner_run(again ? &count_retry : &insert_batch, values);
+			values[2] = Int32GetDatum(deleted_before(changes, &pending->key.session_id)->retries);
+		owner_run(again ? &increase_retries : &insert_batch, values);
 		pfree(ids);
 	}
-	waiting->count = 0;
+	pending->count = 0;
 }
 
 static HTAB *
-create_waiting(void)
+create_pending(void)
 {
-	HASHCTL control = {.keysize = sizeof(WaitingKey), .entrysize = sizeof(Waiting), .hcxt = CurrentMemoryContext};
+	HASHCTL control = {.keysize = sizeof(PendingKey), .entrysize = sizeof(PendingFiles), .hcxt = CurrentMemoryContext};
 
 	return hash_create("session_files queue", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 static void
-add_file(Collection *collection, const pg_uuid_t *session_id, int retries, const pg_uuid_t *id)
+add_file(Changes *changes, const pg_uuid_t *session_id, int retries, const pg_uuid_t *id)
 {
-	WaitingKey key = {.session_id = *session_id, .retries = retries};
-	Waiting *waiting;
+	PendingKey key = {.session_id = *session_id, .retries = retries};
+	PendingFiles *pending;
 	bool found;
 
-	if (collection->waiting == NULL)
-		collection->waiting = create_waiting();
-	waiting = hash_search(collection->waiting, &key, HASH_ENTER, &found);
+	if (changes->pending == NULL)
+		changes->pending = create_pending();
+	pending = hash_search(changes->pending, &key, HASH_ENTER, &found);
 	if (!found)
 	{
-		waiting->count = 0;
-		waiting->room = QUEUE_MIN_ROWS;
-		waiting->ids = palloc(waiting->room * sizeof(pg_uuid_t));
+		pending->count = 0;
+		pending->room = QUEUE_MIN_ROWS;
+		pending->ids = palloc(pending->room * sizeof(pg_uuid_t));
 	}
-	/* Those that are to be counted wait for all that the statement removes. */
-	else if (waiting->count == BUFFER_FILES && retries != AGAIN)
-		write_out(collection, waiting);
-	else if (waiting->count == waiting->room)
+	/* Retries are increased at the end, when all that the statement removes is known. */
+	else if (pending->count == BUFFER_FILES && retries != AGAIN)
+		write_pending(changes, pending);
+	else if (pending->count == pending->room)
 	{
-		waiting->room = waiting->room < BUFFER_FILES ? Min(waiting->room * 10, BUFFER_FILES) : waiting->room * 2;
-		waiting->ids = repalloc_huge(waiting->ids, waiting->room * sizeof(pg_uuid_t));
+		pending->room = pending->room < BUFFER_FILES ? Min(pending->room * 10, BUFFER_FILES) : pending->room * 2;
+		pending->ids = repalloc_huge(pending->ids, pending->room * sizeof(pg_uuid_t));
 	}
-	waiting->ids[waiting->count++] = *id;
+	pending->ids[pending->count++] = *id;
 }
 
-/* Writes what is left, and has the sessions' workers woken; for files that are counted the trigger does that when it fires again. */
+/* Writes the rest, and notifies workers. For files whose retries are increased, the trigger notifies when it fires again. */
 static void
-end_collection(Collection *collection)
+end_changes(Changes *changes)
 {
 	HASH_SEQ_STATUS each;
 
-	if (collection->removed != NULL)
+	if (changes->removed != NULL)
 	{
 		Deletions *deletions;
 
-		begin_writing(collection);
-		hash_seq_init(&each, collection->removed);
+		begin_writing(changes);
+		hash_seq_init(&each, changes->removed);
 		while ((deletions = hash_seq_search(&each)) != NULL)
-			deletions_write(open_deletions(collection), deletions);
+			deletions_write(open_deletions(changes), deletions);
 	}
-	if (collection->waiting != NULL)
+	if (changes->pending != NULL)
 	{
-		Waiting *waiting;
+		PendingFiles *pending;
 
-		hash_seq_init(&each, collection->waiting);
-		while ((waiting = hash_seq_search(&each)) != NULL)
+		hash_seq_init(&each, changes->pending);
+		while ((pending = hash_seq_search(&each)) != NULL)
 		{
-			write_out(collection, waiting);
-			if (waiting->key.retries != AGAIN)
-				notice_work(&waiting->key.session_id);
+			write_pending(changes, pending);
+			if (pending->key.retries != AGAIN)
+				notify_work(&pending->key.session_id);
 		}
 	}
-	if (collection->is_writing)
-		owner_end(collection->caller);
-	table_close(collection->file_queue, NoLock);
-	if (collection->file_deletions != NULL)
-		table_close(collection->file_deletions, NoLock);
+	if (changes->is_writing)
+		owner_end(changes->caller);
+	table_close(changes->file_queue, NoLock);
+	if (changes->file_deletions != NULL)
+		table_close(changes->file_deletions, NoLock);
 }
 
-/* Positions a read pointer of our own at the first row of a transition table. */
-static TupleTableSlot *
-begin_rows(TupleDesc desc, Tuplestorestate *rows)
-{
-	tuplestore_select_read_pointer(rows, tuplestore_alloc_read_pointer(rows, EXEC_FLAG_REWIND));
-	tuplestore_rescan(rows);
-	return MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-}
-
-/* Tells whether a row is a PENDING file. */
+/* Returns whether a row is a PENDING file. */
 static bool
 is_pending(const Catalog *catalog, TupleTableSlot *row)
 {
@@ -276,7 +268,7 @@ retries_of(TupleTableSlot *row)
 	return DatumGetInt32(slot_getattr(row, Anum_files_retries, &isnull));
 }
 
-/* Tells whether an UPDATE has given a file another key, or fewer retries, as another one may have had. To look at the retries first reads the rows. */
+/* Returns whether an UPDATE gave a file another key, or fewer retries: another file may have had these. retries_of has read the columns for id_of. */
 static bool
 is_another(TupleTableSlot *removed, TupleTableSlot *added)
 {
@@ -285,64 +277,62 @@ is_another(TupleTableSlot *removed, TupleTableSlot *added)
 	       uuid7_compare(id_of(removed, Anum_files_file_ingestion_id), id_of(added, Anum_files_file_ingestion_id)) != 0;
 }
 
-/* Tells whether a file may have been inserted under the key of one that was deleted; the row was read by is_pending. */
+/* Returns whether a file may have the key of a deleted one. is_pending has read the columns. */
 static bool
-may_be_anew(Collection *collection, TupleTableSlot *added)
+may_reuse_id(Changes *changes, TupleTableSlot *added)
 {
-	const Deletions *deletions = deleted_before(collection, id_of(added, Anum_files_session_id));
+	const Deletions *deletions = deleted_before(changes, id_of(added, Anum_files_session_id));
 
 	return deletions->retries != NO_RETRIES &&
 	       uuid7_compare(id_of(added, Anum_files_file_ingestion_id), &deletions->up_to) <= 0;
 }
 
 /*
- * Notes that a file is not there any more, or not under this key. Where one statement both inserts and
- * deletes, this trigger may have fired for the INSERT first, which knew of no deletion then: a file that
- * this transaction has put in the place of the one that is removed is counted now.
+ * Adds a file that is deleted, or has another key now, to the bound of its session. Where one statement both inserts and deletes, the
+ * trigger may have fired first for the INSERT, which did not see the deletion. So if this transaction has inserted files, the retries of
+ * a file with the same key, if there is one, are increased now.
  */
 static void
-remove_file(Collection *collection, TupleTableSlot *removed)
+remove_file(Changes *changes, TupleTableSlot *removed)
 {
 	Deletions *deletions;
 	bool found;
 
 	slot_getsomeattrs(removed, Anum_files_retries);
-	deletions = find_bound(&collection->removed, id_of(removed, Anum_files_session_id), &found);
+	deletions = find_bound(&changes->removed, id_of(removed, Anum_files_session_id), &found);
 	if (!found)
 		deletions_init(deletions, id_of(removed, Anum_files_session_id));
 	deletions_extend(deletions, id_of(removed, Anum_files_file_ingestion_id), retries_of(removed));
 	if (TransactionIdIsValid(inserter) && TransactionIdEquals(inserter, GetTopTransactionIdIfAny()))
-		add_file(collection, id_of(removed, Anum_files_session_id), AGAIN,
-		         id_of(removed, Anum_files_file_ingestion_id));
+		add_file(changes, id_of(removed, Anum_files_session_id), AGAIN, id_of(removed, Anum_files_file_ingestion_id));
 }
 
 /*
- * Returns with how many retries a file is to be queued that an INSERT or an UPDATE has written; AGAIN;
- * or LEFT_OUT. A file that was PENDING before, as the same one, is left out, unless its retries were
- * counted, here or by whoever knows. removed is NULL for an INSERT.
+ * Returns the number of retries with which a file is queued that an INSERT or an UPDATE has written, or AGAIN, or NOT_QUEUED. A file that
+ * was PENDING before under the same key is not queued, unless its retries were increased: by this trigger or by another statement.
+ * removed is NULL for an INSERT.
  */
 static int
-find_retries(const Catalog *catalog, Collection *collection, TupleTableSlot *removed, TupleTableSlot *added)
+find_retries(const Catalog *catalog, Changes *changes, TupleTableSlot *removed, TupleTableSlot *added)
 {
 	bool pending = is_pending(catalog, added);
 
-	if (removed ? is_another(removed, added) : may_be_anew(collection, added))
+	if (removed ? is_another(removed, added) : may_reuse_id(changes, added))
 		return AGAIN;
 	if (!pending)
-		return LEFT_OUT;
-	/* Less than none: they are counted, and begin with none. */
+		return NOT_QUEUED;
+	/* Negative retries are increased, and then start at 0. */
 	if (removed == NULL || retries_of(added) != retries_of(removed))
 		return retries_of(added) < 0 ? AGAIN : retries_of(added);
-	return is_pending(catalog, removed) ? LEFT_OUT : AGAIN;
+	return is_pending(catalog, removed) ? NOT_QUEUED : AGAIN;
 }
 
-/* Collects what an INSERT or an UPDATE made PENDING; an UPDATE has the rows in pairs. */
+/* Collects what an INSERT or an UPDATE made PENDING. The rows of an UPDATE come in pairs. */
 static void
-collect(const Catalog *catalog, TriggerData *data, Collection *collection)
+collect(const Catalog *catalog, TriggerData *data, Changes *changes)
 {
-	TupleDesc desc = RelationGetDescr(data->tg_relation);
-	TupleTableSlot *added = begin_rows(desc, data->tg_newtable);
-	TupleTableSlot *removed = data->tg_oldtable ? begin_rows(desc, data->tg_oldtable) : NULL;
+	TupleTableSlot *added = trigger_begin_rows(data, data->tg_newtable);
+	TupleTableSlot *removed = data->tg_oldtable ? trigger_begin_rows(data, data->tg_oldtable) : NULL;
 
 	while (tuplestore_gettupleslot(data->tg_newtable, true, false, added))
 	{
@@ -351,12 +341,11 @@ collect(const Catalog *catalog, TriggerData *data, Collection *collection)
 		CHECK_FOR_INTERRUPTS();
 		if (removed && !tuplestore_gettupleslot(data->tg_oldtable, true, false, removed))
 			elog(ERROR, "transition tables differ in length");
-		retries = find_retries(catalog, collection, removed, added);
+		retries = find_retries(catalog, changes, removed, added);
 		if (retries == AGAIN && removed && is_another(removed, added))
-			remove_file(collection, removed);
-		if (retries != LEFT_OUT)
-			add_file(collection, id_of(added, Anum_files_session_id), retries,
-			         id_of(added, Anum_files_file_ingestion_id));
+			remove_file(changes, removed);
+		if (retries != NOT_QUEUED)
+			add_file(changes, id_of(added, Anum_files_session_id), retries, id_of(added, Anum_files_file_ingestion_id));
 	}
 	ExecDropSingleTupleTableSlot(added);
 	if (removed)
@@ -365,14 +354,14 @@ collect(const Catalog *catalog, TriggerData *data, Collection *collection)
 
 /* Collects what a DELETE removed. */
 static void
-collect_removed(TriggerData *data, Collection *collection)
+collect_removed(TriggerData *data, Changes *changes)
 {
-	TupleTableSlot *removed = begin_rows(RelationGetDescr(data->tg_relation), data->tg_oldtable);
+	TupleTableSlot *removed = trigger_begin_rows(data, data->tg_oldtable);
 
 	while (tuplestore_gettupleslot(data->tg_oldtable, true, false, removed))
 	{
 		CHECK_FOR_INTERRUPTS();
-		remove_file(collection, removed);
+		remove_file(changes, removed);
 	}
 	ExecDropSingleTupleTableSlot(removed);
 }
@@ -382,19 +371,19 @@ Datum
 session_files_queue_files(PG_FUNCTION_ARGS)
 {
 	const Catalog catalog = *catalog_get();
-	TriggerData *data = owner_trigger_data(fcinfo, catalog.files, catalog.files);
-	Collection collection = {NULL};
+	TriggerData *data = trigger_data(fcinfo, TRIGGER_STATEMENTS, catalog.files, InvalidOid);
+	Changes changes = {NULL};
 
 	if (data->tg_newtable == NULL && data->tg_oldtable == NULL)
 		return PointerGetDatum(NULL);
-	collection.file_queue = table_open(catalog.file_queue, RowExclusiveLock);
+	changes.file_queue = table_open(catalog.file_queue, RowExclusiveLock);
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 		inserter = GetTopTransactionIdIfAny();
 	if (data->tg_newtable == NULL)
-		collect_removed(data, &collection);
+		collect_removed(data, &changes);
 	else
-		collect(&catalog, data, &collection);
-	end_collection(&collection);
+		collect(&catalog, data, &changes);
+	end_changes(&changes);
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }
 

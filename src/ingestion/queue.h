@@ -1,6 +1,6 @@
 /*
  * queue.h
- *		The queue of PENDING files.
+ *		Arrays of ids, as file_queue has them.
  */
 #ifndef SESSION_FILES_QUEUE_H
 #define SESSION_FILES_QUEUE_H
@@ -10,10 +10,10 @@
 #include "utils/array.h"
 #include "utils/uuid.h"
 
-/* How many files a row of file_queue holds at most: a row of 1,800 bytes, which stays in the table itself. */
+/* How many files a queue row holds at most: a row of 1,800 bytes, which is not moved to the TOAST table. */
 #define QUEUE_MAX_FILES 100
 
-/* Returns the elements of an array of UUIDs, which stand one behind the other in it; raises 22004 if one is null. */
+/* Returns the elements of an array of UUIDs, which are contiguous in it. Raises 22004 if one is null. */
 extern const pg_uuid_t *queue_array_ids(ArrayType *array, int *count);
 
 /* Returns an array of UUIDs. */

@@ -53,17 +53,17 @@ cors_is_preflight(const HttpRequest *request)
 }
 
 void
-cors_answer_preflight(HttpAnswer *answer, const char *allow)
+cors_respond_preflight(HttpResponse *response, const char *allow)
 {
-	message_begin(answer, HTTP_NO_CONTENT);
-	message_add(answer, "Access-Control-Allow-Methods", allow);
-	message_add(answer, "Access-Control-Allow-Headers", "Authorization, If-None-Match, Content-Type");
+	message_begin(response, HTTP_NO_CONTENT);
+	message_add(response, "Access-Control-Allow-Methods", allow);
+	message_add(response, "Access-Control-Allow-Headers", "Authorization, If-None-Match, Content-Type");
 	/* As long as browsers keep it at most, some of them. */
-	message_add(answer, "Access-Control-Max-Age", "7200");
+	message_add(response, "Access-Control-Max-Age", "7200");
 }
 
 bool
-cors_add_headers(const HttpRequest *request, HttpAnswer *answer)
+cors_add_headers(const HttpRequest *request, HttpResponse *response)
 {
 	const char *allowed = "*";
 
@@ -77,7 +77,7 @@ cors_add_headers(const HttpRequest *request, HttpAnswer *answer)
 			return true;
 		allowed = pnstrdup(origin.bytes, origin.len);
 	}
-	message_add(answer, "Access-Control-Allow-Origin", allowed);
-	message_add(answer, "Access-Control-Expose-Headers", "ETag, Link, Session-Expires-At");
+	message_add(response, "Access-Control-Allow-Origin", allowed);
+	message_add(response, "Access-Control-Expose-Headers", "ETag, Link, Session-Expires-At");
 	return !is_any();
 }

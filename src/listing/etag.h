@@ -23,7 +23,7 @@ extern void etag_make(uint64 digest, TimestampTz expires_at, char *etag);
 /* Writes the tag of a body that is the same for all, as etag_make does. */
 extern void etag_make_for(Span body, char *etag);
 
-/* Tells whether If-None-Match names a tag, or any. What is malformed in it names none. */
+/* Returns whether If-None-Match names a tag, or any. What is malformed in it names none. */
 extern bool etag_is_listed(Span if_none_match, const char *etag);
 
 #endif

@@ -12,7 +12,7 @@
 #include "utils/builtins.h"
 
 /* Room for all of an entry but its name, with the longest of labels. */
-#define ENTRY_SIZE 256
+#define FILE_SIZE 256
 
 /* The short escapes of JSON, or NULL. */
 static const char *
@@ -97,7 +97,7 @@ append_escaped(StringInfo out, Span text)
 }
 
 void
-response_string(StringInfo out, Span text)
+json_write_string(StringInfo out, Span text)
 {
 	appendStringInfoCharMacro(out, '"');
 	append_escaped(out, text);
@@ -133,35 +133,35 @@ put(StringInfo out, const char *text)
 }
 
 static void
-append_entry(StringInfo out, const FileEntry *entry)
+append_file(StringInfo out, const FileRow *file)
 {
-	enlargeStringInfo(out, ENTRY_SIZE);
+	enlargeStringInfo(out, FILE_SIZE);
 	put(out, "{\"file_ingestion_id\":\"");
-	uuid7_format(&entry->id, out->data + out->len);
+	uuid7_format(&file->id, out->data + out->len);
 	out->len += UUID_TEXT_LEN;
 	put(out, "\",\"ingestion_status\":\"");
-	put(out, status_labels[entry->status]);
-	if (entry->reason == REASON_NONE)
+	put(out, status_labels[file->status]);
+	if (file->reason == REASON_NONE)
 		put(out, "\",\"ingestion_status_reason\":null,\"name\":\"");
 	else
 	{
 		put(out, "\",\"ingestion_status_reason\":\"");
-		put(out, reason_labels[entry->reason]);
+		put(out, reason_labels[file->reason]);
 		put(out, "\",\"name\":\"");
 	}
-	append_escaped(out, entry->name);
+	append_escaped(out, file->name);
 	appendStringInfoString(out, "\"}");
 }
 
 void
-response_page(StringInfo out, const ListPage *page)
+json_write_page(StringInfo out, const ListPage *page)
 {
 	appendStringInfoString(out, "{\"data\":[");
 	for (int i = 0; i < page->count; i++)
 	{
 		if (i > 0)
 			appendStringInfoCharMacro(out, ',');
-		append_entry(out, &page->entries[i]);
+		append_file(out, &page->files[i]);
 	}
 	appendStringInfoString(out, page->has_more ? "],\"has_more\":true,\"total\":" : "],\"has_more\":false,\"total\":");
 	append_integer(out, page->total);
@@ -173,7 +173,7 @@ append_context(StringInfo out, const RequestError *error)
 {
 	appendStringInfo(out, ",\"ctx\":{\"%s\":", error->context_key);
 	if (error->context_text.bytes != NULL)
-		response_string(out, error->context_text);
+		json_write_string(out, error->context_text);
 	else
 		append_integer(out, error->context_number);
 	appendStringInfoCharMacro(out, '}');
@@ -187,14 +187,14 @@ append_error(StringInfo out, const RequestError *error)
 	                 error->prefix);
 	append_escaped(out, error->message);
 	appendStringInfoString(out, "\",\"input\":");
-	response_string(out, error->input);
+	json_write_string(out, error->input);
 	if (error->context_key != NULL)
 		append_context(out, error);
 	appendStringInfoCharMacro(out, '}');
 }
 
 void
-response_errors(StringInfo out, const RequestErrors *errors)
+json_write_errors(StringInfo out, const RequestErrors *errors)
 {
 	appendStringInfoString(out, "{\"detail\":[");
 	for (int i = 0; i < errors->count; i++)
@@ -207,15 +207,15 @@ response_errors(StringInfo out, const RequestErrors *errors)
 }
 
 void
-response_detail(StringInfo out, const char *detail)
+json_write_detail(StringInfo out, const char *detail)
 {
 	appendStringInfoString(out, "{\"detail\":");
-	response_string(out, span_of(detail));
+	json_write_string(out, span_of(detail));
 	appendStringInfoCharMacro(out, '}');
 }
 
 void
-response_no_session(StringInfo out, const pg_uuid_t *session_id)
+json_write_no_session(StringInfo out, const pg_uuid_t *session_id)
 {
 	appendStringInfoString(out, "{\"detail\":\"There's no session with the ID '");
 	append_uuid(out, session_id);

@@ -11,14 +11,14 @@
 #include "listing/listing.h"
 #include "listing/request.h"
 
-extern void response_page(StringInfo out, const ListPage *page);
-extern void response_errors(StringInfo out, const RequestErrors *errors);
-extern void response_no_session(StringInfo out, const pg_uuid_t *session_id);
+extern void json_write_page(StringInfo out, const ListPage *page);
+extern void json_write_errors(StringInfo out, const RequestErrors *errors);
+extern void json_write_no_session(StringInfo out, const pg_uuid_t *session_id);
 
 /* Writes {"detail":"..."}. */
-extern void response_detail(StringInfo out, const char *detail);
+extern void json_write_detail(StringInfo out, const char *detail);
 
 /* Writes a JSON string. */
-extern void response_string(StringInfo out, Span text);
+extern void json_write_string(StringInfo out, Span text);
 
 #endif

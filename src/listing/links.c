@@ -91,7 +91,7 @@ links_append(StringInfo out, Span query, const ListRequest *request, const ListP
 	if (!append_kept(&kept, query))
 		return;
 	if (has_next)
-		append_link(out, &kept, window ? &request->before : NULL, &page->entries[page->count - 1].id, "next");
+		append_link(out, &kept, window ? &request->before : NULL, &page->files[page->count - 1].id, "next");
 	if (has_prev)
-		append_link(out, &kept, &page->entries[0].id, NULL, "prev");
+		append_link(out, &kept, &page->files[0].id, NULL, "prev");
 }

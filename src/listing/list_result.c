@@ -12,67 +12,67 @@
 #include "listing/listing.h"
 
 /* Some bytes more than an entry with a name of middling length takes. */
-#define ENTRY_SIZE 256
+#define FILE_SIZE 256
 
 static void
-answer_errors(Answer *answer)
+set_errors(ListResult *result)
 {
-	answer->status = HTTP_UNPROCESSABLE;
-	response_errors(&answer->body, &answer->errors);
+	result->status = HTTP_UNPROCESSABLE;
+	json_write_errors(&result->body, &result->errors);
 }
 
 static void
-answer_cursors(const RequestText *text, Answer *answer)
+set_cursor_errors(const RequestText *text, ListResult *result)
 {
-	if (answer->page.unknown_before)
-		request_refuse_cursor(text, PARAM_BEFORE, &answer->errors);
-	if (answer->page.unknown_after)
-		request_refuse_cursor(text, PARAM_AFTER, &answer->errors);
-	answer_errors(answer);
+	if (result->page.unknown_before)
+		request_refuse_cursor(text, PARAM_BEFORE, &result->errors);
+	if (result->page.unknown_after)
+		request_refuse_cursor(text, PARAM_AFTER, &result->errors);
+	set_errors(result);
 }
 
 static void
-answer_page(Answer *answer)
+set_page(ListResult *result)
 {
-	answer->status = HTTP_OK;
-	enlargeStringInfo(&answer->body, answer->page.count * ENTRY_SIZE);
-	response_page(&answer->body, &answer->page);
+	result->status = HTTP_OK;
+	enlargeStringInfo(&result->body, result->page.count * FILE_SIZE);
+	json_write_page(&result->body, &result->page);
 }
 
 void
-answer_listing(Span workspace_name, const RequestText *text, Answer *answer)
+list_result_make(Span workspace_name, const RequestText *text, ListResult *result)
 {
-	initStringInfo(&answer->body);
-	answer->no_room = false;
-	request_check(text, &answer->request, &answer->errors);
-	if (answer->errors.count > 0)
+	initStringInfo(&result->body);
+	result->no_room = false;
+	request_check(text, &result->request, &result->errors);
+	if (result->errors.count > 0)
 	{
-		answer_errors(answer);
+		set_errors(result);
 		return;
 	}
-	switch (listing_read(workspace_name, &answer->request, &answer->page))
+	switch (listing_read(workspace_name, &result->request, &result->page))
 	{
 		case LISTING_DONE:
-			answer_page(answer);
+			set_page(result);
 			break;
 		case LISTING_NOT_MODIFIED:
-			answer->status = HTTP_NOT_MODIFIED;
+			result->status = HTTP_NOT_MODIFIED;
 			break;
 		case LISTING_NO_CURSOR:
-			answer_cursors(text, answer);
+			set_cursor_errors(text, result);
 			break;
 		case LISTING_NO_SESSION:
-			answer->status = HTTP_NOT_FOUND;
-			response_no_session(&answer->body, &answer->request.session_id);
+			result->status = HTTP_NOT_FOUND;
+			json_write_no_session(&result->body, &result->request.session_id);
 			break;
 		case LISTING_TOO_LARGE:
-			answer->no_room = true;
-			answer->status = HTTP_UNAVAILABLE;
-			response_detail(&answer->body, "Service Unavailable");
+			result->no_room = true;
+			result->status = HTTP_UNAVAILABLE;
+			json_write_detail(&result->body, "Service Unavailable");
 			break;
 		case LISTING_FORBIDDEN:
-			answer->status = HTTP_FORBIDDEN;
-			response_detail(&answer->body, "Forbidden");
+			result->status = HTTP_FORBIDDEN;
+			json_write_detail(&result->body, "Forbidden");
 			break;
 	}
 }

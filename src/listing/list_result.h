@@ -12,17 +12,17 @@
 #include "listing/message.h"
 #include "listing/request.h"
 
-typedef struct Answer
+typedef struct ListResult
 {
 	int status;   /* one of HTTP_* */
 	bool no_room; /* the page would have gone over the caller's room */
 	StringInfoData body;
 	ListRequest request;  /* unless the status is HTTP_UNPROCESSABLE */
-	ListPage page;        /* with HTTP_OK; with HTTP_NOT_MODIFIED its digest and expires_at */
+	ListPage page;        /* with HTTP_OK; with HTTP_NOT_MODIFIED its etag and expires_at */
 	RequestErrors errors; /* with HTTP_UNPROCESSABLE, what the body says */
-} Answer;
+} ListResult;
 
 /* Checks, lists and renders, under the active snapshot. */
-extern void answer_listing(Span workspace_name, const RequestText *text, Answer *answer);
+extern void list_result_make(Span workspace_name, const RequestText *text, ListResult *result);
 
 #endif

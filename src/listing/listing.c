@@ -74,7 +74,7 @@ may_read(Relation table)
 	return pg_class_aclcheck(RelationGetRelid(table), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
-/* Tells whether the current user may read the tables; which sessions, access says. */
+/* Returns whether the current user may read the tables; which sessions, access says. */
 static bool
 may_list(const Tables *tables, Access *access)
 {
@@ -92,10 +92,7 @@ find_session(Tables *tables, const Access *access, Span workspace_name, const pg
 	KeyScan scan;
 	bool found;
 
-	scan_init(&scan, tables->upload_sessions, tables->catalog.upload_sessions_pkey);
-	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
-	scan_begin(&scan, ForwardScanDirection, 1);
-	found = scan_next(&scan);
+	found = scan_find(&scan, tables->upload_sessions, tables->catalog.upload_sessions_pkey, session_id);
 	if (found)
 	{
 		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
@@ -111,7 +108,7 @@ find_session(Tables *tables, const Access *access, Span workspace_name, const pg
 
 /* Finds a file of the session. */
 static bool
-find_file(Tables *tables, const pg_uuid_t *session_id, const pg_uuid_t *id, FileEntry *entry)
+find_file(Tables *tables, const pg_uuid_t *session_id, const pg_uuid_t *id, FileRow *file)
 {
 	KeyScan scan;
 	bool found;
@@ -122,12 +119,12 @@ find_file(Tables *tables, const pg_uuid_t *session_id, const pg_uuid_t *id, File
 	scan_begin(&scan, ForwardScanDirection, 1);
 	found = scan_next(&scan);
 	if (found)
-		order_read_row(&tables->catalog, scan.slot, entry);
+		ordered_scan_read_row(&tables->catalog, scan.slot, file);
 	scan_end(&scan);
 	return found;
 }
 
-/* Reads the total, and the digest of what there is. */
+/* Reads the total, and makes the entity tag. */
 static void
 read_counts(Tables *tables, const ListRequest *request, ListPage *page)
 {
@@ -139,35 +136,23 @@ read_counts(Tables *tables, const ListRequest *request, ListPage *page)
 		if (request->status == STATUS_ANY || request->status == status)
 			page->total += counts.by_status[status];
 	}
-	page->digest = counts.digest;
-}
-
-/* Tells whether the caller has the answer as it is now. */
-static bool
-is_known(const ListRequest *request, const ListPage *page)
-{
-	char etag[ETAG_LEN + 1];
-
-	if (request->if_none_match.len == 0)
-		return false;
-	etag_make(page->digest, page->expires_at, etag);
-	return etag_is_listed(request->if_none_match, etag);
+	etag_make(counts.digest, page->expires_at, page->etag);
 }
 
 static void
-reverse(FileEntry *entries, int count)
+reverse(FileRow *files, int count)
 {
 	for (int i = 0, j = count - 1; i < j; i++, j--)
 	{
-		FileEntry swap = entries[i];
+		FileRow swap = files[i];
 
-		entries[i] = entries[j];
-		entries[j] = swap;
+		files[i] = files[j];
+		files[j] = swap;
 	}
 }
 
 /* What a page takes per file, beside its name, in bytes. */
-#define ENTRY_SIZE 160
+#define FILE_SIZE 160
 
 /* How to get to a page and what to take. */
 typedef struct Walk
@@ -179,14 +164,14 @@ typedef struct Walk
 
 /* Reads entries until the page has so many; false if it has no room for them. */
 static bool
-fill_page(Order *order, int take, int64 room, bool *more, ListPage *page)
+fill_page(OrderedScan *ordered, int take, int64 room, bool *more, ListPage *page)
 {
 	while (*more && page->count < take)
 	{
-		*more = order_next(order, &page->entries[page->count]);
+		*more = ordered_scan_next(ordered, &page->files[page->count]);
 		if (!*more)
 			break;
-		room -= page->entries[page->count++].name.len + ENTRY_SIZE;
+		room -= page->files[page->count++].name.len + FILE_SIZE;
 		if (room < 0)
 			return false;
 	}
@@ -195,37 +180,37 @@ fill_page(Order *order, int take, int64 room, bool *more, ListPage *page)
 
 /* Walks the order and fills the page; has_more is whether an entry follows on the way. Returns false if the page has no room. */
 static bool
-walk_page(Tables *tables, const ListRequest *request, const FileEntry *before, const FileEntry *after, const Walk *walk,
+walk_page(Tables *tables, const ListRequest *request, const FileRow *before, const FileRow *after, const Walk *walk,
           ListPage *page)
 {
-	OrderRequest order_request = {.catalog = &tables->catalog,
-	                              .files = tables->files,
-	                              .session_id = &request->session_id,
-	                              .field = request->field,
-	                              .status = request->status,
-	                              .ascending = (request->descending == walk->backward),
-	                              .lower = request->descending ? before : after,
-	                              .upper = request->descending ? after : before,
-	                              .wanted = walk->take + 1,
-	                              .skips = walk->skip > 0};
-	Order *order = order_open(&order_request);
-	FileEntry beyond;
+	OrderedScanRequest scan_request = {.catalog = &tables->catalog,
+	                                   .files = tables->files,
+	                                   .session_id = &request->session_id,
+	                                   .field = request->field,
+	                                   .status = request->status,
+	                                   .ascending = (request->descending == walk->backward),
+	                                   .lower = request->descending ? before : after,
+	                                   .upper = request->descending ? after : before,
+	                                   .wanted = walk->take + 1,
+	                                   .skips = walk->skip > 0};
+	OrderedScan *ordered = ordered_scan_open(&scan_request);
+	FileRow beyond;
 	bool more = true;
 	bool has_room;
 
 	for (int64 skipped = 0; more && skipped < walk->skip; skipped++)
-		more = order_skip(order);
-	has_room = fill_page(order, walk->take, request->room, &more, page);
-	page->has_more = has_room && more && order_next(order, &beyond);
-	order_close(order);
+		more = ordered_scan_skip(ordered);
+	has_room = fill_page(ordered, walk->take, request->room, &more, page);
+	page->has_more = has_room && more && ordered_scan_next(ordered, &beyond);
+	ordered_scan_close(ordered);
 	if (walk->backward)
-		reverse(page->entries, page->count);
+		reverse(page->files, page->count);
 	return has_room;
 }
 
 /* Reads the page that the cursors ask for. */
 static bool
-read_page_at_cursor(Tables *tables, const ListRequest *request, const FileEntry *before, const FileEntry *after,
+read_page_at_cursor(Tables *tables, const ListRequest *request, const FileRow *before, const FileRow *after,
                     ListPage *page)
 {
 	Walk walk = {.backward = (after == NULL), .take = request->limit};
@@ -264,8 +249,8 @@ read_numbered_page(Tables *tables, const ListRequest *request, ListPage *page)
 static ListingOutcome
 read_session(Tables *tables, const ListRequest *request, ListPage *page)
 {
-	FileEntry before;
-	FileEntry after;
+	FileRow before;
+	FileRow after;
 	bool has_room;
 
 	page->unknown_before = request->has_before && !find_file(tables, &request->session_id, &request->before, &before);
@@ -277,7 +262,7 @@ read_session(Tables *tables, const ListRequest *request, ListPage *page)
 	page->has_more = false;
 	page->total = 0;
 	read_counts(tables, request, page);
-	if (is_known(request, page))
+	if (etag_is_listed(request->if_none_match, page->etag))
 		return LISTING_NOT_MODIFIED;
 	if (request->has_before || request->has_after)
 		has_room = read_page_at_cursor(tables, request, request->has_before ? &before : NULL,

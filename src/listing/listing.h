@@ -8,6 +8,7 @@
 #include "compat.h"
 
 #include "datatype/timestamp.h"
+#include "listing/etag.h"
 #include "listing/ordered_scan.h"
 #include "listing/request.h"
 
@@ -24,11 +25,11 @@ typedef enum ListingOutcome
 typedef struct ListPage
 {
 	TimestampTz expires_at;
-	uint64 digest;       /* of the session's files, with LISTING_DONE and LISTING_NOT_MODIFIED */
-	bool unknown_before; /* with LISTING_NO_CURSOR: which one */
+	char etag[ETAG_LEN + 1]; /* with LISTING_DONE and LISTING_NOT_MODIFIED */
+	bool unknown_before;     /* with LISTING_NO_CURSOR: which one */
 	bool unknown_after;
 	int count;
-	FileEntry entries[LIMIT_MAX];
+	FileRow files[LIMIT_MAX];
 	bool has_more;
 	int64 total;
 } ListPage;

@@ -1,6 +1,6 @@
 /*
  * message.h
- *		An HTTP request and its answer, as the front ends pass them.
+ *		An HTTP request and its response, as the front ends pass them.
  */
 #ifndef SESSION_FILES_MESSAGE_H
 #define SESSION_FILES_MESSAGE_H
@@ -45,14 +45,14 @@ struct HttpRequest
 	int64 room;         /* how large a page may be, in bytes before JSON escapes them */
 };
 
-typedef struct HttpAnswer
+typedef struct HttpResponse
 {
 	int status;
 	bool no_room; /* the page would have gone over the request's room */
 	int header_count;
 	Header headers[MESSAGE_MAX_HEADERS];
 	StringInfoData body; /* for HEAD that of GET, for the front end to leave out; none with 204 and 304 */
-} HttpAnswer;
+} HttpResponse;
 
 static inline Span
 message_header(const HttpRequest *request, const char *name)
@@ -61,28 +61,28 @@ message_header(const HttpRequest *request, const char *name)
 }
 
 static inline void
-message_add(HttpAnswer *answer, const char *name, const char *value)
+message_add(HttpResponse *response, const char *name, const char *value)
 {
-	Assert(answer->header_count < MESSAGE_MAX_HEADERS);
-	answer->headers[answer->header_count++] = (Header){name, value};
+	Assert(response->header_count < MESSAGE_MAX_HEADERS);
+	response->headers[response->header_count++] = (Header){name, value};
 }
 
-/* Begins an answer without a header; the body is empty. */
+/* Begins an response without a header; the body is empty. */
 static inline void
-message_begin(HttpAnswer *answer, int status)
+message_begin(HttpResponse *response, int status)
 {
-	answer->status = status;
-	answer->no_room = false;
-	answer->header_count = 0;
-	initStringInfo(&answer->body);
+	response->status = status;
+	response->no_room = false;
+	response->header_count = 0;
+	initStringInfo(&response->body);
 }
 
-/* Begins an answer with a body of JSON. */
+/* Begins an response with a body of JSON. */
 static inline void
-message_begin_json(HttpAnswer *answer, int status)
+message_begin_json(HttpResponse *response, int status)
 {
-	message_begin(answer, status);
-	message_add(answer, "Content-Type", "application/json");
+	message_begin(response, status);
+	message_add(response, "Content-Type", "application/json");
 }
 
 #endif

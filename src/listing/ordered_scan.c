@@ -61,9 +61,9 @@ typedef struct Source
 	bool done;
 } Source;
 
-struct Order
+struct OrderedScan
 {
-	OrderRequest request;
+	OrderedScanRequest request;
 	ScanDirection direction;
 	Part parts[MAX_PARTS];
 	int part_count;
@@ -74,53 +74,53 @@ struct Order
 };
 
 static bool
-by_reason(const OrderRequest *request)
+by_reason(const OrderedScanRequest *request)
 {
 	return request->field == FIELD_INGESTION_STATUS_REASON;
 }
 
 static void
-add_part(Order *order, int rank, Oid index, int status, PartKey key)
+add_part(OrderedScan *ordered, int rank, Oid index, int status, PartKey key)
 {
-	order->parts[order->part_count++] = (Part){rank, index, status, key};
+	ordered->parts[ordered->part_count++] = (Part){rank, index, status, key};
 }
 
-/* Chooses the parts, in ascending order. */
+/* Chooses the parts, in ascending ordered. */
 static void
-choose_parts(Order *order)
+choose_parts(OrderedScan *ordered)
 {
-	const Catalog *catalog = order->request.catalog;
-	int status = order->request.status;
+	const Catalog *catalog = ordered->request.catalog;
+	int status = ordered->request.status;
 	bool any = (status == STATUS_ANY);
 
-	switch (order->request.field)
+	switch (ordered->request.field)
 	{
 		case FIELD_CREATED_AT:
-			add_part(order, 0, any ? catalog->files_pkey : catalog->files_status_idx, status, KEY_ID);
+			add_part(ordered, 0, any ? catalog->files_pkey : catalog->files_status_idx, status, KEY_ID);
 			break;
 		case FIELD_INGESTION_STATUS:
 			if (any)
-				add_part(order, 0, catalog->files_status_idx, STATUS_ANY, KEY_LABEL_ID);
+				add_part(ordered, 0, catalog->files_status_idx, STATUS_ANY, KEY_LABEL_ID);
 			else
-				add_part(order, status, catalog->files_status_idx, status, KEY_ID);
+				add_part(ordered, status, catalog->files_status_idx, status, KEY_ID);
 			break;
 		case FIELD_INGESTION_STATUS_REASON:
 			if (any || status == STATUS_FAILED)
-				add_part(order, 0, catalog->files_reason_idx, STATUS_ANY, KEY_LABEL_ID);
+				add_part(ordered, 0, catalog->files_reason_idx, STATUS_ANY, KEY_LABEL_ID);
 			if (any || status == STATUS_FINISHED)
-				add_part(order, 1, catalog->files_status_idx, STATUS_FINISHED, KEY_ID);
+				add_part(ordered, 1, catalog->files_status_idx, STATUS_FINISHED, KEY_ID);
 			if (any || status == STATUS_PENDING)
-				add_part(order, 1, catalog->files_status_idx, STATUS_PENDING, KEY_ID);
+				add_part(ordered, 1, catalog->files_status_idx, STATUS_PENDING, KEY_ID);
 			break;
 		case FIELD_NAME:
-			add_part(order, 0, any ? catalog->files_name_idx : catalog->files_status_name_idx, status, KEY_NAME);
+			add_part(ordered, 0, any ? catalog->files_name_idx : catalog->files_status_name_idx, status, KEY_NAME);
 			break;
 	}
 }
 
 /* Returns the rank among the parts that a cursor's file has. */
 static int
-bound_rank(const OrderRequest *request, const FileEntry *bound)
+bound_rank(const OrderedScanRequest *request, const FileRow *bound)
 {
 	if (by_reason(request))
 		return bound->reason == REASON_NONE ? 1 : 0;
@@ -131,9 +131,9 @@ bound_rank(const OrderRequest *request, const FileEntry *bound)
 
 /* Adds to a scan of a part that it ends at a file's position. */
 static void
-add_bound(Order *order, const Part *part, KeyScan *scan, const FileEntry *bound, bool is_lower)
+add_bound(OrderedScan *ordered, const Part *part, KeyScan *scan, const FileRow *bound, bool is_lower)
 {
-	const Catalog *catalog = order->request.catalog;
+	const Catalog *catalog = ordered->request.catalog;
 	StrategyNumber strategy = is_lower ? BTGreaterStrategyNumber : BTLessStrategyNumber;
 	AttrNumber column = part->status == STATUS_ANY ? SECOND_COLUMN : THIRD_COLUMN;
 	Oid label;
@@ -144,7 +144,7 @@ add_bound(Order *order, const Part *part, KeyScan *scan, const FileEntry *bound,
 			scan_key_beyond(scan, column, strategy, is_lower ? F_UUID_GT : F_UUID_LT, UUIDPGetDatum(&bound->id));
 			break;
 		case KEY_LABEL_ID:
-			label = by_reason(&order->request) ? catalog->reasons[bound->reason] : catalog->statuses[bound->status];
+			label = by_reason(&ordered->request) ? catalog->reasons[bound->reason] : catalog->statuses[bound->status];
 			scan_key_row_beyond(scan, column, strategy, ObjectIdGetDatum(label), UUIDPGetDatum(&bound->id));
 			break;
 		case KEY_NAME:
@@ -154,21 +154,21 @@ add_bound(Order *order, const Part *part, KeyScan *scan, const FileEntry *bound,
 	}
 }
 
-/* Tells whether a part lies wholly beyond one of the bounds. */
+/* Returns whether a part lies wholly beyond one of the bounds. */
 static bool
-is_ruled_out(const Order *order, const Part *part)
+is_ruled_out(const OrderedScan *ordered, const Part *part)
 {
-	const OrderRequest *request = &order->request;
+	const OrderedScanRequest *request = &ordered->request;
 
 	return (request->lower != NULL && bound_rank(request, request->lower) > part->rank) ||
 	       (request->upper != NULL && bound_rank(request, request->upper) < part->rank);
 }
 
 static void
-open_source(Order *order, const Part *part)
+open_source(OrderedScan *ordered, const Part *part)
 {
-	const OrderRequest *request = &order->request;
-	Source *source = &order->sources[order->source_count++];
+	const OrderedScanRequest *request = &ordered->request;
+	Source *source = &ordered->sources[ordered->source_count++];
 	KeyScan *scan = &source->scan;
 
 	source->loaded = false;
@@ -178,44 +178,44 @@ open_source(Order *order, const Part *part)
 	if (part->status != STATUS_ANY)
 		scan_key_equal(scan, SECOND_COLUMN, F_ENUM_EQ, ObjectIdGetDatum(request->catalog->statuses[part->status]));
 	if (request->lower != NULL && bound_rank(request, request->lower) == part->rank)
-		add_bound(order, part, scan, request->lower, true);
+		add_bound(ordered, part, scan, request->lower, true);
 	if (request->upper != NULL && bound_rank(request, request->upper) == part->rank)
-		add_bound(order, part, scan, request->upper, false);
-	scan_begin(scan, order->direction, request->skips ? 0 : request->wanted);
+		add_bound(ordered, part, scan, request->upper, false);
+	scan_begin(scan, ordered->direction, request->skips ? 0 : request->wanted);
 }
 
 static void
-close_sources(Order *order)
+close_sources(OrderedScan *ordered)
 {
-	for (int i = 0; i < order->source_count; i++)
-		scan_end(&order->sources[i].scan);
-	order->source_count = 0;
-	order->current = NULL;
+	for (int i = 0; i < ordered->source_count; i++)
+		scan_end(&ordered->sources[i].scan);
+	ordered->source_count = 0;
+	ordered->current = NULL;
 }
 
 static const Part *
-next_part(const Order *order)
+next_part(const OrderedScan *ordered)
 {
-	int i = order->parts_done;
+	int i = ordered->parts_done;
 
-	return &order->parts[order->request.ascending ? i : order->part_count - 1 - i];
+	return &ordered->parts[ordered->request.ascending ? i : ordered->part_count - 1 - i];
 }
 
 /* Goes on to the parts of the next rank; false when there is none. */
 static bool
-open_next_sources(Order *order)
+open_next_sources(OrderedScan *ordered)
 {
 	int rank;
 
-	close_sources(order);
-	if (order->parts_done == order->part_count)
+	close_sources(ordered);
+	if (ordered->parts_done == ordered->part_count)
 		return false;
-	rank = next_part(order)->rank;
-	while (order->parts_done < order->part_count && next_part(order)->rank == rank)
+	rank = next_part(ordered)->rank;
+	while (ordered->parts_done < ordered->part_count && next_part(ordered)->rank == rank)
 	{
-		if (!is_ruled_out(order, next_part(order)))
-			open_source(order, next_part(order));
-		order->parts_done++;
+		if (!is_ruled_out(ordered, next_part(ordered)))
+			open_source(ordered, next_part(ordered));
+		ordered->parts_done++;
 	}
 	return true;
 }
@@ -230,99 +230,99 @@ source_id(Source *source)
 }
 
 static bool
-comes_first(const Order *order, Source *a, Source *b)
+comes_first(const OrderedScan *ordered, Source *a, Source *b)
 {
 	int compared = uuid7_compare(source_id(a), source_id(b));
 
-	return order->request.ascending ? compared < 0 : compared > 0;
+	return ordered->request.ascending ? compared < 0 : compared > 0;
 }
 
 /* Goes to the next entry of the sources; false when they have no more. */
 static bool
-advance_sources(Order *order, bool need_row)
+advance_sources(OrderedScan *ordered, bool need_row)
 {
-	if (order->current != NULL)
-		order->current->loaded = false;
-	order->current = NULL;
-	for (int i = 0; i < order->source_count; i++)
+	if (ordered->current != NULL)
+		ordered->current->loaded = false;
+	ordered->current = NULL;
+	for (int i = 0; i < ordered->source_count; i++)
 	{
-		Source *source = &order->sources[i];
+		Source *source = &ordered->sources[i];
 
 		if (!source->loaded && !source->done)
 		{
 			source->loaded = need_row ? scan_next(&source->scan) : scan_skip(&source->scan);
 			source->done = !source->loaded;
 		}
-		if (source->loaded && (order->current == NULL || comes_first(order, source, order->current)))
-			order->current = source;
+		if (source->loaded && (ordered->current == NULL || comes_first(ordered, source, ordered->current)))
+			ordered->current = source;
 	}
-	return order->current != NULL;
+	return ordered->current != NULL;
 }
 
-/* Goes to the next entry of the parts; false at the end of the order. */
+/* Goes to the next entry of the parts; false at the end of the ordered. */
 static bool
-advance_parts(Order *order, bool need_row)
+advance_parts(OrderedScan *ordered, bool need_row)
 {
-	while (!advance_sources(order, need_row))
+	while (!advance_sources(ordered, need_row))
 	{
-		if (!open_next_sources(order))
+		if (!open_next_sources(ordered))
 			return false;
 	}
 	return true;
 }
 
 void
-order_read_row(const Catalog *catalog, TupleTableSlot *slot, FileEntry *entry)
+ordered_scan_read_row(const Catalog *catalog, TupleTableSlot *slot, FileRow *file)
 {
 	bool isnull;
 	Datum value;
 	text *name;
 
 	slot_getsomeattrs(slot, Anum_files_name);
-	memcpy(&entry->id, DatumGetUUIDP(slot->tts_values[Anum_files_file_ingestion_id - 1]), sizeof(pg_uuid_t));
-	entry->status = catalog_status(catalog, DatumGetObjectId(slot->tts_values[Anum_files_ingestion_status - 1]));
+	memcpy(&file->id, DatumGetUUIDP(slot->tts_values[Anum_files_file_ingestion_id - 1]), sizeof(pg_uuid_t));
+	file->status = catalog_status(catalog, DatumGetObjectId(slot->tts_values[Anum_files_ingestion_status - 1]));
 	value = slot_getattr(slot, Anum_files_ingestion_status_reason, &isnull);
-	entry->reason = isnull ? REASON_NONE : catalog_reason(catalog, DatumGetObjectId(value));
+	file->reason = isnull ? REASON_NONE : catalog_reason(catalog, DatumGetObjectId(value));
 
 	name = DatumGetTextPP(slot->tts_values[Anum_files_name - 1]);
-	entry->name.len = VARSIZE_ANY_EXHDR(name);
-	entry->name.bytes = memcpy(palloc(entry->name.len + 1), VARDATA_ANY(name), entry->name.len);
+	file->name.len = VARSIZE_ANY_EXHDR(name);
+	file->name.bytes = memcpy(palloc(file->name.len + 1), VARDATA_ANY(name), file->name.len);
 }
 
-Order *
-order_open(const OrderRequest *request)
+OrderedScan *
+ordered_scan_open(const OrderedScanRequest *request)
 {
-	Order *order = palloc(sizeof(Order));
+	OrderedScan *ordered = palloc(sizeof(OrderedScan));
 
-	order->request = *request;
-	order->direction = request->ascending ? ForwardScanDirection : BackwardScanDirection;
-	order->part_count = 0;
-	order->parts_done = 0;
-	order->source_count = 0;
-	order->current = NULL;
-	choose_parts(order);
-	return order;
+	ordered->request = *request;
+	ordered->direction = request->ascending ? ForwardScanDirection : BackwardScanDirection;
+	ordered->part_count = 0;
+	ordered->parts_done = 0;
+	ordered->source_count = 0;
+	ordered->current = NULL;
+	choose_parts(ordered);
+	return ordered;
 }
 
 bool
-order_skip(Order *order)
+ordered_scan_skip(OrderedScan *ordered)
 {
 	CHECK_FOR_INTERRUPTS();
-	return advance_parts(order, false);
+	return advance_parts(ordered, false);
 }
 
 bool
-order_next(Order *order, FileEntry *entry)
+ordered_scan_next(OrderedScan *ordered, FileRow *file)
 {
-	if (!advance_parts(order, true))
+	if (!advance_parts(ordered, true))
 		return false;
-	scan_read_row(&order->current->scan);
-	order_read_row(order->request.catalog, order->current->scan.slot, entry);
+	scan_read_row(&ordered->current->scan);
+	ordered_scan_read_row(ordered->request.catalog, ordered->current->scan.slot, file);
 	return true;
 }
 
 void
-order_close(Order *order)
+ordered_scan_close(OrderedScan *ordered)
 {
-	close_sources(order);
+	close_sources(ordered);
 }

@@ -13,41 +13,41 @@
 #include "catalog.h"
 #include "listing/request.h"
 
-typedef struct FileEntry
+typedef struct FileRow
 {
 	pg_uuid_t id;
 	int status; /* IngestionStatus */
 	int reason; /* index into reason_labels, or REASON_NONE */
 	Span name;
-} FileEntry;
+} FileRow;
 
-typedef struct Order Order;
+typedef struct OrderedScan OrderedScan;
 
-typedef struct OrderRequest
+typedef struct OrderedScanRequest
 {
 	const Catalog *catalog;
 	Relation files;
 	const pg_uuid_t *session_id;
 	ListField field;
-	int status;             /* IngestionStatus, or STATUS_ANY */
-	bool ascending;         /* the direction of travel */
-	const FileEntry *lower; /* only what is above it, in ascending order; NULL: no bound */
-	const FileEntry *upper; /* only what is below it */
-	int wanted;             /* how many files, at most: order_next will be called no more often */
-	bool skips;             /* order_skip will be called */
-} OrderRequest;
+	int status;           /* IngestionStatus, or STATUS_ANY */
+	bool ascending;       /* the direction of travel */
+	const FileRow *lower; /* only what is above it, in ascending order; NULL: no bound */
+	const FileRow *upper; /* only what is below it */
+	int wanted;           /* how many files, at most: ordered_scan_next will be called no more often */
+	bool skips;           /* ordered_scan_skip will be called */
+} OrderedScanRequest;
 
-extern Order *order_open(const OrderRequest *request);
+extern OrderedScan *ordered_scan_open(const OrderedScanRequest *request);
 
 /* Passes over the next file, by the index alone where that can be; false at the end. */
-extern bool order_skip(Order *order);
+extern bool ordered_scan_skip(OrderedScan *ordered);
 
 /* Reads the next file; false at the end. */
-extern bool order_next(Order *order, FileEntry *entry);
+extern bool ordered_scan_next(OrderedScan *ordered, FileRow *file);
 
-extern void order_close(Order *order);
+extern void ordered_scan_close(OrderedScan *ordered);
 
 /* Reads a row of files from a slot; the name is copied. */
-extern void order_read_row(const Catalog *catalog, TupleTableSlot *slot, FileEntry *entry);
+extern void ordered_scan_read_row(const Catalog *catalog, TupleTableSlot *slot, FileRow *file);
 
 #endif

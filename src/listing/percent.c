@@ -8,21 +8,12 @@
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
-static int
-hex_value(unsigned char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return (c >= 'a' && c <= 'f') ? c - 'a' + 10 : -1;
-}
-
-/* Tells whether an escape begins at a byte. */
+/* Returns whether an escape begins at a byte. */
 static bool
 is_escape(Span text, int i)
 {
-	return text.bytes[i] == '%' && i + 2 < text.len && hex_value((unsigned char) text.bytes[i + 1]) >= 0 &&
-	       hex_value((unsigned char) text.bytes[i + 2]) >= 0;
+	return text.bytes[i] == '%' && i + 2 < text.len && span_hex_digit(text.bytes[i + 1]) >= 0 &&
+	       span_hex_digit(text.bytes[i + 2]) >= 0;
 }
 
 /* Decodes escapes into out, which has room for text.len bytes; returns the bytes written. */
@@ -37,7 +28,7 @@ decode_escapes(Span text, bool plus_is_space, unsigned char *out)
 
 		if (is_escape(text, i))
 		{
-			c = (hex_value(text.bytes[i + 1]) << 4) | hex_value(text.bytes[i + 2]);
+			c = (span_hex_digit(text.bytes[i + 1]) << 4) | span_hex_digit(text.bytes[i + 2]);
 			i += 2;
 		}
 		else if (c == '+' && plus_is_space)
@@ -112,7 +103,7 @@ repair_utf8(const unsigned char *bytes, int len)
 	return (Span){out.data, out.len};
 }
 
-/* Tells whether there is nothing to decode, nor to repair. */
+/* Returns whether there is nothing to decode, nor to repair. */
 static bool
 is_plain(Span text)
 {
@@ -138,7 +129,7 @@ percent_decode(Span text, bool plus_is_space)
 	return repair_utf8(decoded, len);
 }
 
-/* Tells whether a byte can stand in a query, in a header and between angle brackets, and is no separator of either. */
+/* Returns whether a byte can stand in a query, in a header and between angle brackets, and is no separator of either. */
 static bool
 is_safe(unsigned char c)
 {

@@ -164,7 +164,7 @@ trim(Span text)
  */
 
 /*
- * Tells whether the text begins with too many digits. The reference looks for that first, and not
+ * Returns whether the text begins with too many digits. The reference looks for that first, and not
  * behind white space, a plus or a zero: such a number is to it no integer at all.
  */
 static bool

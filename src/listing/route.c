@@ -1,8 +1,8 @@
 /*
  * route.c
- *		An HTTP request to its answer, without HTTP itself.
+ *		An HTTP request to its response, without HTTP itself.
  *
- * Splits the raw target, decodes what it is made of, and turns it over to answer.c. Segments of the
+ * Splits the raw target, decodes what it is made of, and turns it over to response.c. Segments of the
  * path are split before they are decoded, so that a workspace's name may hold a slash.
  */
 #include "compat.h"
@@ -27,13 +27,13 @@
 #define SESSION_SEGMENT 5
 
 /* A request that has come to a path that is there. */
-typedef struct Visit
+typedef struct ParsedTarget
 {
 	const HttpRequest *request;
 	Span segments[MAX_SEGMENTS];
 	int segment_count;
 	Span query;
-} Visit;
+} ParsedTarget;
 
 /* Takes scheme and authority away from a target in absolute form ("http://host/path"). */
 static Span
@@ -58,7 +58,7 @@ strip_authority(Span target)
 
 /* Splits the path; returns false if no path that is there has such segments. */
 static bool
-split_path(Span path, Visit *visit)
+split_path(Span path, ParsedTarget *parsed)
 {
 	bool more = path.len > 0 && path.bytes[0] == '/';
 
@@ -69,9 +69,9 @@ split_path(Span path, Visit *visit)
 	{
 		Span segment = percent_decode(span_cut(&path, '/', &more), false);
 
-		if (visit->segment_count == MAX_SEGMENTS || segment.len == 0)
+		if (parsed->segment_count == MAX_SEGMENTS || segment.len == 0)
 			return false;
-		visit->segments[visit->segment_count++] = segment;
+		parsed->segments[parsed->segment_count++] = segment;
 	}
 	return true;
 }
@@ -100,10 +100,10 @@ read_query(Span query, RequestText *text)
 }
 
 static void
-answer_detail(HttpAnswer *answer, int status, const char *detail)
+respond_detail(HttpResponse *response, int status, const char *detail)
 {
-	message_begin_json(answer, status);
-	response_detail(&answer->body, detail);
+	message_begin_json(response, status);
+	json_write_detail(&response->body, detail);
 }
 
 /* Writes a number with leading zeros and what follows it; returns where that ends. A call of printf takes ten times as long. */
@@ -139,80 +139,78 @@ format_time(TimestampTz time)
 	return text;
 }
 
-/* Adds what a caller needs to keep an answer and to ask whether it still holds. */
+/* Adds what a caller needs to keep an response and to ask whether it still holds. */
 static void
-add_version(HttpAnswer *answer, const ListPage *page)
+add_version(HttpResponse *response, const ListPage *page)
 {
-	char *etag = palloc(ETAG_LEN + 1);
-
-	etag_make(page->digest, page->expires_at, etag);
-	message_add(answer, "Session-Expires-At", format_time(page->expires_at));
-	message_add(answer, "ETag", etag);
+	message_add(response, "Session-Expires-At", format_time(page->expires_at));
+	message_add(response, "ETag", pstrdup(page->etag));
 	/* Who may see what depends on who asks. */
-	message_add(answer, "Cache-Control", "private, no-cache");
+	message_add(response, "Cache-Control", "private, no-cache");
 }
 
 static void
-add_links(HttpAnswer *answer, Span query, const Answer *listing)
+add_links(HttpResponse *response, Span query, const ListResult *result)
 {
 	StringInfoData links;
 
 	initStringInfo(&links);
-	links_append(&links, query, &listing->request, &listing->page);
+	links_append(&links, query, &result->request, &result->page);
 	if (links.len > 0)
-		message_add(answer, "Link", links.data);
+		message_add(response, "Link", links.data);
 }
 
 static void
-answer_files(HttpAnswer *answer, const Visit *visit)
+get_files(HttpResponse *response, const ParsedTarget *parsed)
 {
-	RequestText text = {.if_none_match = message_header(visit->request, "if-none-match"), .room = visit->request->room};
-	Answer listing;
+	RequestText text = {.if_none_match = message_header(parsed->request, "if-none-match"),
+	                    .room = parsed->request->room};
+	ListResult result;
 
-	text.values[PARAM_SESSION_ID] = visit->segments[SESSION_SEGMENT];
-	read_query(visit->query, &text);
-	answer_listing(visit->segments[WORKSPACE_SEGMENT], &text, &listing);
-	answer->status = listing.status;
-	answer->no_room = listing.no_room;
-	answer->header_count = 0;
-	answer->body = listing.body;
-	if (listing.status != HTTP_NOT_MODIFIED)
-		message_add(answer, "Content-Type", "application/json");
-	if (listing.status == HTTP_OK || listing.status == HTTP_NOT_MODIFIED)
-		add_version(answer, &listing.page);
-	if (listing.status == HTTP_OK)
-		add_links(answer, visit->query, &listing);
+	text.values[PARAM_SESSION_ID] = parsed->segments[SESSION_SEGMENT];
+	read_query(parsed->query, &text);
+	list_result_make(parsed->segments[WORKSPACE_SEGMENT], &text, &result);
+	response->status = result.status;
+	response->no_room = result.no_room;
+	response->header_count = 0;
+	response->body = result.body;
+	if (result.status != HTTP_NOT_MODIFIED)
+		message_add(response, "Content-Type", "application/json");
+	if (result.status == HTTP_OK || result.status == HTTP_NOT_MODIFIED)
+		add_version(response, &result.page);
+	if (result.status == HTTP_OK)
+		add_links(response, parsed->query, &result);
 }
 
 static void
-answer_document(HttpAnswer *answer, const Visit *visit)
+get_document(HttpResponse *response, const ParsedTarget *parsed)
 {
 	static char etag[ETAG_LEN + 1] = "";
 
 	if (etag[0] == '\0')
 		etag_make_for(openapi_document, etag);
-	if (etag_is_listed(message_header(visit->request, "if-none-match"), etag))
-		message_begin(answer, HTTP_NOT_MODIFIED);
+	if (etag_is_listed(message_header(parsed->request, "if-none-match"), etag))
+		message_begin(response, HTTP_NOT_MODIFIED);
 	else
 	{
-		message_begin_json(answer, HTTP_OK);
-		appendBinaryStringInfo(&answer->body, openapi_document.bytes, openapi_document.len);
+		message_begin_json(response, HTTP_OK);
+		appendBinaryStringInfo(&response->body, openapi_document.bytes, openapi_document.len);
 	}
-	message_add(answer, "ETag", etag);
-	message_add(answer, "Cache-Control", "no-cache");
+	message_add(response, "ETag", etag);
+	message_add(response, "Cache-Control", "no-cache");
 }
 
 static void
-answer_health(HttpAnswer *answer, const Visit *visit)
+get_health(HttpResponse *response, const ParsedTarget *parsed)
 {
 	if (!catalog_exists())
 	{
-		answer_detail(answer, HTTP_UNAVAILABLE, "Service Unavailable");
+		respond_detail(response, HTTP_UNAVAILABLE, "Service Unavailable");
 		return;
 	}
-	message_begin_json(answer, HTTP_OK);
-	appendStringInfoString(&answer->body, "{\"status\":\"ok\"}");
-	message_add(answer, "Cache-Control", "no-store");
+	message_begin_json(response, HTTP_OK);
+	appendStringInfoString(&response->body, "{\"status\":\"ok\"}");
+	message_add(response, "Cache-Control", "no-store");
 }
 
 /* The paths that are there. */
@@ -222,24 +220,24 @@ typedef struct Route
 	const char *segments[MAX_SEGMENTS]; /* NULL may be any text */
 	bool is_public;                     /* says nothing of what is in the database */
 	const char *allow;                  /* the methods, as in the header Allow */
-	void (*get)(HttpAnswer *answer, const Visit *visit);
+	void (*get)(HttpResponse *response, const ParsedTarget *parsed);
 } Route;
 
 static const Route routes[] = {
 	/* /api/v1/workspaces/{workspace_name}/upload_sessions/{session_id}/files */
-	{7, {"api", "v1", "workspaces", NULL, "upload_sessions", NULL, "files"}, false, "GET, HEAD", answer_files},
-	{1, {"openapi.json"}, true, "GET, HEAD", answer_document},
-	{1, {"healthz"}, true, "GET, HEAD", answer_health},
+	{7, {"api", "v1", "workspaces", NULL, "upload_sessions", NULL, "files"}, false, "GET, HEAD", get_files},
+	{1, {"openapi.json"}, true, "GET, HEAD", get_document},
+	{1, {"healthz"}, true, "GET, HEAD", get_health},
 };
 
 static bool
-matches(const Route *route, const Visit *visit)
+matches(const Route *route, const ParsedTarget *parsed)
 {
-	if (visit->segment_count != route->segment_count)
+	if (parsed->segment_count != route->segment_count)
 		return false;
 	for (int i = 0; i < route->segment_count; i++)
 	{
-		if (route->segments[i] != NULL && !span_equals(visit->segments[i], route->segments[i]))
+		if (route->segments[i] != NULL && !span_equals(parsed->segments[i], route->segments[i]))
 			return false;
 	}
 	return true;
@@ -247,72 +245,72 @@ matches(const Route *route, const Visit *visit)
 
 /* Returns the route of a request, or NULL. */
 static const Route *
-find_route(const HttpRequest *request, Visit *visit)
+find_route(const HttpRequest *request, ParsedTarget *parsed)
 {
 	Span target = strip_authority(request->target);
 	bool has_query;
 	Span path = span_cut(&target, '?', &has_query);
 
-	*visit = (Visit){.request = request, .query = target};
-	if (!split_path(path, visit))
+	*parsed = (ParsedTarget){.request = request, .query = target};
+	if (!split_path(path, parsed))
 		return NULL;
 	for (int i = 0; i < lengthof(routes); i++)
 	{
-		if (matches(&routes[i], visit))
+		if (matches(&routes[i], parsed))
 			return &routes[i];
 	}
 	return NULL;
 }
 
-/* Adds the headers that follow from the status, and from what else decides on the answer. */
+/* Adds the headers that follow from the status, and from what else decides on the response. */
 static void
-finish(const HttpRequest *request, HttpAnswer *answer, bool by_role)
+finish(const HttpRequest *request, HttpResponse *response, bool by_role)
 {
-	bool by_origin = cors_add_headers(request, answer);
+	bool by_origin = cors_add_headers(request, response);
 
-	if (answer->status >= 400)
-		message_add(answer, "Cache-Control", "no-store");
-	if (answer->status == HTTP_UNAVAILABLE)
-		message_add(answer, "Retry-After", "1");
+	if (response->status >= 400)
+		message_add(response, "Cache-Control", "no-store");
+	if (response->status == HTTP_UNAVAILABLE)
+		message_add(response, "Retry-After", "1");
 	if (by_role)
-		message_add(answer, "Vary", by_origin ? "Authorization, Origin" : "Authorization");
+		message_add(response, "Vary", by_origin ? "Authorization, Origin" : "Authorization");
 	else if (by_origin)
-		message_add(answer, "Vary", "Origin");
+		message_add(response, "Vary", "Origin");
 }
 
 bool
 route_is_public(const HttpRequest *request)
 {
-	Visit visit;
-	const Route *route = find_route(request, &visit);
+	ParsedTarget parsed;
+	const Route *route = find_route(request, &parsed);
 
 	return (route != NULL && route->is_public) || cors_is_preflight(request);
 }
 
 void
-route_request(const HttpRequest *request, HttpAnswer *answer)
+route_request(const HttpRequest *request, HttpResponse *response)
 {
-	Visit visit;
-	const Route *route = find_route(request, &visit);
+	ParsedTarget parsed;
+	const Route *route = find_route(request, &parsed);
 	bool is_preflight = cors_is_preflight(request);
 
 	if (route == NULL)
-		answer_detail(answer, HTTP_NOT_FOUND, "Not Found");
+		respond_detail(response, HTTP_NOT_FOUND, "Not Found");
 	else if (is_preflight)
-		cors_answer_preflight(answer, route->allow);
+		cors_respond_preflight(response, route->allow);
 	else if (span_equals(request->method, "GET") || span_equals(request->method, "HEAD"))
-		route->get(answer, &visit);
+		route->get(response, &parsed);
 	else
 	{
-		answer_detail(answer, HTTP_METHOD_NOT_ALLOWED, "Method Not Allowed");
-		message_add(answer, "Allow", route->allow);
+		respond_detail(response, HTTP_METHOD_NOT_ALLOWED, "Method Not Allowed");
+		message_add(response, "Allow", route->allow);
 	}
-	finish(request, answer, !is_preflight && (route == NULL || !route->is_public));
+	finish(request, response, !is_preflight && (route == NULL || !route->is_public));
 }
 
 void
-route_refuse(const HttpRequest *request, HttpAnswer *answer, int status, const char *detail)
+route_refuse(const HttpRequest *request, HttpResponse *response, int status, const char *detail)
 {
-	answer_detail(answer, status, detail);
-	finish(request, answer, true);
+	respond_detail(response, status, detail);
+	finish(request, response, true);
 }

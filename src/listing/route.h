@@ -1,6 +1,6 @@
 /*
  * route.h
- *		An HTTP request to its answer, without HTTP itself.
+ *		An HTTP request to its response, without HTTP itself.
  */
 #ifndef SESSION_FILES_ROUTE_H
 #define SESSION_FILES_ROUTE_H
@@ -13,9 +13,9 @@
 extern bool route_is_public(const HttpRequest *request);
 
 /* Answers a request under the active snapshot. */
-extern void route_request(const HttpRequest *request, HttpAnswer *answer);
+extern void route_request(const HttpRequest *request, HttpResponse *response);
 
 /* Answers a request that does not get so far, {"detail":"..."}. */
-extern void route_refuse(const HttpRequest *request, HttpAnswer *answer, int status, const char *detail);
+extern void route_refuse(const HttpRequest *request, HttpResponse *response, int status, const char *detail);
 
 #endif
