@@ -8,37 +8,42 @@ DISTVERSION := $(shell sed -n 's/^   "version": "\(.*\)",/\1/p' META.json)
 MODULE_big = session_files
 OBJS = \
 	src/access.o \
-	src/answer.o \
-	src/bundle.o \
 	src/catalog.o \
-	src/claim.o \
-	src/cors.o \
-	src/counts.o \
-	src/deletions.o \
-	src/digest.o \
-	src/entry.o \
-	src/etag.o \
-	src/forget.o \
-	src/leaf.o \
-	src/links.o \
-	src/listing.o \
-	src/locate.o \
-	src/maintenance.o \
-	src/name_key.o \
-	src/notice.o \
-	src/openapi.o \
-	src/order.o \
+	src/http_api.o \
 	src/owner.o \
-	src/percent.o \
-	src/queue.o \
-	src/request.o \
-	src/response.o \
-	src/route.o \
-	src/scan.o \
-	src/seek.o \
 	src/session_files.o \
 	src/settings.o \
-	src/uuid7.o
+	src/trigger.o \
+	src/uuid7.o \
+	src/index/id_lookup.o \
+	src/index/leaf.o \
+	src/index/name_key.o \
+	src/index/scan.o \
+	src/ingestion/batch.o \
+	src/ingestion/claim.o \
+	src/ingestion/count_changes.o \
+	src/ingestion/counts.o \
+	src/ingestion/deletions.o \
+	src/ingestion/digest.o \
+	src/ingestion/locate.o \
+	src/ingestion/maintenance.o \
+	src/ingestion/notify.o \
+	src/ingestion/queue.o \
+	src/ingestion/session_cleanup.o \
+	src/listing/cors.o \
+	src/listing/etag.o \
+	src/listing/json.o \
+	src/listing/links.o \
+	src/listing/list_result.o \
+	src/listing/listing.o \
+	src/listing/openapi.o \
+	src/listing/ordered_scan.o \
+	src/listing/percent.o \
+	src/listing/request.o \
+	src/listing/route.o
+
+# Sources include each other by their path from src.
+PG_CPPFLAGS = -I$(srcdir)/src
 
 # The install script, part by part, in the order in which the parts need each other.
 SQL_PARTS = \
@@ -59,7 +64,7 @@ SQL_PARTS = \
 SQL_SCRIPT = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 DATA_built = $(SQL_SCRIPT)
-EXTRA_CLEAN = $(SQL_SCRIPT) src/openapi.inc results output_iso log tmp_check
+EXTRA_CLEAN = $(SQL_SCRIPT) src/listing/openapi.inc results output_iso log tmp_check
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --load-extension=session_files
@@ -77,12 +82,12 @@ $(SQL_SCRIPT): $(SQL_PARTS)
 	cat $(SQL_PARTS) > $@
 
 # The document as C strings, one a line.
-src/openapi.inc: src/openapi.json
-	sed -e 's/["\\]/\\&/g' -e 's/.*/"&\\n"/' src/openapi.json > $@
+src/listing/openapi.inc: src/listing/openapi.json
+	sed -e 's/["\\]/\\&/g' -e 's/.*/"&\\n"/' src/listing/openapi.json > $@
 
-src/openapi.o src/openapi.bc: src/openapi.inc
+src/listing/openapi.o src/listing/openapi.bc: src/listing/openapi.inc
 
-$(OBJS): $(wildcard src/*.h)
+$(OBJS): $(wildcard src/*.h src/*/*.h)
 
 # The HTTP server, a library of its own: it needs libmicrohttpd, cjose and jansson.
 .PHONY: http install-http clean-http uninstall-http

@@ -2,15 +2,16 @@
  * access.c
  *		Which sessions the current user may see: those of the workspaces in workspace_grants.
  *
- * The policies of row level security on the tables call may_see_workspace and may_see_session;
- * rooms that read past the planner ask here. Whoever may see a session's row may see what the session
- * has: where an administrator has other policies on upload_sessions, a query under them decides.
+ * The row level security policies of the tables call may_see_workspace and may_see_session. Files that read past the planner call the
+ * functions below instead. A user who may see a session's row may see all that belongs to the session. Where an administrator has put
+ * other policies on upload_sessions, a query under those policies decides.
  *
- * Answers are kept in the backend. Grants are looked up as of now, not as of the transaction's
- * snapshot, so an answer is everybody's; it is published only if nothing was reported meanwhile. A
- * trigger on workspace_grants reports a change of the table as one of its relcache entry: that
- * reaches every backend, also of a standby, when the change commits, and this one when it is made or
- * rolled back.
+ * Results are cached in the backend. Grants are read as of now (systable_beginscan without a snapshot), not under the transaction's
+ * snapshot, so a result holds for every snapshot. It is cached only if no invalidation arrived while it was looked up. A trigger on
+ * workspace_grants sends an invalidation of that table's relcache entry: it reaches all backends, also on a standby, when the change
+ * commits, and this backend when the change is made or rolled back.
+ *
+ * It must not cache a result that depends on a snapshot; may_see_session keeps one per call site, with all that it depends on.
  */
 #include "compat.h"
 
@@ -21,7 +22,6 @@
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -40,8 +40,9 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "index/scan.h"
 #include "owner.h"
-#include "scan.h"
+#include "trigger.h"
 #include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_may_see_workspace);
@@ -49,61 +50,61 @@ PG_FUNCTION_INFO_V1(session_files_may_see_session);
 PG_FUNCTION_INFO_V1(session_files_report_grants);
 PG_FUNCTION_INFO_V1(session_files_grant_creator);
 
-/* So many answers are kept; a new one takes the place of another with the same hash. */
-#define ANSWERS 256
+/* How many results are cached. A new one replaces the one at the same place, by its hash. */
+#define CACHE_SIZE 256
 
 /* Whether a user was granted a workspace. */
-typedef struct Answer
+typedef struct CachedGrant
 {
-	Oid user; /* InvalidOid: none */
+	Oid user; /* InvalidOid: the place is free */
 	uint32 hash;
 	int len;
 	char *name;
 	bool granted;
-} Answer;
+} CachedGrant;
 
-static Answer answers[ANSWERS];
-static MemoryContext names = NULL;
-static bool answers_valid = false;
+static CachedGrant cache[CACHE_SIZE];
+static MemoryContext cache_names = NULL;
+static bool cache_valid = false;
 
-/* Counts what is reported, to notice a report that comes during a look-up. */
-static uint64 reports = 0;
+/* Counts invalidations, to see one that arrives during a look-up. */
+static uint64 invalidations = 0;
 
-/* The table whose changes matter, as far as it is known. */
+/* The table workspace_grants; InvalidOid until the first look-up. */
 static Oid watched = InvalidOid;
 
 static void
-forget(void)
+invalidate(void)
 {
-	answers_valid = false;
-	reports++;
+	cache_valid = false;
+	invalidations++;
 }
 
 static void
 on_relation_change(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || !OidIsValid(watched) || relid == watched)
-		forget();
+		invalidate();
 }
 
 static void
 on_role_change(Datum arg, int cacheid, uint32 hashvalue)
 {
-	forget();
+	invalidate();
 }
 
 void
 access_init(void)
 {
-	names = AllocSetContextCreate(TopMemoryContext, "session_files access", ALLOCSET_DEFAULT_SIZES);
+	cache_names = AllocSetContextCreate(TopMemoryContext, "session_files access", ALLOCSET_DEFAULT_SIZES);
 	CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, on_role_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, on_role_change, (Datum) 0);
-	/* Who is a member of pg_database_owner. */
+	/* The owner of the database is a member of pg_database_owner. */
 	CacheRegisterSyscacheCallback(DATABASEOID, on_role_change, (Datum) 0);
 }
 
-/* Tells whether a user has a role that was granted a workspace; NULL for every workspace. */
+/* Returns whether a user has a role that was granted a workspace, or, for NULL, every workspace. */
 static bool
 has_grant(Relation grants, Oid index, Oid user, text *workspace_name)
 {
@@ -116,7 +117,7 @@ has_grant(Relation grants, Oid index, Oid user, text *workspace_name)
 	            PointerGetDatum(workspace_name));
 	if (workspace_name == NULL)
 		key.sk_flags = SK_ISNULL | SK_SEARCHNULL;
-	/* Without a snapshot, it is one of now, also in a parallel query. */
+	/* Without a snapshot, PostgreSQL takes a new one, also in a parallel query. */
 	scan = systable_beginscan(grants, index, true, NULL, 1, &key);
 	while (!found && HeapTupleIsValid(grant = systable_getnext(scan)))
 	{
@@ -131,6 +132,7 @@ has_grant(Relation grants, Oid index, Oid user, text *workspace_name)
 	return found;
 }
 
+/* Returns whether a user was granted a workspace, by its name or with every workspace, as of now. */
 static bool
 look_up(const Catalog *catalog, Oid user, Span workspace_name)
 {
@@ -151,20 +153,20 @@ look_up(const Catalog *catalog, Oid user, Span workspace_name)
 	return granted;
 }
 
-/* Puts an answer into its place. */
+/* Caches a result. */
 static void
-publish(Answer *place, Oid user, uint32 hash, Span workspace_name, bool granted)
+publish(CachedGrant *place, Oid user, uint32 hash, Span workspace_name, bool granted)
 {
-	if (!answers_valid)
+	if (!cache_valid)
 	{
-		memset(answers, 0, sizeof(answers));
-		MemoryContextReset(names);
-		answers_valid = true;
+		memset(cache, 0, sizeof(cache));
+		MemoryContextReset(cache_names);
+		cache_valid = true;
 	}
 	if (OidIsValid(place->user))
 		pfree(place->name);
 	place->user = InvalidOid;
-	place->name = MemoryContextAlloc(names, Max(workspace_name.len, 1));
+	place->name = MemoryContextAlloc(cache_names, Max(workspace_name.len, 1));
 	memcpy(place->name, workspace_name.bytes, workspace_name.len);
 	place->len = workspace_name.len;
 	place->hash = hash;
@@ -172,30 +174,30 @@ publish(Answer *place, Oid user, uint32 hash, Span workspace_name, bool granted)
 	place->user = user;
 }
 
-/* Tells whether the current user was granted a workspace, which need not exist. */
+/* Returns whether the current user was granted a workspace, which need not exist. */
 static bool
 is_granted(const Catalog *catalog, Span workspace_name)
 {
 	Oid user = GetUserId();
 	uint32 hash = hash_bytes((const unsigned char *) workspace_name.bytes, workspace_name.len) ^ user;
-	Answer *answer = &answers[hash % ANSWERS];
+	CachedGrant *place = &cache[hash % CACHE_SIZE];
 	uint64 before;
 	bool granted;
 
-	/* In a long transaction, too, what was revoked is revoked. */
+	/* A long transaction, too, has to see that a grant was revoked. */
 	AcceptInvalidationMessages();
-	if (answers_valid && answer->user == user && answer->hash == hash && answer->len == workspace_name.len &&
-	    memcmp(answer->name, workspace_name.bytes, workspace_name.len) == 0)
-		return answer->granted;
+	if (cache_valid && place->user == user && place->hash == hash && place->len == workspace_name.len &&
+	    memcmp(place->name, workspace_name.bytes, workspace_name.len) == 0)
+		return place->granted;
 	watched = catalog->workspace_grants;
-	before = reports;
+	before = invalidations;
 	granted = look_up(catalog, user, workspace_name);
-	if (before == reports)
-		publish(answer, user, hash, workspace_name, granted);
+	if (before == invalidations)
+		publish(place, user, hash, workspace_name, granted);
 	return granted;
 }
 
-/* Tells whether a policy is the extension's own: for all commands and roles, may_see_...(column). */
+/* Returns whether a policy is the extension's own: may_see_...(column), for all commands and all roles. */
 static bool
 is_own_policy(const Access *access, Relation table, const RowSecurityPolicy *policy)
 {
@@ -210,7 +212,7 @@ is_own_policy(const Access *access, Relation table, const RowSecurityPolicy *pol
 	           (has_workspace ? Anum_upload_sessions_workspace_name : Anum_files_session_id);
 }
 
-/* Tells whether the extension's own policy is on a table, and no other. */
+/* Returns whether a table has the extension's own policy and no other. */
 static bool
 has_own_policy_alone(const Access *access, Relation table)
 {
@@ -219,7 +221,7 @@ has_own_policy_alone(const Access *access, Relation table)
 	return list_length(policies) == 1 && is_own_policy(access, table, linitial(policies));
 }
 
-/* Tells whether row level security applies to the current user on a table. */
+/* Returns whether row level security applies to the current user on a table. */
 static bool
 is_restricted(Oid table)
 {
@@ -244,7 +246,7 @@ access_covers(const Access *access, Relation table)
 	       !is_restricted(RelationGetRelid(table));
 }
 
-/* Asks with a query, under all policies, whether a session can be seen. */
+/* Returns whether a query under all policies finds a session. */
 static bool
 may_query(const pg_uuid_t *session_id)
 {
@@ -255,7 +257,7 @@ may_query(const pg_uuid_t *session_id)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	/* As in owner.c: the plan outlives what the planner knows of the table. */
+	/* As in owner.c: the plan is made when the table is small, and used when it is large. */
 	guc_level = owner_prefer_indexes();
 	if (plan == NULL)
 	{
@@ -291,17 +293,14 @@ access_may_see(const Access *access, const pg_uuid_t *session_id, Span workspace
 	return false;
 }
 
-/* Finds a session under the active snapshot; tells whether it is there, and whether it may be seen. */
+/* Finds a session under the active snapshot. Returns whether it exists, and in *may_see whether the user may see it. */
 static bool
 find_session(const Access *access, const pg_uuid_t *session_id, bool *may_see)
 {
 	KeyScan scan;
 	bool found;
 
-	scan_init(&scan, access->upload_sessions, access->catalog->upload_sessions_pkey);
-	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
-	scan_begin(&scan, ForwardScanDirection, 1);
-	found = scan_next(&scan);
+	found = scan_find(&scan, access->upload_sessions, access->catalog->upload_sessions_pkey, session_id);
 	*may_see = false;
 	if (found)
 	{
@@ -313,8 +312,9 @@ find_session(const Access *access, const pg_uuid_t *session_id, bool *may_see)
 	return found;
 }
 
-bool
-access_may_see_id(const Access *access, const pg_uuid_t *session_id)
+/* Like access_may_see, for a session that may not exist: returns false then, unless the user may see all sessions. */
+static bool
+may_see_id(const Access *access, const pg_uuid_t *session_id)
 {
 	bool may_see;
 
@@ -322,7 +322,7 @@ access_may_see_id(const Access *access, const pg_uuid_t *session_id)
 		return true;
 	if (find_session(access, session_id, &may_see))
 		return may_see;
-	/* The foreign key of files allows a session that is newer than the snapshot, or that this very command adds. */
+	/* A file's session may be newer than the snapshot, or added by the current command: the foreign key of files allows both. */
 	PushCopiedSnapshot(GetCatalogSnapshot(RelationGetRelid(access->upload_sessions)));
 	GetActiveSnapshot()->curcid = GetCurrentCommandId(false) + 1;
 	(void) find_session(access, session_id, &may_see);
@@ -345,25 +345,24 @@ session_files_may_see_workspace(PG_FUNCTION_ARGS)
 }
 
 /*
- * The last answer of a call's site in a statement, and all that it may depend on. Of two snapshots of
- * a backend with the same end and as many running transactions before it, both show the same.
+ * The last result at a call site of a statement, and all that it can depend on. Two snapshots of a backend show the same if they have the
+ * same xmax and as many running transactions before it.
  */
-typedef struct LastAnswer
+typedef struct LastCheck
 {
 	bool known;
 	bool may_see;
 	pg_uuid_t session_id;
 	Oid user;
-	uint64 reports;
+	uint64 invalidations;
 	TransactionId xmax;
 	uint32 running;
 	int32 running_children;
 	CommandId command;
-} LastAnswer;
+} LastCheck;
 
-/* Asks whether the current user may see a session. */
-static bool
-ask(const pg_uuid_t *session_id)
+bool
+access_may_see_session(const pg_uuid_t *session_id)
 {
 	Relation upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
 	const Catalog catalog = *catalog_get();
@@ -371,7 +370,7 @@ ask(const pg_uuid_t *session_id)
 	bool may_see;
 
 	access_begin(&access, &catalog, upload_sessions);
-	may_see = access_may_see_id(&access, session_id);
+	may_see = may_see_id(&access, session_id);
 	table_close(upload_sessions, NoLock);
 	return may_see;
 }
@@ -381,45 +380,32 @@ Datum
 session_files_may_see_session(PG_FUNCTION_ARGS)
 {
 	Snapshot snapshot = GetActiveSnapshot();
-	LastAnswer now = {.known = true,
-	                  .session_id = *PG_GETARG_UUID_P(0),
-	                  .user = GetUserId(),
-	                  .reports = reports,
-	                  .xmax = snapshot->xmax,
-	                  .running = snapshot->xcnt,
-	                  .running_children = snapshot->subxcnt,
-	                  .command = snapshot->curcid};
-	LastAnswer *last = fcinfo->flinfo->fn_extra;
+	LastCheck now = {.known = true,
+	                 .session_id = *PG_GETARG_UUID_P(0),
+	                 .user = GetUserId(),
+	                 .invalidations = invalidations,
+	                 .xmax = snapshot->xmax,
+	                 .running = snapshot->xcnt,
+	                 .running_children = snapshot->subxcnt,
+	                 .command = snapshot->curcid};
+	LastCheck *last = fcinfo->flinfo->fn_extra;
 
 	if (last == NULL)
-		last = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(LastAnswer));
+		last = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(LastCheck));
 	if (last->known && uuid7_compare(&last->session_id, &now.session_id) == 0 && last->user == now.user &&
-	    last->reports == now.reports && last->xmax == now.xmax && last->running == now.running &&
+	    last->invalidations == now.invalidations && last->xmax == now.xmax && last->running == now.running &&
 	    last->running_children == now.running_children && last->command == now.command)
 		PG_RETURN_BOOL(last->may_see);
-	now.may_see = ask(&now.session_id);
+	now.may_see = access_may_see_session(&now.session_id);
 	*last = now;
 	PG_RETURN_BOOL(last->may_see);
-}
-
-/* Returns the trigger's data, having checked that it is one of the extension's, of a table; by rows, if need be. */
-static TriggerData *
-check_trigger(FunctionCallInfo fcinfo, Oid table, bool needs_row)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
-	    (needs_row && !TRIGGER_FIRED_FOR_ROW(data->tg_event)) || RelationGetRelid(data->tg_relation) != table)
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-		                errmsg("function is only for the triggers of the extension session_files")));
-	return data;
 }
 
 /* SQL: session_files.report_grants(), trigger. */
 Datum
 session_files_report_grants(PG_FUNCTION_ARGS)
 {
-	TriggerData *data = check_trigger(fcinfo, catalog_get()->workspace_grants, false);
+	TriggerData *data = trigger_data(fcinfo, TRIGGER_ROWS_OR_STATEMENTS, catalog_get()->workspace_grants, InvalidOid);
 
 	CacheInvalidateRelcache(data->tg_relation);
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
@@ -436,7 +422,7 @@ Datum
 session_files_grant_creator(PG_FUNCTION_ARGS)
 {
 	const Catalog catalog = *catalog_get();
-	TriggerData *data = check_trigger(fcinfo, catalog.workspaces, true);
+	TriggerData *data = trigger_data(fcinfo, TRIGGER_ROWS, catalog.workspaces, InvalidOid);
 	bool isnull;
 	Datum values[2];
 	text *name;

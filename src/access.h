@@ -18,7 +18,7 @@ typedef enum AccessRule
 {
 	ACCESS_ALL,       /* row level security does not apply to the user */
 	ACCESS_BY_GRANTS, /* the extension's own policy */
-	ACCESS_BY_QUERY   /* others on upload_sessions, as they are or besides */
+	ACCESS_BY_QUERY   /* other policies on upload_sessions, in place of it or besides it */
 } AccessRule;
 
 typedef struct Access
@@ -31,16 +31,16 @@ typedef struct Access
 /* To be called once, when the library is loaded. */
 extern void access_init(void);
 
-/* Looks which rule there is, with upload_sessions open. */
+/* Finds the rule that applies. upload_sessions is open. */
 extern void access_begin(Access *access, const Catalog *catalog, Relation upload_sessions);
 
-/* Tells whether an open table that has session ids goes by that rule; not if it has policies of its own. */
+/* Returns whether the rule covers a table that has session ids: not if an administrator gave it policies. The table is open. */
 extern bool access_covers(const Access *access, Relation table);
 
-/* Tells whether the current user may see a session that is there, of a workspace. */
+/* Returns whether the current user may see a session that exists, of a workspace. */
 extern bool access_may_see(const Access *access, const pg_uuid_t *session_id, Span workspace_name);
 
-/* The same for a session that may not be there: false then, unless the user may see all. */
-extern bool access_may_see_id(const Access *access, const pg_uuid_t *session_id);
+/* Returns whether the current user may see a session: false for one that does not exist, unless the user may see all. */
+extern bool access_may_see_session(const pg_uuid_t *session_id);
 
 #endif

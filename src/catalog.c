@@ -1,11 +1,12 @@
 /*
  * catalog.c
- *		OIDs of the extension's own relations, functions and enum labels, kept for the backend's life.
+ *		OIDs of the extension's own relations, functions and enum labels, cached for the backend's life.
  *
- * A listing costs some 10 us, and looking up twenty names would be a fifth of it. The cache is
- * published only when all of it is resolved, and is dropped whenever the catalogs say that one of the
- * relations, or any type, schema or enum label, has changed. An index may be missing: that is an error
- * for those that use it, and as long as it is, any relation that changes drops the cache.
+ * A listing takes some 10 us, and looking up twenty names would take a fifth of that. The cache becomes valid only when all names are
+ * resolved and no invalidation arrived meanwhile. It is invalidated when one of the relations changes, or any type, schema, enum label
+ * or function. An index may be missing: only what uses it fails, and until it is there, a change of any relation invalidates the cache.
+ *
+ * An OID is true until the next lock is taken, as that processes invalidations: catalog.h says what a caller has to do.
  */
 #include "compat.h"
 
@@ -45,7 +46,7 @@ typedef enum RelationKind
 	INDEX
 } RelationKind;
 
-/* Relations by name, with where their OIDs go. */
+/* The relations by name, and where their OIDs go. */
 static const struct
 {
 	const char *name;
@@ -113,7 +114,7 @@ static const struct
 
 #define RELATION_OID(catalog, i) (*(Oid *) ((char *) (catalog) + relations[i].offset))
 
-/* Stands for the OID of an index that is missing, to be known by: relations of an extension have greater ones. */
+/* Takes the place of the OID of a missing index, and says which index it is. No relation of an extension has so small an OID. */
 #define MISSING(i) ((Oid) ((i) + 1))
 #define IS_MISSING(oid) ((oid) <= lengthof(relations))
 
@@ -121,11 +122,11 @@ static Catalog cache;
 static bool cache_valid = false;
 static bool index_missing = false;
 
-/* Counts what the catalogs report, to notice a report that comes while names are resolved. */
+/* Counts invalidations, to see one that arrives while names are resolved. */
 static uint64 invalidations = 0;
 
 static void
-forget(void)
+invalidate(void)
 {
 	cache_valid = false;
 	invalidations++;
@@ -136,14 +137,14 @@ on_relation_change(Datum arg, Oid relid)
 {
 	if (!cache_valid || index_missing || !OidIsValid(relid))
 	{
-		forget();
+		invalidate();
 		return;
 	}
 	for (int i = 0; i < lengthof(relations); i++)
 	{
 		if (RELATION_OID(&cache, i) == relid)
 		{
-			forget();
+			invalidate();
 			return;
 		}
 	}
@@ -152,7 +153,7 @@ on_relation_change(Datum arg, Oid relid)
 static void
 on_syscache_change(Datum arg, int cacheid, uint32 hashvalue)
 {
-	forget();
+	invalidate();
 }
 
 void
@@ -165,16 +166,16 @@ catalog_init(void)
 	CacheRegisterSyscacheCallback(PROCOID, on_syscache_change, (Datum) 0);
 }
 
-/* Raises the one error for everything of ours that has no OID. */
+/* Raises the error for an object of the extension that does not exist. */
 static void
 report_missing(const char *kind, const char *name)
 {
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 	                errmsg("%s \"%s.%s\" of the extension session_files does not exist", kind, SCHEMA_NAME, name),
-	                errhint("Undo what was renamed or dropped, or create the extension anew.")));
+	                errhint("Undo what was renamed or dropped, or create the extension again.")));
 }
 
-/* Checks that the tables have the columns that this library reads, where it reads them: an ALTER TABLE may have changed that. */
+/* Checks that the tables have their columns at the positions where this library reads them: an ALTER TABLE may have changed that. */
 static void
 check_columns(const Catalog *catalog)
 {
@@ -222,7 +223,7 @@ resolve_function(Oid schema, const char *name, const Oid *types, int count)
 	return oid;
 }
 
-/* Finds the relations; tells whether an index is missing. */
+/* Resolves the relations. Returns whether an index is missing. */
 static bool
 resolve_relations(Oid schema, Catalog *catalog)
 {
@@ -245,7 +246,7 @@ resolve_relations(Oid schema, Catalog *catalog)
 	return missing;
 }
 
-/* Tells whether an index is missing. */
+/* Resolves all names. Returns whether an index is missing. */
 static bool
 resolve(Catalog *catalog)
 {
@@ -283,7 +284,7 @@ catalog_exists(void)
 const Catalog *
 catalog_get(void)
 {
-	/* With debug_discard_caches the reports never end, hence the limit. */
+	/* With debug_discard_caches invalidations never end, hence the limit. */
 	for (int attempt = 0; !cache_valid && attempt < CATALOG_ATTEMPTS; attempt++)
 	{
 		uint64 before = invalidations;
@@ -297,11 +298,11 @@ catalog_get(void)
 }
 
 /*
- * Tells whether an index is whole. When REINDEX CONCURRENTLY has put another in its place, it has another name and is not valid, but is
- * kept up to date for those that have locked its table before.
+ * Returns whether an index is complete. REINDEX CONCURRENTLY puts a new index in the place of an old one. The old one then has another
+ * name and is not valid, but it is still maintained for transactions that locked its table before.
  */
 static bool
-is_whole(Relation index)
+is_complete(Relation index)
 {
 	const FormData_pg_index *form = index->rd_index;
 
@@ -326,7 +327,7 @@ catalog_open_index(Oid oid, LOCKMODE mode)
 		                       relations[oid - MISSING(0)].name),
 		                errhint("Create it again, by its statement in the extension's install script.")));
 	index = index_open(oid, mode);
-	if (!is_whole(index))
+	if (!is_complete(index))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 		                errmsg("index \"%s.%s\" of the extension session_files is not valid", SCHEMA_NAME,
 		                       RelationGetRelationName(index)),
@@ -350,24 +351,26 @@ catalog_may_handle_requests(void)
 	       compat_proc_aclcheck(catalog.handle_request, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK;
 }
 
+/* Returns the number of a label of one of the extension's enums. */
+static int
+find_label(const char *type_name, const Oid *labels, int count, Oid label)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (labels[i] == label)
+			return i;
+	}
+	elog(ERROR, "unknown label %u of type %s", label, type_name);
+}
+
 int
 catalog_status(const Catalog *catalog, Oid label)
 {
-	for (int i = 0; i < STATUS_COUNT; i++)
-	{
-		if (catalog->statuses[i] == label)
-			return i;
-	}
-	elog(ERROR, "unknown label %u of type ingestion_status", label);
+	return find_label("ingestion_status", catalog->statuses, STATUS_COUNT, label);
 }
 
 int
 catalog_reason(const Catalog *catalog, Oid label)
 {
-	for (int i = 0; i < REASON_COUNT; i++)
-	{
-		if (catalog->reasons[i] == label)
-			return i;
-	}
-	elog(ERROR, "unknown label %u of type ingestion_status_reason", label);
+	return find_label("ingestion_status_reason", catalog->reasons, REASON_COUNT, label);
 }

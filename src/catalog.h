@@ -21,14 +21,14 @@ typedef enum IngestionStatus
 #define STATUS_COUNT 3
 #define REASON_COUNT 8
 
-/* How often to start anew when the catalogs change at the very moment they are read. */
+/* How often to start again when the catalogs change while they are read. */
 #define CATALOG_ATTEMPTS 10
 
 /* Stands for "no filter" and "no reason". */
 #define STATUS_ANY (-1)
 #define REASON_NONE (-1)
 
-/* The one reason that the table files knows: that of a name over 800 characters. */
+/* The only reason that the table files itself sets: a name has over 800 characters. */
 #define REASON_NAME_TOO_LONG 2
 
 extern const char *const status_labels[STATUS_COUNT];
@@ -70,7 +70,7 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_file_queue_lease_token 8
 #define Anum_file_queue_worker 9
 
-/* An index may be missing, or not valid: its field is for catalog_open_index alone. */
+/* An index may be missing or invalid, so its field is only for catalog_open_index. */
 typedef struct Catalog
 {
 	Oid upload_sessions;
@@ -99,26 +99,26 @@ typedef struct Catalog
 	Oid reasons[REASON_COUNT];
 } Catalog;
 
-/* Watches for changes of the catalogs; to be called once, when the library is loaded. */
+/* Registers the callbacks that invalidate the cache. To be called once, when the library is loaded. */
 extern void catalog_init(void);
 
-/* Tells whether the extension's tables are in this database. */
+/* Returns whether this database has the extension's tables. */
 extern bool catalog_exists(void);
 
 /*
- * Returns the OIDs; valid until the next lock is taken. Who goes on to an index gets them anew once its
- * table is locked: REINDEX CONCURRENTLY may have put another in its place while he waited. Raises
- * 42704 when the extension is not there, 55000 when its tables are not those that this library knows.
+ * Returns the OIDs, which are true until the next lock is taken. A caller that goes on to an index calls this again once it has locked
+ * the index's table: while it waited, REINDEX CONCURRENTLY may have put another index in its place. Raises 42704 when the extension is
+ * not in the database, 55000 when its tables are not those that this library knows.
  */
 extern const Catalog *catalog_get(void);
 
-/* Opens an index, by its field in Catalog, once its table is locked. Raises 55000, with its name, when it is missing or not valid. */
+/* Opens an index by its field in Catalog. Its table is locked. Raises 55000, with the index's name, when it is missing or invalid. */
 extern Relation catalog_open_index(Oid oid, LOCKMODE mode);
 
-/* Tells whether what catalog_get returned last still holds. */
+/* Returns whether what catalog_get returned last is still true. */
 extern bool catalog_is_current(void);
 
-/* Tells whether the current user may call session_files.handle_request. */
+/* Returns whether the current user may call session_files.handle_request. */
 extern bool catalog_may_handle_requests(void);
 
 extern int catalog_status(const Catalog *catalog, Oid label);

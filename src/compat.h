@@ -25,7 +25,7 @@
 #define compat_guc_malloc(size) malloc(size)
 #endif
 
-/* A number from 0 to less than 1. */
+/* A random number from 0 to less than 1. */
 #if PG_VERSION_NUM >= 150000
 #include "common/pg_prng.h"
 #define compat_random() pg_prng_double(&pg_global_prng_state)
@@ -65,7 +65,7 @@
 #endif
 
 /*
- * Asks for shared memory, from _PG_init: COMPAT_SHMEM_REQUEST defines a function that compat_request_shmem takes.
+ * Requests shared memory, from _PG_init: COMPAT_SHMEM_REQUEST defines the function that compat_request_shmem takes.
  * Include storage/ipc.h, storage/shmem.h and miscadmin.h.
  */
 #if PG_VERSION_NUM >= 150000

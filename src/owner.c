@@ -1,9 +1,12 @@
 /*
  * owner.c
- *		Statements that triggers run as the owner of the extension's tables.
+ *		Statements that run as the owner of the extension's tables, by SPI.
  *
- * The triggers that keep counts and queue write tables on which those who write files need no right.
- * No query may depend on search_path. What the statements are for is the business of their rooms.
+ * The triggers write tables on which a role that writes files needs no right: file_counts, file_queue, file_deletions. So they change to
+ * the owner of the tables, and back. The functions of SQL and the policies see the caller again afterwards.
+ *
+ * No statement may depend on search_path, which is the caller's: every name and operator has its schema. What a statement is for is
+ * written where it is defined.
  */
 #include "compat.h"
 
@@ -49,19 +52,6 @@ owner_finds_session(const pg_uuid_t *session_id)
 	Datum value = UUIDPGetDatum(session_id);
 
 	return owner_run(&find_session, &value) > 0;
-}
-
-TriggerData *
-owner_trigger_data(FunctionCallInfo fcinfo, Oid table, Oid other_table)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
-	    !TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) ||
-	    (RelationGetRelid(data->tg_relation) != table && RelationGetRelid(data->tg_relation) != other_table))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-		                errmsg("function is only for the statement triggers of the extension session_files")));
-	return data;
 }
 
 int

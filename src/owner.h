@@ -1,15 +1,13 @@
 /*
  * owner.h
- *		Statements that triggers run as the owner of the extension's tables.
+ *		Statements that run as the owner of the extension's tables.
  */
 #ifndef SESSION_FILES_OWNER_H
 #define SESSION_FILES_OWNER_H
 
 #include "compat.h"
 
-#include "commands/trigger.h"
 #include "executor/spi.h"
-#include "fmgr.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
@@ -25,7 +23,7 @@ typedef struct OwnerQuery
 	SPIPlanPtr plan;
 } OwnerQuery;
 
-/* What to go back to. */
+/* The caller's user and settings, to return to. */
 typedef struct Caller
 {
 	Oid user;
@@ -34,31 +32,25 @@ typedef struct Caller
 } Caller;
 
 /*
- * Has plans made that go by indexes, until AtEOXact_GUC(true, what this returns). Without JIT: a plan
- * that cannot but read a table, as for an administrator's policy or trigger, costs what JIT would look at.
+ * Makes the planner prefer indexes until AtEOXact_GUC(true, result). JIT is off: where an administrator's policy or trigger forces a plan
+ * to read a whole table, enable_seqscan = off makes its cost so high that JIT would compile it, which takes longer than the plan.
  */
 extern int owner_prefer_indexes(void);
 
 /*
- * Connects to SPI as the owner of a table, with plans kept to indexes: they are made when the table
- * is small and used when it is large. An error undoes all of it at the end of the transaction.
+ * Connects to SPI as the owner of a table. Plans prefer indexes, as they are made when the table is small and used when it is large.
+ * After an error, the end of the (sub)transaction restores user and settings.
  */
 extern Caller owner_begin(Relation table);
 extern void owner_end(Caller caller);
 
-/* Runs a statement between the two; returns how many rows it processed. No argument is null. */
+/* Runs a statement, between owner_begin and owner_end. Returns how many rows it processed. No argument is null. */
 extern uint64 owner_run(OwnerQuery *query, Datum *values);
 
-/* The same under a snapshot. */
+/* As owner_run, under a snapshot. */
 extern uint64 owner_run_under(OwnerQuery *query, Datum *values, Snapshot snapshot);
 
-/*
- * Returns a trigger's data. Raises 39P01 if the function was not called as an AFTER trigger, for
- * statements, of one of the tables.
- */
-extern TriggerData *owner_trigger_data(FunctionCallInfo fcinfo, Oid table, Oid other_table);
-
-/* Tells, between the two, whether a session is there, that is, was not deleted by a statement whose cascade this is. */
+/* Returns, between owner_begin and owner_end, whether a session exists: the current cascade may be that of its deletion. */
 extern bool owner_finds_session(const pg_uuid_t *session_id);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * session_files.c
- *		The library's entry, and the functions that SQL calls for a listing.
+ *		_PG_init of the library, and the functions that SQL calls for a listing.
  *
- * Two desks over the same rooms: get_session_files takes typed arguments and raises errors,
- * handle_request takes an HTTP request and answers it. Neither decides anything on its own.
+ * get_session_files takes typed arguments and raises errors; handle_request takes an HTTP request and returns a response. Both call the
+ * same code in src/listing, and decide nothing themselves.
  */
 #include "compat.h"
 
@@ -16,15 +16,15 @@
 #include "utils/uuid.h"
 
 #include "access.h"
-#include "answer.h"
 #include "catalog.h"
-#include "claim.h"
-#include "entry.h"
-#include "maintenance.h"
-#include "notice.h"
-#include "request.h"
-#include "response.h"
-#include "route.h"
+#include "http_api.h"
+#include "ingestion/claim.h"
+#include "ingestion/maintenance.h"
+#include "ingestion/notify.h"
+#include "listing/json.h"
+#include "listing/list_result.h"
+#include "listing/request.h"
+#include "listing/route.h"
 #include "settings.h"
 
 PG_MODULE_MAGIC;
@@ -38,15 +38,15 @@ void
 _PG_init(void)
 {
 	catalog_init();
-	entry_init();
+	http_api_init();
 	access_init();
 	claim_init();
 	settings_init();
-	notice_init();
+	notify_init();
 	maintenance_init();
 }
 
-/* Returns an argument of type text; nothing for NULL. */
+/* Returns an argument of type text; an empty text for NULL. */
 static Span
 text_argument(FunctionCallInfo fcinfo, int number)
 {
@@ -58,7 +58,7 @@ text_argument(FunctionCallInfo fcinfo, int number)
 	return (Span){VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
 }
 
-/* Returns a text in JSON, or the texts of an array, joined by ", "; what is no text is left out. */
+/* Returns a JSON string, or the strings of a JSON array, joined by ", ". Other values are left out. */
 static Span
 join_texts(Datum json)
 {
@@ -81,12 +81,12 @@ join_texts(Datum json)
 	return (Span){joined.data, joined.len};
 }
 
-/* Looks a header up in an object of type json, whose keys are in lower case; source is the argument, NULL if it is. */
+/* Finds a header in the argument of type json, an object whose keys are in lower case, or NULL. */
 static Span
 find_header(const HttpRequest *request, const char *name)
 {
 	const NullableDatum *headers = request->source;
-	/* cppcheck-suppress unusedStructMember; it makes room behind the other member */
+	/* cppcheck-suppress unusedStructMember; the second member makes room for the arguments */
 	LOCAL_FCINFO(call, 2);
 	Datum value;
 
@@ -122,7 +122,7 @@ bigint_argument(FunctionCallInfo fcinfo, int number)
 	return (Span){text, pg_lltoa(PG_GETARG_INT64(number), text)};
 }
 
-/* Says what is wrong with the first of the wrong arguments. */
+/* Returns the message about the first wrong argument. */
 static const char *
 first_error(const RequestErrors *errors)
 {
@@ -132,24 +132,24 @@ first_error(const RequestErrors *errors)
 	                parameter_names[error->parameter], error->prefix, error->message.len, error->message.bytes);
 }
 
-/* Raises what is not a page, with the body that HTTP callers get as the detail. */
+/* Raises an error unless there is a page. Its detail is the body that an HTTP caller gets. */
 static void
-raise_answer(const Answer *answer, Span workspace_name, Span session_id)
+raise_error(const ListResult *result, Span workspace_name, Span session_id)
 {
-	switch (answer->status)
+	switch (result->status)
 	{
 		case HTTP_OK:
 			return;
 		case HTTP_UNPROCESSABLE:
 			ereport(ERROR,
-			        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", first_error(&answer->errors)),
-			         errdetail_internal("%s", answer->body.data)));
+			        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", first_error(&result->errors)),
+			         errdetail_internal("%s", result->body.data)));
 			break;
 		case HTTP_NOT_FOUND:
 			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 			                errmsg("there is no session \"%.*s\" in the workspace \"%.*s\"", session_id.len,
 			                       session_id.bytes, workspace_name.len, workspace_name.bytes),
-			                errdetail_internal("%s", answer->body.data)));
+			                errdetail_internal("%s", result->body.data)));
 			break;
 		case HTTP_FORBIDDEN:
 			ereport(
@@ -160,7 +160,7 @@ raise_answer(const Answer *answer, Span workspace_name, Span session_id)
 					 "Listing needs the privilege SELECT on both, and can apply no other policy of row level security on files than the extension's own.")));
 			break;
 		default:
-			elog(ERROR, "unexpected status %d", answer->status);
+			elog(ERROR, "unexpected status %d", result->status);
 	}
 }
 
@@ -173,7 +173,7 @@ session_files_get_session_files(PG_FUNCTION_ARGS)
 {
 	Span workspace_name = text_argument(fcinfo, 0);
 	RequestText text = {.room = PG_INT64_MAX};
-	Answer answer;
+	ListResult result;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("session_id must not be null")));
@@ -185,25 +185,25 @@ session_files_get_session_files(PG_FUNCTION_ARGS)
 	text.values[PARAM_PAGE_NUMBER] = bigint_argument(fcinfo, 6);
 	text.values[PARAM_FIELD] = text_argument(fcinfo, 7);
 	text.values[PARAM_ORDER] = text_argument(fcinfo, 8);
-	answer_listing(workspace_name, &text, &answer);
-	raise_answer(&answer, workspace_name, text.values[PARAM_SESSION_ID]);
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(answer.body.data, answer.body.len));
+	list_result_make(workspace_name, &text, &result);
+	raise_error(&result, workspace_name, text.values[PARAM_SESSION_ID]);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(result.body.data, result.body.len));
 }
 
-/* Renders headers as PostgREST's response.headers wants them: an array of objects of one key. */
+/* Renders headers in the form of PostgREST's response.headers: an array of objects of one key. */
 static text *
-headers_as_json(const HttpAnswer *answer)
+headers_as_json(const HttpResponse *response)
 {
 	StringInfoData out;
 
 	initStringInfo(&out);
-	for (int i = 0; i < answer->header_count; i++)
+	for (int i = 0; i < response->header_count; i++)
 	{
-		/* A name has nothing to escape. */
+		/* No name has anything to escape. */
 		appendStringInfoString(&out, i == 0 ? "[{\"" : ",{\"");
-		appendStringInfoString(&out, answer->headers[i].name);
+		appendStringInfoString(&out, response->headers[i].name);
 		appendStringInfoString(&out, "\":");
-		response_string(&out, span_of(answer->headers[i].value));
+		json_write_string(&out, span_of(response->headers[i].value));
 		appendStringInfoChar(&out, '}');
 	}
 	appendStringInfoChar(&out, ']');
@@ -215,7 +215,7 @@ Datum
 session_files_handle_request(PG_FUNCTION_ARGS)
 {
 	HttpRequest request = {.header = find_header, .source = &fcinfo->args[2], .room = PG_INT64_MAX};
-	HttpAnswer answer;
+	HttpResponse response;
 	TupleDesc desc;
 	Datum values[3];
 	bool nulls[3] = {false, false, false};
@@ -226,9 +226,9 @@ session_files_handle_request(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	request.method = text_argument(fcinfo, 0);
 	request.target = text_argument(fcinfo, 1);
-	route_request(&request, &answer);
-	values[0] = Int32GetDatum(answer.status);
-	values[1] = PointerGetDatum(headers_as_json(&answer));
-	values[2] = PointerGetDatum(cstring_to_text_with_len(answer.body.data, answer.body.len));
+	route_request(&request, &response);
+	values[0] = Int32GetDatum(response.status);
+	values[1] = PointerGetDatum(headers_as_json(&response));
+	values[2] = PointerGetDatum(cstring_to_text_with_len(response.body.data, response.body.len));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

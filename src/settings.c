@@ -2,8 +2,8 @@
  * settings.c
  *		The settings session_files.*, and what follows from them.
  *
- * SQL asks by functions instead of current_setting(): calling one loads the library, and only then
- * are the settings checked and have their defaults.
+ * SQL reads them through functions, not through current_setting(): a call loads the library, and only a loaded library has checked the
+ * settings and given them their defaults.
  */
 #include "compat.h"
 
@@ -55,7 +55,7 @@ static int retry_delay = 1000;
 static int retry_delay_limit = 5 * 60 * 1000;
 static char *retry_reasons = NULL;
 
-/* The reasons of retry_reasons, a bit each: the extra of the setting. */
+/* The reasons of retry_reasons, one bit each: the extra of the setting. */
 static const uint32 *retry_reason_bits = NULL;
 
 /* Returns the number of a reason's label, or REASON_NONE. */
@@ -70,7 +70,7 @@ find_reason(const char *label)
 	return REASON_NONE;
 }
 
-/* Checks the list of reasons and makes bits of it. */
+/* Checks the list of reasons and turns it into bits. */
 static bool
 check_retry_reasons(char **value, void **extra, GucSource source)
 {
@@ -120,7 +120,7 @@ is_origin(const char *c)
 	if (strncmp(c, "://", 3) != 0)
 		return false;
 	c += 3;
-	/* An address of IPv6 stands in brackets. */
+	/* An IPv6 address stands in brackets. */
 	len = *c == '[' ? strspn(c, "[:." DIGITS "abcdef") : strspn(c, LETTERS DIGITS ".-");
 	if (len == 0 || (*c == '[' && c[len++] != ']'))
 		return false;
@@ -179,7 +179,7 @@ check_listen_address(char **value, void **extra, GucSource source)
 	return false;
 }
 
-/* A file that is not there is no wrong value: it may come. */
+/* A file that does not exist is no wrong value: it may be created later. */
 static bool
 check_key_file(char **value, void **extra, GucSource source)
 {
@@ -191,12 +191,12 @@ check_key_file(char **value, void **extra, GucSource source)
 	return false;
 }
 
-/* Those of session_files_http.so: defined here, for here is what reserves their prefix. */
+/* The settings of session_files_http.so. They are defined here because this library reserves their prefix. */
 static void
 define_http(void)
 {
 	HttpSettings *http = &settings_http;
-	/* Without a preloaded library they are for nothing, and PostgreSQL takes no settings of this kind any more. */
+	/* PGC_POSTMASTER is allowed only while libraries are preloaded; otherwise the settings have no effect. */
 	GucContext at_start = process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP;
 
 	define_int("session_files.http_workers", "How many workers serve HTTP.", "0: the HTTP server is off.",
@@ -231,7 +231,7 @@ define_http(void)
 	                   PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL);
 	define_http_string("session_files.http_jwk_set_file", "A file with the keys that sign tokens, a JWK set.", NULL,
 	                   &http->jwk_set_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_key_file);
-	define_http_string("session_files.http_jwt_audience", "Who tokens must be for; empty: anybody.", NULL,
+	define_http_string("session_files.http_jwt_audience", "The audience that tokens must name; empty: any.", NULL,
 	                   &http->jwt_audience, "", PGC_SIGHUP, 0, NULL);
 	DefineCustomStringVariable("session_files.http_allow_origin", "The origins whose pages may read HTTP answers.",
 	                           "A list separated by commas, or * for all; empty: none.", &http->allow_origin, "",

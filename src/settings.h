@@ -7,19 +7,19 @@
 
 #include "compat.h"
 
-/* After how many attempts a file is not tried again. */
+/* How many attempts a file has. */
 extern int settings_max_attempts;
 
-/* Whether transactions notify those who listen. */
+/* Whether transactions send notifications. */
 extern bool settings_notify;
 
-/* The database that the maintenance worker looks after; "" for none. And how often, in seconds. */
+/* The database of the maintenance worker, or ""; and how often it works, in seconds. */
 extern char *settings_maintenance_database;
 extern int settings_maintenance_interval;
 
 #define HTTP_MAX_WORKERS 64
 
-/* The settings session_files.http_*, for the library session_files_http; sizes in bytes, but for unread_size, times in seconds. */
+/* The settings session_files.http_*, for the library session_files_http. Sizes are in bytes (unread_size: kB), times in seconds. */
 typedef struct HttpSettings
 {
 	int workers;
@@ -36,7 +36,7 @@ typedef struct HttpSettings
 	char *jwt_secret;
 	char *jwk_set_file;
 	char *jwt_audience;
-	char *allow_origin; /* "*", or a list with commas; "" for none */
+	char *allow_origin; /* "*", a list separated by commas, or "" */
 } HttpSettings;
 
 extern HttpSettings settings_http;

@@ -1,6 +1,6 @@
 /*
  * span.h
- *		A piece of text by its length, as what callers send may hold NUL.
+ *		A piece of text with its length: what callers send may contain NUL.
  */
 #ifndef SESSION_FILES_SPAN_H
 #define SESSION_FILES_SPAN_H
@@ -12,6 +12,16 @@ typedef struct Span
 	const char *bytes;
 	int len;
 } Span;
+
+/* Returns the value of a hexadecimal digit, or -1. */
+static inline int
+span_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return (c >= 'a' && c <= 'f') ? c - 'a' + 10 : -1;
+}
 
 static inline Span
 span_of(const char *text)
@@ -25,7 +35,7 @@ span_equals(Span span, const char *text)
 	return span.len == (int) strlen(text) && memcmp(span.bytes, text, span.len) == 0;
 }
 
-/* Takes bytes away from the start. */
+/* Removes bytes from the start. */
 static inline void
 span_advance(Span *span, int bytes)
 {
@@ -33,7 +43,7 @@ span_advance(Span *span, int bytes)
 	span->len -= bytes;
 }
 
-/* Takes spaces and tabs away from both ends. */
+/* Removes spaces and tabs from both ends. */
 static inline Span
 span_trim(Span span)
 {
@@ -44,7 +54,7 @@ span_trim(Span span)
 	return span;
 }
 
-/* Cuts off and returns what comes before a separator; all of it if there is none. */
+/* Removes and returns the text before a separator, or all of the text if there is none. */
 static inline Span
 span_cut(Span *rest, char separator, bool *found)
 {

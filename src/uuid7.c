@@ -2,10 +2,9 @@
  * uuid7.c
  *		UUIDs: text to bytes and back, and generation of version 7.
  *
- * Version 7 (RFC 9562) begins with the milliseconds since 1970 in 48 bits. The 12 bits behind the
- * version hold the fraction of the millisecond (method 3), so that ids made one after another by a
- * backend are strictly increasing: each is at least one step of the fraction behind the last, even
- * when the clock stands or goes back.
+ * Version 7 (RFC 9562) begins with the milliseconds since 1970 in 48 bits. The 12 bits after the version hold the fraction of the
+ * millisecond (method 3). The ids that one backend makes are strictly increasing: each is at least one step of the fraction after the
+ * one before, even when the clock stands still or is set back. Ids of different backends have no such order.
  */
 #include "compat.h"
 
@@ -32,25 +31,13 @@
 PG_FUNCTION_INFO_V1(session_files_uuid7);
 PG_FUNCTION_INFO_V1(session_files_uuid7_time);
 
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 static bool
 is_hyphen_place(int i)
 {
 	return i == 8 || i == 13 || i == 18 || i == 23;
 }
 
-/* Reads 32 digits, or 8-4-4-4-12 of them; returns whether that is what the text is. */
+/* Parses 32 digits, or groups of 8-4-4-4-12; returns whether the text has that form. */
 static bool
 parse_digits(const char *text, int len, bool hyphenated, pg_uuid_t *id)
 {
@@ -70,8 +57,8 @@ parse_digits(const char *text, int len, bool hyphenated, pg_uuid_t *id)
 			i++;
 			continue;
 		}
-		high = hex_value(text[i]);
-		low = hex_value(text[i + 1]);
+		high = span_hex_digit(text[i]);
+		low = span_hex_digit(text[i + 1]);
 		if (high < 0 || low < 0)
 			return false;
 		id->data[byte++] = (high << 4) | low;
@@ -92,7 +79,7 @@ has_braces(Span text)
 	return text.len >= 2 && text.bytes[0] == '{' && text.bytes[text.len - 1] == '}';
 }
 
-/* Returns what braces or "urn:uuid:" enclose; the text itself if there is neither. */
+/* Returns the text without braces around it or "urn:uuid:" before it. */
 static Span
 strip_wrapping(Span text)
 {
@@ -103,7 +90,7 @@ strip_wrapping(Span text)
 	return text;
 }
 
-/* Says that a character, which may be NUL, is neither a digit nor a hyphen. */
+/* Describes a character that is neither a digit nor a hyphen; it may be NUL. */
 static Span
 describe_character(const char *character, int index)
 {
@@ -116,7 +103,7 @@ describe_character(const char *character, int index)
 	return (Span){message.data, message.len};
 }
 
-/* Says what is wrong with the groups of digits that hyphens make. */
+/* Describes what is wrong with the groups between hyphens. */
 static Span
 describe_groups(const int *hyphens, int hyphen_count, int len)
 {
@@ -136,7 +123,7 @@ describe_groups(const int *hyphens, int hyphen_count, int len)
 	}
 }
 
-/* Says what is wrong with a UUID that parse_digits refused. */
+/* Describes what is wrong with a UUID that parse_digits refused. */
 static Span
 describe_error(Span text)
 {
@@ -154,7 +141,7 @@ describe_error(Span text)
 				hyphens[hyphen_count] = i - start;
 			hyphen_count++;
 		}
-		else if (hex_value(text.bytes[i]) < 0)
+		else if (span_hex_digit(text.bytes[i]) < 0)
 			return describe_character(text.bytes + i, i + 1);
 	}
 	if (hyphen_count == 0 && start == 0)
@@ -171,7 +158,7 @@ uuid7_parse(Span text, pg_uuid_t *id, Span *error)
 	if (parse_digits(digits.bytes, digits.len, true, id) ||
 	    (!wrapped && parse_digits(digits.bytes, digits.len, false, id)))
 		return true;
-	/* The reference blames what is wrapped alone when it has the right length. */
+	/* When what is wrapped has the right length, the reference describes that alone. */
 	*error = describe_error(digits.len == UUID_TEXT_LEN ? digits : text);
 	return false;
 }
@@ -204,7 +191,7 @@ uuid7_format(const pg_uuid_t *id, char *text)
 	}
 }
 
-/* Returns the nanoseconds since 1970, later by a step at least than what it returned last. */
+/* Returns the nanoseconds since 1970, at least one step more than it returned last. */
 static int64
 next_nanoseconds(void)
 {

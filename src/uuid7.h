@@ -15,12 +15,12 @@
 #define UUID_TEXT_LEN 36
 
 /*
- * Reads a UUID from text of valid UTF-8. Returns false and what is wrong with it, in the words of
- * Rust's uuid crate, which the reference (pydantic 2.13) uses.
+ * Parses a UUID from valid UTF-8. If it is wrong, returns false and a message in the words of Rust's uuid crate, which the reference
+ * (pydantic 2.13) uses.
  */
 extern bool uuid7_parse(Span text, pg_uuid_t *id, Span *error);
 
-/* Makes the least UUID of version 7 of a time's millisecond. */
+/* Makes the lowest UUID of version 7 of a time's millisecond. */
 extern void uuid7_lowest(TimestampTz time, pg_uuid_t *id);
 
 /* Writes the canonical lower-case form, UUID_TEXT_LEN bytes without a NUL. */

@@ -39,7 +39,7 @@ CREATE TABLE session_files.files (
 	CONSTRAINT files_id_is_uuid7 CHECK ((get_byte(uuid_send(file_ingestion_id), 6) >> 4) = 7),
 	CONSTRAINT files_reason_when_failed CHECK ((ingestion_status = 'FAILED') = (ingestion_status_reason IS NOT NULL)),
 	CONSTRAINT files_name_not_empty CHECK (name <> ''),
-	-- So that the whole name stands in an index entry (src/name_key.c).
+	-- So that the whole name stands in an index entry (src/index/name_key.c).
 	CONSTRAINT files_name_length CHECK (octet_length(name) <= 2600 OR char_length(name) <= 830),
 	CONSTRAINT files_long_name_failed CHECK (
 		char_length(name) <= 800

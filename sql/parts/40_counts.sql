@@ -1,5 +1,5 @@
 -- Several rows per session, so that no writer waits for another: a writer takes one that is not
--- locked or adds one, a reader sums them up (src/counts.c). Not dumped: restoring the files counts
+-- locked or adds one, a reader sums them up (src/ingestion/counts.c). Not dumped: restoring the files counts
 -- them anew. The columns are known to the C code by their position (src/catalog.h).
 CREATE TABLE session_files.file_counts (
 	session_id uuid NOT NULL,
@@ -7,7 +7,7 @@ CREATE TABLE session_files.file_counts (
 	failed bigint NOT NULL,
 	finished bigint NOT NULL,
 	pending bigint NOT NULL,
-	-- What the files are, in 64 bits: the slots' digests XORed (src/digest.c). Equal files give an equal one.
+	-- What the files are, in 64 bits: the slots' digests XORed (src/ingestion/digest.c). Equal files give an equal one.
 	digest bigint NOT NULL,
 	-- Not PENDING any more: how many in the minute (since 2000-01-01 UTC) of the last change, and in the one before.
 	minute bigint NOT NULL,
@@ -23,10 +23,10 @@ CREATE FUNCTION session_files.count_changes() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'session_files_count_changes';
 COMMENT ON FUNCTION session_files.count_changes() IS 'Trigger on files: adds what a statement changed to file_counts.';
 
-CREATE FUNCTION session_files.forget_counts() RETURNS trigger
+CREATE FUNCTION session_files.session_cleanup() RETURNS trigger
 	LANGUAGE c
-	AS 'MODULE_PATHNAME', 'session_files_forget_counts';
-COMMENT ON FUNCTION session_files.forget_counts() IS
+	AS 'MODULE_PATHNAME', 'session_files_session_cleanup';
+COMMENT ON FUNCTION session_files.session_cleanup() IS
 	'Trigger: removes the counts, the queue and the deletions of the sessions that a statement deleted, or all of them when files is truncated.';
 
 CREATE TRIGGER count_inserts AFTER INSERT ON session_files.files
@@ -38,8 +38,8 @@ CREATE TRIGGER count_updates AFTER UPDATE ON session_files.files
 CREATE TRIGGER count_deletes AFTER DELETE ON session_files.files
 	REFERENCING OLD TABLE AS removed
 	FOR EACH STATEMENT EXECUTE FUNCTION session_files.count_changes();
-CREATE TRIGGER forget_counts AFTER TRUNCATE ON session_files.files
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.forget_counts();
-CREATE TRIGGER forget_counts AFTER DELETE ON session_files.upload_sessions
+CREATE TRIGGER session_cleanup AFTER TRUNCATE ON session_files.files
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.session_cleanup();
+CREATE TRIGGER session_cleanup AFTER DELETE ON session_files.upload_sessions
 	REFERENCING OLD TABLE AS removed
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.forget_counts();
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files.session_cleanup();

@@ -30,13 +30,13 @@ COMMENT ON COLUMN session_files.file_queue.claimed_at IS 'When they were claimed
 COMMENT ON COLUMN session_files.file_queue.last_reason IS 'Why their last attempt failed.';
 COMMENT ON COLUMN session_files.file_queue.lease_token IS 'What the worker shows that has claimed them.';
 
--- Claims: files that came back, then those never claimed, the oldest first; the next session that has some (src/claim.c).
+-- Claims: files that came back, then those never claimed, the oldest first; the next session that has some (src/ingestion/claim.c).
 CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claimed_at IS NOT NULL), due_at, (file_ingestion_ids[1]));
 -- Finishing, and the like, by lease.
 CREATE INDEX file_queue_lease_idx ON session_files.file_queue (lease_token) WHERE lease_token IS NOT NULL;
 
 -- A file that is inserted under the id of one that was deleted is another one, for which the queue's entry of the first is void: it begins
--- with more retries than that one had (src/deletions.c). Not dumped, as the queue is not. The columns are known to the C code by their
+-- with more retries than that one had (src/ingestion/deletions.c). Not dumped, as the queue is not. The columns are known to the C code by their
 -- position (src/catalog.h).
 CREATE TABLE session_files.file_deletions (
 	session_id uuid NOT NULL,
@@ -81,11 +81,11 @@ CREATE FUNCTION session_files.notify_work(session_id uuid) RETURNS void
 COMMENT ON FUNCTION session_files.notify_work(uuid) IS
 	'Has the transaction, when it commits, notify session_files_work with the session''s id, once: that it has files to be claimed.';
 
-CREATE FUNCTION session_files.note_end() RETURNS trigger
+CREATE FUNCTION session_files.notify_end() RETURNS trigger
 	LANGUAGE c
-	AS 'MODULE_PATHNAME', 'session_files_note_end';
-COMMENT ON FUNCTION session_files.note_end() IS
+	AS 'MODULE_PATHNAME', 'session_files_notify_end';
+COMMENT ON FUNCTION session_files.notify_end() IS
 	'Trigger on upload_sessions: has the transaction that closes a session in which no file is PENDING notify session_files_done with its id.';
 
-CREATE TRIGGER note_end AFTER UPDATE OF status ON session_files.upload_sessions
-	FOR EACH ROW WHEN (OLD.status = 'OPEN' AND NEW.status <> 'OPEN') EXECUTE FUNCTION session_files.note_end();
+CREATE TRIGGER notify_end AFTER UPDATE OF status ON session_files.upload_sessions
+	FOR EACH ROW WHEN (OLD.status = 'OPEN' AND NEW.status <> 'OPEN') EXECUTE FUNCTION session_files.notify_end();

@@ -128,8 +128,8 @@ AS $$
 		WHERE c.relnamespace = 'session_files'::regnamespace
 			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue', 'file_deletions')),
 	expected (invariant, table_name, names) AS (VALUES
-		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,forget_counts,queue_deletes,queue_inserts,queue_updates}'::text[]),
-		('triggers', 'upload_sessions', '{forget_counts,note_end}'),
+		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_deletes,queue_inserts,queue_updates,session_cleanup}'::text[]),
+		('triggers', 'upload_sessions', '{notify_end,session_cleanup}'),
 		('triggers', 'workspaces', '{grant_creator}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
 		('constraints', 'files', '{files_id_is_uuid7,files_long_name_failed,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey}'),

@@ -5,7 +5,7 @@
 #ifndef SESSION_FILES_HTTP_CLOCK_H
 #define SESSION_FILES_HTTP_CLOCK_H
 
-#include "../compat.h"
+#include "compat.h"
 
 #include "portability/instr_time.h"
 

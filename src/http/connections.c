@@ -8,13 +8,13 @@
  * A client that takes longer to read an answer is not cut as long as it reads. That is looked at when its time is up, by what the
  * kernel says that the client has acknowledged.
  */
-#include "connections.h"
+#include "http/connections.h"
 
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "clock.h"
+#include "http/clock.h"
 
 /* How long a connection is left alone before it may have to make room for another, in ms. */
 #define GRACE 100
@@ -136,21 +136,21 @@ acknowledged(const Connection *connection)
 	return getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_acked : 0;
 }
 
-/* Tells whether an answer is on its way to the client. */
+/* Returns whether an answer is on its way to the client. */
 static bool
-is_answering(const Connection *connection)
+is_responding(const Connection *connection)
 {
-	return connection->target != NULL && connection->answering;
+	return connection->target != NULL && connection->responding;
 }
 
-/* Tells whether a client has read so many bytes of its answer since the last look. */
+/* Returns whether a client has read so many bytes of its answer since the last look. */
 static bool
 has_read(Connection *connection, uint64 bytes)
 {
 	uint64 now;
 	uint64 before = connection->bytes_acked;
 
-	if (!is_answering(connection))
+	if (!is_responding(connection))
 		return false;
 	now = acknowledged(connection);
 	connection->bytes_acked = now;
@@ -240,7 +240,7 @@ connections_close_abandoned(void)
 		if (connection->looked_at)
 			return;
 		connection->looked_at = true;
-		if (!is_answering(connection) && recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		if (!is_responding(connection) && recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
 			shut(connection);
 	}
 }

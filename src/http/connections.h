@@ -5,7 +5,7 @@
 #ifndef SESSION_FILES_HTTP_CONNECTIONS_H
 #define SESSION_FILES_HTTP_CONNECTIONS_H
 
-#include "../compat.h"
+#include "compat.h"
 
 #include <microhttpd.h>
 
@@ -23,11 +23,11 @@ typedef struct Connection
 	char *target;           /* NULL between requests */
 	const char *raw_target; /* where the library has it */
 	bool head_seen;
-	bool answering; /* the answer is made, and may still have to be sent */
-	bool looked_at; /* by connections_close_abandoned */
-	bool shut;      /* to be closed by the library as soon as it runs */
-	bool answered;  /* the last request, in full */
-	int refusal;    /* a status for a request that is refused before its body is read, or 0 */
+	bool responding; /* the answer is made, and may still have to be sent */
+	bool looked_at;  /* by connections_close_abandoned */
+	bool shut;       /* to be closed by the library as soon as it runs */
+	bool completed;  /* the last request, in full */
+	int refusal;     /* a status for a request that is refused before its body is read, or 0 */
 	int64 body_size;
 } Connection;
 

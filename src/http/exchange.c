@@ -5,17 +5,17 @@
  * A request is looked at when its head is complete, and answered when its body is read, which is thrown away. The library
  * refuses some requests on its own; what it says then is replaced where that can be (exchange_on_message).
  */
-#include "exchange.h"
+#include "http/exchange.h"
 
 #include <sys/socket.h>
 #include <time.h>
 
-#include "connections.h"
-#include "head.h"
-#include "linger.h"
+#include "http/connections.h"
+#include "http/head.h"
+#include "http/linger.h"
 
 /* An answer that is no larger is always given, and takes no more than the connection itself does. */
-#define SMALL_ANSWER 4096
+#define SMALL_RESPONSE 4096
 
 static Connection *
 connection_of(struct MHD_Connection *handle)
@@ -23,14 +23,14 @@ connection_of(struct MHD_Connection *handle)
 	return MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
-/* Tells whether the client of a connection that is closed has sent more, or is in the middle of it. */
+/* Returns whether the client of a connection that is closed has sent more, or is in the middle of it. */
 static bool
 still_sends(const Connection *connection)
 {
 	char byte;
 	ssize_t bytes = recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
-	return bytes > 0 || (bytes < 0 && errno == EAGAIN && !connection->answered);
+	return bytes > 0 || (bytes < 0 && errno == EAGAIN && !connection->completed);
 }
 
 /* Notes that a connection is there, or is gone. */
@@ -78,8 +78,8 @@ exchange_on_target(void *arg, const char *target, struct MHD_Connection *handle)
 	connection->target = strdup(target);
 	connection->raw_target = target;
 	connection->head_seen = false;
-	connection->answering = false;
-	connection->answered = false;
+	connection->responding = false;
+	connection->completed = false;
 	connection->refusal = 0;
 	connection->body_size = 0;
 	skip_query(target);
@@ -95,7 +95,7 @@ exchange_on_completed(void *arg, struct MHD_Connection *handle, void **request, 
 	*request = NULL;
 	if (connection == NULL)
 		return;
-	connection->answered = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && connection->refusal == 0;
+	connection->completed = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && connection->refusal == 0;
 	free(connection->target);
 	connection->target = NULL;
 	connections_keep(connection, 0);
@@ -182,11 +182,11 @@ find_header(const HttpRequest *request, const char *name)
 
 /* Returns how long an answer can be, in bytes. */
 static int64
-room_for_answer(const ServerOptions *options)
+room_for_response(const ServerOptions *options)
 {
 	int64 limit = (int64) options->settings->unread_size * 1024;
 
-	return Max(limit - (int64) connections_unread(), SMALL_ANSWER);
+	return Max(limit - (int64) connections_unread(), SMALL_RESPONSE);
 }
 
 static ServerRequest
@@ -194,7 +194,7 @@ make_request(const ServerOptions *options, const Connection *connection, const c
 {
 	return (ServerRequest){.http = {.method = span_of(method),
 	                                .target = span_of(connection->target),
-	                                .room = room_for_answer(options),
+	                                .room = room_for_response(options),
 	                                .header = find_header,
 	                                .source = connection->handle},
 	                       .authorization = MHD_lookup_connection_value(connection->handle, MHD_HEADER_KIND,
@@ -211,65 +211,66 @@ read_nothing(void *arg, uint64_t position, char *buffer, size_t size)
 #endif
 
 /*
- * Makes a response without a body and without a length, as a 304 has to be: a cache may take "Content-Length: 0" for the length of what it
+ * Makes a mhd_response without a body and without a length, as a 304 has to be: a cache may take "Content-Length: 0" for the length of what it
  * keeps. Versions of the library before 0.9.77.1 leave out a length only if they do not know it, and end the connection then.
  */
 static struct MHD_Response *
 create_bodiless(void)
 {
 #if MHD_VERSION < 0x00097701
-	struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
+	struct MHD_Response *mhd_response =
+		MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
 	enum MHD_ResponseFlags flags = MHD_RF_HTTP_1_0_COMPATIBLE_STRICT;
 #else
-	struct MHD_Response *response = MHD_create_response_from_buffer_static(0, "");
+	struct MHD_Response *mhd_response = MHD_create_response_from_buffer_static(0, "");
 	enum MHD_ResponseFlags flags = MHD_RF_HEAD_ONLY_RESPONSE;
 #endif
 
-	if (response != NULL)
-		MHD_set_response_options(response, flags, MHD_RO_END);
-	return response;
+	if (mhd_response != NULL)
+		MHD_set_response_options(mhd_response, flags, MHD_RO_END);
+	return mhd_response;
 }
 
 /* Hands an answer over to the library; the last one of a connection says so. */
 static enum MHD_Result
-send_answer(const ServerOptions *options, const Connection *connection, const HttpAnswer *answer, bool last)
+send_response(const ServerOptions *options, const Connection *connection, const HttpResponse *response, bool last)
 {
-	struct MHD_Response *response;
+	struct MHD_Response *mhd_response;
 	enum MHD_Result result;
 
 	/* Copied, as it is sent when the answer's memory is gone. The library leaves out the body for HEAD. */
-	if (answer->status == MHD_HTTP_NOT_MODIFIED)
-		response = create_bodiless();
+	if (response->status == MHD_HTTP_NOT_MODIFIED)
+		mhd_response = create_bodiless();
 	else
-		response = MHD_create_response_from_buffer(answer->body.len, answer->body.data, MHD_RESPMEM_MUST_COPY);
-	if (response == NULL)
+		mhd_response = MHD_create_response_from_buffer(response->body.len, response->body.data, MHD_RESPMEM_MUST_COPY);
+	if (mhd_response == NULL)
 		return MHD_NO;
-	for (int i = 0; i < answer->header_count; i++)
-		MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
+	for (int i = 0; i < response->header_count; i++)
+		MHD_add_response_header(mhd_response, response->headers[i].name, response->headers[i].value);
 	if (last || *options->ending)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
-	result = MHD_queue_response(connection->handle, answer->status, response);
-	MHD_destroy_response(response);
+		MHD_add_response_header(mhd_response, MHD_HTTP_HEADER_CONNECTION, "close");
+	result = MHD_queue_response(connection->handle, response->status, mhd_response);
+	MHD_destroy_response(mhd_response);
 	return result;
 }
 
 /* Makes the answer to a request that is not read further. */
 static void
-make_refusal(const ServerOptions *options, const Connection *connection, const char *method, HttpAnswer *answer)
+make_refusal(const ServerOptions *options, const Connection *connection, const char *method, HttpResponse *response)
 {
 	ServerRequest request = make_request(options, connection, method);
 
-	options->refuse(&request, answer, connection->refusal, reason_of(connection->refusal));
+	options->refuse(&request, response, connection->refusal, reason_of(connection->refusal));
 }
 
 /* Refuses a request; whatever it still sends is not read. */
 static enum MHD_Result
 refuse(const ServerOptions *options, const Connection *connection, const char *method)
 {
-	HttpAnswer answer;
+	HttpResponse response;
 
-	make_refusal(options, connection, method, &answer);
-	return send_answer(options, connection, &answer, true);
+	make_refusal(options, connection, method, &response);
+	return send_response(options, connection, &response, true);
 }
 
 /* Appends the header Date. */
@@ -289,17 +290,17 @@ append_date(StringInfo out)
 static void
 refuse_directly(const ServerOptions *options, Connection *connection)
 {
-	HttpAnswer answer;
+	HttpResponse response;
 	StringInfoData out;
 
-	make_refusal(options, connection, MHD_HTTP_METHOD_GET, &answer);
+	make_refusal(options, connection, MHD_HTTP_METHOD_GET, &response);
 	initStringInfo(&out);
-	appendStringInfo(&out, "HTTP/1.1 %d %s\r\n", answer.status, reason_of(answer.status));
+	appendStringInfo(&out, "HTTP/1.1 %d %s\r\n", response.status, reason_of(response.status));
 	append_date(&out);
-	for (int i = 0; i < answer.header_count; i++)
-		appendStringInfo(&out, "%s: %s\r\n", answer.headers[i].name, answer.headers[i].value);
-	appendStringInfo(&out, "Content-Length: %d\r\nConnection: close\r\n\r\n", answer.body.len);
-	appendBinaryStringInfo(&out, answer.body.data, answer.body.len);
+	for (int i = 0; i < response.header_count; i++)
+		appendStringInfo(&out, "%s: %s\r\n", response.headers[i].name, response.headers[i].value);
+	appendStringInfo(&out, "Content-Length: %d\r\nConnection: close\r\n\r\n", response.body.len);
+	appendBinaryStringInfo(&out, response.body.data, response.body.len);
 	(void) send(connection->fd, out.data, out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	(void) shutdown(connection->fd, SHUT_WR);
 }
@@ -326,18 +327,18 @@ exchange_on_message(void *arg, const char *format, va_list values)
 }
 
 static enum MHD_Result
-answer_request(const ServerOptions *options, Connection *connection, const char *method)
+respond(const ServerOptions *options, Connection *connection, const char *method)
 {
 	ServerRequest request = make_request(options, connection, method);
-	HttpAnswer answer;
+	HttpResponse response;
 
-	options->handler(&request, &answer);
-	connection->answering = true;
+	options->handler(&request, &response);
+	connection->responding = true;
 	/* The client has all the time to read the answer. */
 	connections_restart(connection);
-	if (answer.body.len > SMALL_ANSWER)
-		connections_keep(connection, answer.body.len);
-	return send_answer(options, connection, &answer, false);
+	if (response.body.len > SMALL_RESPONSE)
+		connections_keep(connection, response.body.len);
+	return send_response(options, connection, &response, false);
 }
 
 /* Follows a request: called when its head is complete, for each piece of its body, and at its end. */
@@ -358,7 +359,7 @@ exchange_on_request(void *arg, struct MHD_Connection *handle, const char *url, c
 		                                                 .raw_target = connection->raw_target,
 		                                                 .version = version,
 		                                                 .limit = options->settings->header_size,
-		                                                 .memory = server_memory(options->settings)});
+		                                                 .memory = head_memory(options->settings)});
 		if (connection->refusal == MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE)
 		{
 			refuse_directly(options, connection);
@@ -377,7 +378,7 @@ exchange_on_request(void *arg, struct MHD_Connection *handle, const char *url, c
 	}
 	if (connection->refusal != 0)
 		return refuse(options, connection, method);
-	return answer_request(options, connection, method);
+	return respond(options, connection, method);
 }
 
 /* What exchange_each_header passes through the library. */

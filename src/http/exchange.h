@@ -5,11 +5,35 @@
 #ifndef SESSION_FILES_HTTP_EXCHANGE_H
 #define SESSION_FILES_HTTP_EXCHANGE_H
 
-#include "../compat.h"
+#include "compat.h"
 
 #include <microhttpd.h>
+#include <signal.h>
 
-#include "server.h"
+#include "listing/message.h"
+#include "settings.h"
+
+/* What a connection has sent; valid until it is answered. */
+typedef struct ServerRequest
+{
+	HttpRequest http;
+	const char *authorization; /* NULL if there is no such header */
+	void *connection;          /* for exchange_each_header */
+} ServerRequest;
+
+/* Answers a request. It must not raise errors: they would jump through the library's frames. */
+typedef void (*ServerHandler)(const ServerRequest *request, HttpResponse *response);
+
+typedef struct ServerOptions
+{
+	int socket;                   /* listening */
+	const HttpSettings *settings; /* may change while the server is open, but for header_size */
+	int most_connections;         /* what the process has room for, whatever the settings say */
+	ServerHandler handler;
+	void (*refuse)(const ServerRequest *request, HttpResponse *response, int status,
+	               const char *reason);  /* as the handler */
+	const volatile sig_atomic_t *ending; /* set when the server is about to be drained */
+} ServerOptions;
 
 /* The library's callbacks; arg is the ServerOptions. */
 extern void exchange_on_connection(void *arg, struct MHD_Connection *handle, void **context,

@@ -10,7 +10,7 @@
  * hand over, but not from their buffer: they put zeros over what ended something, a space, a colon, CR and LF, and leave the
  * rest. So a NUL or a bare LF is one zero where two have to be. Later versions refuse such requests, and keep no such buffer.
  */
-#include "head.h"
+#include "http/head.h"
 
 #include <microhttpd.h>
 
@@ -20,6 +20,15 @@
 /* The longest head of an answer, in bytes: without links to other pages, and the two links, of which each has at most the query, escaped. */
 #define ANSWER_HEAD 1024
 #define LINK_MAX 1024
+
+/* Room in a connection's pool besides the request's head: the library's records, and the response's head. */
+#define POOL_OVERHEAD ((size_t) 4 * 1024)
+
+size_t
+head_memory(const HttpSettings *settings)
+{
+	return settings->header_size + POOL_OVERHEAD;
+}
 
 bool
 head_leaves_zeros(void)
@@ -36,7 +45,7 @@ head_leaves_zeros(void)
 	return known;
 }
 
-/* Tells whether what is between two places are lines of a head, with the empty one at the end; it begins at the end of the first. */
+/* Returns whether what is between two places are lines of a head, with the empty one at the end; it begins at the end of the first. */
 static bool
 are_clean_lines(const char *c, const char *end)
 {
@@ -58,7 +67,7 @@ are_clean_lines(const char *c, const char *end)
 	return false;
 }
 
-/* Tells whether the bytes of a head had nothing that two readers could take for different things. */
+/* Returns whether the bytes of a head had nothing that two readers could take for different things. */
 static bool
 is_clean(const Head *head, size_t size)
 {
@@ -86,7 +95,7 @@ typedef struct Framing
 	bool bad;
 } Framing;
 
-/* Tells whether a header's name may have a byte (RFC 9110, section 5.6.2). */
+/* Returns whether a header's name may have a byte (RFC 9110, section 5.6.2). */
 static bool
 is_token_character(unsigned char c)
 {
@@ -157,7 +166,7 @@ look_at_cookie(void *arg, enum MHD_ValueKind kind, const char *name, const char 
 	return MHD_YES;
 }
 
-/* Tells whether the head of an answer fits into a connection's memory beside that of the request; the library would close it otherwise. */
+/* Returns whether the head of an answer fits into a connection's memory beside that of the request; the library would close it otherwise. */
 static bool
 has_room_for_answer(struct MHD_Connection *handle, const Head *head, size_t size, Framing *framing)
 {
@@ -206,7 +215,7 @@ head_refusal(struct MHD_Connection *handle)
 	return framing.lengths > 0 ? MHD_HTTP_CONTENT_TOO_LARGE : MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
 }
 
-/* Tells whether a head says for whom the request is, and where it ends, in one way only. */
+/* Returns whether a head says for whom the request is, and where it ends, in one way only. */
 static bool
 is_unambiguous(const Head *head, const Framing *framing)
 {

@@ -9,7 +9,7 @@
  * Verifying a signature costs more than a listing, so a worker remembers tokens that were right, as long as
  * they are valid.
  */
-#include "identity.h"
+#include "http/identity.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -27,25 +27,25 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
-#include "exchange.h"
-#include "token.h"
+#include "http/exchange.h"
+#include "http/token.h"
 
-/* So many tokens are remembered, each at the place that its hash says. */
-#define REMEMBERED 256
+/* So many tokens are cached_tokens, each at the place that its hash says. */
+#define CACHE_SIZE 256
 
 /* Larger files are no JWK sets. */
 #define MAX_KEY_FILE_SIZE ((size_t) 1024 * 1024)
 
-typedef struct Remembered
+typedef struct CachedToken
 {
 	char *text; /* NULL: nothing */
 	int len;
 	Token token;
-} Remembered;
+} CachedToken;
 
-static const Entry *entry = NULL;
+static const HttpApi *api = NULL;
 static TokenKeys *keys = NULL;
-static Remembered remembered[REMEMBERED];
+static CachedToken cached_tokens[CACHE_SIZE];
 
 /* The current request, and its token, or NULL. */
 static const ServerRequest *current = NULL;
@@ -57,7 +57,7 @@ static NameData checked_name;
 static uint64 role_changes = 0;
 
 static void
-forget(Remembered *place)
+drop_token(CachedToken *place)
 {
 	free(place->text);
 	place->text = NULL;
@@ -110,7 +110,7 @@ read_file(const char *path, const char **error)
 void
 identity_load_keys(void)
 {
-	const HttpSettings *settings = entry->settings;
+	const HttpSettings *settings = api->settings;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "keys", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext previous = MemoryContextSwitchTo(context);
 	bool has_file = settings->jwk_set_file[0] != '\0';
@@ -118,8 +118,8 @@ identity_load_keys(void)
 	char *jwk_set = has_file ? read_file(settings->jwk_set_file, &file_error) : NULL;
 	char error[256] = "";
 
-	for (int i = 0; i < REMEMBERED; i++)
-		forget(&remembered[i]);
+	for (int i = 0; i < CACHE_SIZE; i++)
+		drop_token(&cached_tokens[i]);
 	token_free_keys(keys);
 	keys = NULL;
 	if (file_error != NULL)
@@ -155,12 +155,12 @@ token_of(const char *authorization)
 	return *authorization != '\0' ? authorization : NULL;
 }
 
-/* Verifies a token, unless it is remembered; returns what is wrong with it, or NULL. */
+/* Verifies a token, unless it is cached_tokens; returns what is wrong with it, or NULL. */
 static const char *
 verify(const char *text, const Token **token)
 {
 	int len = (int) strlen(text);
-	Remembered *place = &remembered[hash_bytes((const unsigned char *) text, len) % REMEMBERED];
+	CachedToken *place = &cached_tokens[hash_bytes((const unsigned char *) text, len) % CACHE_SIZE];
 	long long now = time(NULL);
 	const char *error;
 
@@ -168,10 +168,10 @@ verify(const char *text, const Token **token)
 	if (place->text != NULL && place->len == len && memcmp(place->text, text, len) == 0 &&
 	    now >= place->token.valid_from && now < place->token.valid_until)
 		return NULL;
-	forget(place);
+	drop_token(place);
 	if (keys == NULL)
 		return "there is no key to verify it with";
-	error = token_verify(keys, entry->settings->jwt_audience, text, len, now, &place->token);
+	error = token_verify(keys, api->settings->jwt_audience, text, len, now, &place->token);
 	if (error != NULL)
 		return error;
 	place->text = strdup(text);
@@ -182,7 +182,7 @@ verify(const char *text, const Token **token)
 const char *
 identity_read(const ServerRequest *request, const char **role)
 {
-	const char *anonymous = entry->settings->anonymous_role;
+	const char *anonymous = api->settings->anonymous_role;
 	const char *text = token_of(request->authorization);
 	const Token *token = NULL;
 	const char *error;
@@ -264,9 +264,9 @@ add_pair(void *arg, const char *name, Span value)
 		*c = (char) pg_ascii_tolower((unsigned char) *c);
 	if (out->len > 1)
 		appendStringInfoChar(out, ',');
-	entry->string(out, span_of(lower));
+	api->write_string(out, span_of(lower));
 	appendStringInfoChar(out, ':');
-	entry->string(out, value);
+	api->write_string(out, value);
 }
 
 static const char *
@@ -308,7 +308,7 @@ show_claims(void)
 		return current_token->claims;
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"role\":");
-	entry->string(&out, span_of(entry->settings->anonymous_role));
+	api->write_string(&out, span_of(api->settings->anonymous_role));
 	appendStringInfo(&out, *rest == '}' ? "%s" : ",%s", rest);
 	return out.data;
 }
@@ -324,9 +324,9 @@ define(const char *name, const char *description, GucShowHook show)
 }
 
 void
-identity_init(const Entry *entry_)
+identity_init(const HttpApi *api_)
 {
-	entry = entry_;
+	api = api_;
 	CacheRegisterSyscacheCallback(AUTHOID, on_role_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, on_role_change, (Datum) 0);
 	define("request.method", "The method of the HTTP request.", show_method);

@@ -5,14 +5,14 @@
 #ifndef SESSION_FILES_HTTP_IDENTITY_H
 #define SESSION_FILES_HTTP_IDENTITY_H
 
-#include "../compat.h"
+#include "compat.h"
 
-#include "server.h"
+#include "http/server.h"
 
-#include "../entry.h"
+#include "http_api.h"
 
 /* Defines the settings request.*, which show what the current request says; to be called once per worker. */
-extern void identity_init(const Entry *entry);
+extern void identity_init(const HttpApi *api);
 
 /* Reads the keys anew. What is wrong with them is logged; then no token is accepted. */
 extern void identity_load_keys(void);

@@ -6,12 +6,12 @@
  * why: of a request that is too large, say. So what still comes is read and thrown away, for a while. That is bounded
  * in connections, bytes and time; beyond it the client gets the reset.
  */
-#include "linger.h"
+#include "http/linger.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "clock.h"
+#include "http/clock.h"
 
 #define MAX_LINGERING 64
 #define MAX_BYTES (4 * 1024 * 1024)

@@ -5,7 +5,7 @@
 #ifndef SESSION_FILES_HTTP_LINGER_H
 #define SESSION_FILES_HTTP_LINGER_H
 
-#include "../compat.h"
+#include "compat.h"
 
 /* How often to call linger_run while there are any, in ms. */
 #define LINGER_INTERVAL 20

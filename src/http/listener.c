@@ -7,7 +7,7 @@
  *
  * The library can listen by itself. But then it stops when it has no room, or no descriptor, and does not say when to run it again.
  */
-#include "listener.h"
+#include "http/listener.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -5,7 +5,7 @@
 #ifndef SESSION_FILES_HTTP_LISTENER_H
 #define SESSION_FILES_HTTP_LISTENER_H
 
-#include "../compat.h"
+#include "compat.h"
 
 #include <sys/socket.h>
 

@@ -5,7 +5,7 @@
  * Each worker has a row of its own, which it alone writes: no lock. A row outlives its worker, so that
  * counters only go up until the server restarts.
  */
-#include "metrics.h"
+#include "http/metrics.h"
 
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -13,7 +13,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
-#include "../settings.h"
+#include "settings.h"
 
 /* Statuses that are counted each on its own; the rest together. */
 static const int statuses[] = {200, 204, 304, 400, 401, 403, 404, 405, 411, 413, 414, 422, 431, 500, 503};

@@ -5,7 +5,7 @@
 #ifndef SESSION_FILES_HTTP_METRICS_H
 #define SESSION_FILES_HTTP_METRICS_H
 
-#include "../compat.h"
+#include "compat.h"
 
 #include "lib/stringinfo.h"
 

@@ -12,7 +12,7 @@
  * The library has room for a request's head in a pool per connection, and refuses on its own what does
  * not fit, in words of its own; what fits and is over the limit is refused by exchange.c.
  */
-#include "server.h"
+#include "http/server.h"
 
 #include <malloc.h>
 #include <microhttpd.h>
@@ -20,15 +20,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "connections.h"
-#include "exchange.h"
-#include "head.h"
-#include "linger.h"
-#include "listener.h"
-
-/* Room in a connection's pool besides the request's head: the library's records, and the answer's head. */
-#define POOL_OVERHEAD ((size_t) 4 * 1024)
+#include "http/clock.h"
+#include "http/connections.h"
+#include "http/exchange.h"
+#include "http/head.h"
+#include "http/linger.h"
+#include "http/listener.h"
 
 /* How often at least to look at connections, in ms. */
 #define LOOK_EVERY 1000
@@ -75,12 +72,6 @@ set_accepting(Server *server, bool accepting)
 		server->accepting = accepting;
 }
 
-size_t
-server_memory(const HttpSettings *settings)
-{
-	return settings->header_size + POOL_OVERHEAD;
-}
-
 static struct MHD_Daemon *
 start_daemon(Server *server)
 {
@@ -91,7 +82,7 @@ start_daemon(Server *server)
 	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
 	                        exchange_on_request, options, MHD_OPTION_EXTERNAL_LOGGER, exchange_on_message, options,
 	                        MHD_OPTION_CONNECTION_LIMIT, (unsigned) options->most_connections,
-	                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, server_memory(server->options.settings),
+	                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, head_memory(server->options.settings),
 	                        MHD_OPTION_STRICT_FOR_CLIENT, strict, MHD_OPTION_NOTIFY_CONNECTION, exchange_on_connection,
 	                        options, MHD_OPTION_NOTIFY_COMPLETED, exchange_on_completed, options,
 	                        MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, options, MHD_OPTION_UNESCAPE_CALLBACK,
@@ -155,7 +146,7 @@ run_daemon(Server *server)
 	server->given = 0;
 }
 
-/* Tells whether there are as many connections as there may be. */
+/* Returns whether there are as many connections as there may be. */
 static bool
 is_full(Server *server)
 {
@@ -167,7 +158,7 @@ is_full(Server *server)
 	return connections_count() >= most;
 }
 
-/* Tells whether clients wait to be accepted. */
+/* Returns whether clients wait to be accepted. */
 static bool
 clients_wait(const Server *server)
 {
@@ -222,7 +213,7 @@ accept_clients(Server *server)
 static void
 give_back_memory(Server *server)
 {
-	size_t taken = connections_unread() + connections_count() * server_memory(server->options.settings);
+	size_t taken = connections_unread() + connections_count() * head_memory(server->options.settings);
 
 	server->most_taken = Max(server->most_taken, taken);
 	if (server->most_taken >= MUCH_MEMORY && taken < server->most_taken / 4)

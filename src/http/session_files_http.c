@@ -5,15 +5,15 @@
  * Does nothing unless it is preloaded by the server. Then it takes the port, and has PostgreSQL run the workers: start them, and start
  * again those that have ended.
  */
-#include "../compat.h"
+#include "compat.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 
-#include "../entry.h"
-#include "listener.h"
-#include "metrics.h"
+#include "http/listener.h"
+#include "http/metrics.h"
+#include "http_api.h"
 
 /* How long PostgreSQL waits before it starts a worker again that has ended, in s. */
 #define RESTART_TIME 2
@@ -61,20 +61,21 @@ start_serving(const HttpSettings *settings)
 void
 _PG_init(void)
 {
-	const Entry *(*get_entry)(void);
+	const HttpApi *(*get_api)(void);
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	/* It defines the settings; and is preloaded thereby, if it is not yet. */
-	get_entry = (const Entry *(*) (void) ) load_external_function("session_files", "session_files_entry", true, NULL);
-	if (get_entry()->version != ENTRY_VERSION)
-		ereport(ERROR,
-		        (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-		         errmsg("the libraries session_files and session_files_http are not of the same version"),
-		         errdetail("The one offers the interface %d, the other takes %d.", get_entry()->version, ENTRY_VERSION),
-		         errhint("Install both from the same source.")));
+	get_api =
+		(const HttpApi *(*) (void) ) load_external_function("session_files", "session_files_http_api", true, NULL);
+	if (get_api()->version != HTTP_API_VERSION)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+		                errmsg("the libraries session_files and session_files_http are not of the same version"),
+		                errdetail("The one offers the interface %d, the other takes %d.", get_api()->version,
+		                          HTTP_API_VERSION),
+		                errhint("Install both from the same source.")));
 	metrics_init();
 	/* pg_upgrade wants to be alone, and the cluster is not yet, or no more, one to be shown. */
 	if (!IsBinaryUpgrade && IsPostmasterEnvironment)
-		start_serving(get_entry()->settings);
+		start_serving(get_api()->settings);
 }

@@ -11,7 +11,7 @@
  * here, as it reads beyond a signature that is too short, ends the process at a "=" in the wrong place (up to 0.6.2.1),
  * and takes several texts for the same token. It knows nothing of HTTP and PostgreSQL.
  */
-#include "token.h"
+#include "http/token.h"
 
 #include <limits.h>
 #include <stdarg.h>
@@ -245,7 +245,7 @@ get_string(const json_t *object, const char *name)
 	return json_string_value(json_object_get(object, name));
 }
 
-/* Tells whether a member is missing, or is this string. */
+/* Returns whether a member is missing, or is this string. */
 static bool
 permits(const json_t *jwk, const char *name, const char *value)
 {
@@ -254,7 +254,7 @@ permits(const json_t *jwk, const char *name, const char *value)
 	return member == NULL || (json_is_string(member) && strcmp(json_string_value(member), value) == 0);
 }
 
-/* Tells whether a key may verify signatures, as far as key_ops says. */
+/* Returns whether a key may verify signatures, as far as key_ops says. */
 static bool
 permits_verifying(const json_t *jwk)
 {

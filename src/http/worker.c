@@ -9,7 +9,7 @@
  * A SIGTERM ends the worker after what it is doing: no new connections, answers to the requests that are
  * under way, and a second at most for clients to read them. A request that waits or takes long is cancelled.
  */
-#include "worker.h"
+#include "http/worker.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -33,13 +33,13 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "../entry.h"
-#include "clock.h"
-#include "connections.h"
-#include "identity.h"
-#include "listener.h"
-#include "metrics.h"
-#include "server.h"
+#include "http/clock.h"
+#include "http/connections.h"
+#include "http/identity.h"
+#include "http/listener.h"
+#include "http/metrics.h"
+#include "http/server.h"
+#include "http_api.h"
 
 /* How long clients have to read their answers when the worker ends, in ms. */
 #define DRAIN_TIME 1000
@@ -56,7 +56,7 @@
 /* How often at least a worker that did something flushes its statistics, in ms. */
 #define FLUSH_EVERY 1000
 
-static const Entry *entry = NULL;
+static const HttpApi *api = NULL;
 static Server *server = NULL;
 
 /* Holds what a request allocates, until the next one. */
@@ -67,7 +67,7 @@ static volatile int64 request_start = 0;
 
 static bool statistics_pending = false;
 
-/* Ends the worker: a request that waits for a lock, or takes long, now, others after their answer. */
+/* Ends the worker: a request that waits for a lock, or takes long, now, others after their response. */
 static void
 on_terminate(SIGNAL_ARGS)
 {
@@ -86,11 +86,11 @@ on_terminate(SIGNAL_ARGS)
 
 /* Answers a request that has no token, or a wrong one; error is NULL or says why, in ASCII. */
 static void
-answer_unauthorized(const ServerRequest *request, HttpAnswer *answer, const char *error)
+respond_unauthorized(const ServerRequest *request, HttpResponse *response, const char *error)
 {
 	StringInfoData challenge;
 
-	entry->refuse(&request->http, answer, HTTP_UNAUTHORIZED, "Unauthorized");
+	api->refuse(&request->http, response, HTTP_UNAUTHORIZED, "Unauthorized");
 	initStringInfo(&challenge);
 	appendStringInfoString(&challenge, "Bearer");
 	if (error != NULL)
@@ -104,12 +104,12 @@ answer_unauthorized(const ServerRequest *request, HttpAnswer *answer, const char
 		}
 		appendStringInfoChar(&challenge, '"');
 	}
-	message_add(answer, "WWW-Authenticate", challenge.data);
+	message_add(response, "WWW-Authenticate", challenge.data);
 }
 
 /* Answers a request that raised an error. */
 static void
-answer_error(const ServerRequest *request, HttpAnswer *answer, int sqlstate)
+respond_error(const ServerRequest *request, HttpResponse *response, int sqlstate)
 {
 	int category = ERRCODE_TO_CATEGORY(sqlstate);
 
@@ -117,11 +117,11 @@ answer_error(const ServerRequest *request, HttpAnswer *answer, int sqlstate)
 	if (category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_OPERATOR_INTERVENTION ||
 	    category == ERRCODE_TRANSACTION_ROLLBACK || sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
 	    sqlstate == ERRCODE_UNDEFINED_OBJECT || sqlstate == ERRCODE_UNDEFINED_TABLE)
-		entry->refuse(&request->http, answer, HTTP_UNAVAILABLE, "Service Unavailable");
+		api->refuse(&request->http, response, HTTP_UNAVAILABLE, "Service Unavailable");
 	else if (sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
-		entry->refuse(&request->http, answer, HTTP_FORBIDDEN, "Forbidden");
+		api->refuse(&request->http, response, HTTP_FORBIDDEN, "Forbidden");
 	else
-		entry->refuse(&request->http, answer, HTTP_INTERNAL_ERROR, "Internal Server Error");
+		api->refuse(&request->http, response, HTTP_INTERNAL_ERROR, "Internal Server Error");
 }
 
 /* Appends what a client sent as printable ASCII, percent-encoded where it is not: that is valid in every encoding, wherever it is cut. */
@@ -163,7 +163,7 @@ end_activity(void)
 
 /* Answers in a transaction of the role, or of the one that the worker has logged in as. */
 static void
-run_transaction(const ServerRequest *request, const char *role, HttpAnswer *answer)
+run_transaction(const ServerRequest *request, const char *role, HttpResponse *response)
 {
 	StartTransactionCommand();
 	MemoryContextSwitchTo(request_context);
@@ -173,7 +173,7 @@ run_transaction(const ServerRequest *request, const char *role, HttpAnswer *answ
 	if (role != NULL)
 		identity_become(role);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	entry->answer(&request->http, answer);
+	api->handle(&request->http, response);
 	PopActiveSnapshot();
 	if (StatementTimeout > 0)
 		disable_timeout(STATEMENT_TIMEOUT, false);
@@ -181,9 +181,9 @@ run_transaction(const ServerRequest *request, const char *role, HttpAnswer *answ
 	MemoryContextSwitchTo(request_context);
 }
 
-/* Ends the transaction after an error, which becomes the answer. */
+/* Ends the transaction after an error, which becomes the response. */
 static void
-recover(const ServerRequest *request, HttpAnswer *answer)
+recover(const ServerRequest *request, HttpResponse *response)
 {
 	int sqlstate;
 
@@ -197,11 +197,11 @@ recover(const ServerRequest *request, HttpAnswer *answer)
 	FlushErrorState();
 	MemoryContextSwitchTo(request_context);
 	RESUME_INTERRUPTS();
-	answer_error(request, answer, sqlstate);
+	respond_error(request, response, sqlstate);
 }
 
 static void
-try_transaction(const ServerRequest *request, const char *role, HttpAnswer *answer)
+try_transaction(const ServerRequest *request, const char *role, HttpResponse *response)
 {
 	/* A cancellation of the request before this one came too late. */
 	QueryCancelPending = false;
@@ -209,11 +209,11 @@ try_transaction(const ServerRequest *request, const char *role, HttpAnswer *answ
 	begin_activity(request);
 	PG_TRY();
 	{
-		run_transaction(request, role, answer);
+		run_transaction(request, role, response);
 	}
 	PG_CATCH();
 	{
-		recover(request, answer);
+		recover(request, response);
 	}
 	PG_END_TRY();
 	end_activity();
@@ -221,35 +221,35 @@ try_transaction(const ServerRequest *request, const char *role, HttpAnswer *answ
 
 /* Answers GET /metrics, which touches no table. */
 static bool
-answer_metrics(const ServerRequest *request, HttpAnswer *answer)
+respond_metrics(const ServerRequest *request, HttpResponse *response)
 {
 	if (!span_equals(request->http.target, "/metrics"))
 		return false;
 	if (!span_equals(request->http.method, "GET") && !span_equals(request->http.method, "HEAD"))
 	{
-		entry->refuse(&request->http, answer, HTTP_METHOD_NOT_ALLOWED, "Method Not Allowed");
-		message_add(answer, "Allow", "GET, HEAD");
+		api->refuse(&request->http, response, HTTP_METHOD_NOT_ALLOWED, "Method Not Allowed");
+		message_add(response, "Allow", "GET, HEAD");
 		return true;
 	}
-	message_begin(answer, HTTP_OK);
-	message_add(answer, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-	metrics_write(&answer->body);
+	message_begin(response, HTTP_OK);
+	message_add(response, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+	metrics_write(&response->body);
 	return true;
 }
 
-/* Refuses an answer for which there is no room, whatever it is; answers that are not read make room for the next try. */
+/* Refuses an response for which there is no room, whatever it is; answers that are not read make room for the next try. */
 static void
-make_room(const ServerRequest *request, HttpAnswer *answer)
+make_room(const ServerRequest *request, HttpResponse *response)
 {
-	if (answer->body.len > request->http.room)
-		entry->refuse(&request->http, answer, HTTP_UNAVAILABLE, "Service Unavailable");
+	if (response->body.len > request->http.room)
+		api->refuse(&request->http, response, HTTP_UNAVAILABLE, "Service Unavailable");
 	metrics_count_no_room();
 	connections_drop_unread();
 }
 
 /* Answers a request: the server's handler. */
 static void
-handle(const ServerRequest *request, HttpAnswer *answer)
+handle(const ServerRequest *request, HttpResponse *response)
 {
 	instr_time start;
 	instr_time end;
@@ -258,34 +258,34 @@ handle(const ServerRequest *request, HttpAnswer *answer)
 	INSTR_TIME_SET_CURRENT(start);
 	MemoryContextReset(request_context);
 	MemoryContextSwitchTo(request_context);
-	if (!answer_metrics(request, answer))
+	if (!respond_metrics(request, response))
 	{
-		bool is_public = entry->is_public(&request->http);
+		bool is_public = api->is_public(&request->http);
 		const char *role;
 		const char *error = identity_read(request, &role);
 
 		if (is_public)
-			try_transaction(request, NULL, answer);
+			try_transaction(request, NULL, response);
 		else if (error != NULL || role == NULL)
-			answer_unauthorized(request, answer, error);
+			respond_unauthorized(request, response, error);
 		else
-			try_transaction(request, role, answer);
+			try_transaction(request, role, response);
 	}
-	if (answer->no_room || answer->body.len > request->http.room)
-		make_room(request, answer);
+	if (response->no_room || response->body.len > request->http.room)
+		make_room(request, response);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);
-	metrics_count_request(answer->status, (int64) INSTR_TIME_GET_MICROSEC(end));
+	metrics_count_request(response->status, (int64) INSTR_TIME_GET_MICROSEC(end));
 	request_start = 0;
 }
 
 /* Answers a request that the server does not read further. */
 static void
-refuse(const ServerRequest *request, HttpAnswer *answer, int status, const char *reason)
+refuse(const ServerRequest *request, HttpResponse *response, int status, const char *reason)
 {
 	MemoryContextReset(request_context);
 	MemoryContextSwitchTo(request_context);
-	entry->refuse(&request->http, answer, status, reason);
+	api->refuse(&request->http, response, status, reason);
 	metrics_count_refusal(status);
 }
 
@@ -315,7 +315,7 @@ allow_connections(int connections)
 static void
 open_server(void)
 {
-	const HttpSettings *settings = entry->settings;
+	const HttpSettings *settings = api->settings;
 	ServerOptions options = {.socket = listener_socket(),
 	                         .settings = settings,
 	                         .most_connections = allow_connections(settings->max_connections),
@@ -334,14 +334,14 @@ add_context(void *arg)
 {
 	errcontext(
 		"HTTP worker for the database \"%s\" (session_files.http_database), as role \"%s\" (session_files.http_role)",
-		entry->settings->database, entry->settings->role);
+		api->settings->database, api->settings->role);
 }
 
 /* Connects to the database, as a role that is no superuser. PostgreSQL starts the worker again if that fails. */
 static void
 connect_database(void)
 {
-	const HttpSettings *settings = entry->settings;
+	const HttpSettings *settings = api->settings;
 	ErrorContextCallback callback = {.previous = error_context_stack, .callback = add_context};
 	bool is_superuser;
 
@@ -428,10 +428,10 @@ void
 session_files_http_worker(Datum number)
 {
 	WaitEventSet *events;
-	const Entry *(*get_entry)(void) =
-		(const Entry *(*) (void) ) load_external_function("session_files", "session_files_entry", true, NULL);
+	const HttpApi *(*get_api)(void) =
+		(const HttpApi *(*) (void) ) load_external_function("session_files", "session_files_http_api", true, NULL);
 
-	entry = get_entry();
+	api = get_api();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	/* Until it serves, it ends at once, wherever it waits. */
 	pqsignal(SIGTERM, die);
@@ -440,7 +440,7 @@ session_files_http_worker(Datum number)
 	pqsignal(SIGTERM, on_terminate);
 	metrics_start_worker(DatumGetInt32(number));
 	request_context = AllocSetContextCreate(TopMemoryContext, "session_files http request", ALLOCSET_DEFAULT_SIZES);
-	identity_init(entry);
+	identity_init(api);
 	identity_load_keys();
 	open_server();
 	events = create_wait_event_set();

@@ -5,19 +5,19 @@
  * An input is METHOD, TARGET, IF-NONE-MATCH, ORIGIN and the page that a listing finds, with a byte 0x1E (record separator) between
  * them. A byte 0x1D (group separator) ends a line of a header. ORIGIN begins with a digit: 0 no origin is allowed, 1 all are, 2 some are; with
  * 4 added it is a preflight. The page is read byte by byte, whatever it is: outcome, flags, total, and
- * entries with names. What must hold of every answer is checked here; a "require" that does not hold is a finding.
+ * entries with names. What must hold of every response is checked here; a "require" that does not hold is a finding.
  */
 #include "compat.h"
 
 #include <jansson.h>
 
-#include "answer.h"
 #include "catalog.h"
-#include "listing.h"
-#include "percent.h"
-#include "route.h"
+#include "listing/list_result.h"
+#include "listing/listing.h"
+#include "listing/percent.h"
+#include "listing/route.h"
 
-#include "etag.h"
+#include "listing/etag.h"
 #include "settings.h"
 
 #include "postgres_shim.h"
@@ -70,7 +70,7 @@ static Span page_input;
 static ListPage last_page;
 static int listings;
 
-/* Tells whether bytes are valid UTF-8; NUL is. */
+/* Returns whether bytes are valid UTF-8; NUL is. */
 static bool
 is_utf8(const char *bytes, int len)
 {
@@ -116,15 +116,15 @@ take_name(Span *input)
 }
 
 static void
-take_entry(Span *input, FileEntry *entry)
+take_file_row(Span *input, FileRow *file)
 {
 	int kind = take_byte(input);
 
 	for (int i = 0; i < UUID_LEN; i++)
-		entry->id.data[i] = (unsigned char) (kind * (i + 1));
-	entry->status = kind % STATUS_COUNT;
-	entry->reason = entry->status == STATUS_FAILED ? (kind / STATUS_COUNT) % REASON_COUNT : REASON_NONE;
-	entry->name = take_name(input);
+		file->id.data[i] = (unsigned char) (kind * (i + 1));
+	file->status = kind % STATUS_COUNT;
+	file->reason = file->status == STATUS_FAILED ? (kind / STATUS_COUNT) % REASON_COUNT : REASON_NONE;
+	file->name = take_name(input);
 }
 
 /* A request that comes to the tables has been checked. */
@@ -154,7 +154,6 @@ listing_read(Span workspace_name, const ListRequest *request, ListPage *page)
 {
 	Span input = page_input;
 	int kind = take_byte(&input);
-	char etag[ETAG_LEN + 1];
 
 	listings++;
 	check_request(request);
@@ -165,12 +164,11 @@ listing_read(Span workspace_name, const ListRequest *request, ListPage *page)
 	page->has_more = kind % 8 >= 4;
 	page->expires_at = SOME_TIME + kind * INT64CONST(86399999999);
 	page->total = take_number(&input) & PG_INT64_MAX;
-	page->digest = (uint64) page->total;
-	etag_make(page->digest, page->expires_at, etag);
-	if (etag_is_listed(request->if_none_match, etag))
+	etag_make((uint64) page->total, page->expires_at, page->etag);
+	if (etag_is_listed(request->if_none_match, page->etag))
 		return LISTING_NOT_MODIFIED;
 	while (page->count < request->limit && input.len > 0)
-		take_entry(&input, &page->entries[page->count++]);
+		take_file_row(&input, &page->files[page->count++]);
 	last_page = *page;
 	return LISTING_DONE;
 }
@@ -216,31 +214,31 @@ look_up(const HttpRequest *request, const char *name)
 }
 
 static const char *
-find_header(const HttpAnswer *answer, const char *name)
+find_header(const HttpResponse *response, const char *name)
 {
-	for (int i = 0; i < answer->header_count; i++)
+	for (int i = 0; i < response->header_count; i++)
 	{
-		if (strcmp(answer->headers[i].name, name) == 0)
-			return answer->headers[i].value;
+		if (strcmp(response->headers[i].name, name) == 0)
+			return response->headers[i].value;
 	}
 	return NULL;
 }
 
 static void
-check_headers(const HttpAnswer *answer)
+check_headers(const HttpResponse *response)
 {
-	require(answer->header_count >= 0 && answer->header_count <= MESSAGE_MAX_HEADERS);
-	require((answer->status >= 400) == (find_header(answer, "Cache-Control") != NULL &&
-	                                    strcmp(find_header(answer, "Cache-Control"), "no-store") == 0) ||
-	        (answer->status == 200 && find_header(answer, "ETag") == NULL));
-	require((answer->status == 503) == (find_header(answer, "Retry-After") != NULL));
-	for (int i = 0; i < answer->header_count; i++)
+	require(response->header_count >= 0 && response->header_count <= MESSAGE_MAX_HEADERS);
+	require((response->status >= 400) == (find_header(response, "Cache-Control") != NULL &&
+	                                      strcmp(find_header(response, "Cache-Control"), "no-store") == 0) ||
+	        (response->status == 200 && find_header(response, "ETag") == NULL));
+	require((response->status == 503) == (find_header(response, "Retry-After") != NULL));
+	for (int i = 0; i < response->header_count; i++)
 	{
-		const Header *header = &answer->headers[i];
+		const Header *header = &response->headers[i];
 
 		require(*header->name != '\0' &&
 		        strspn(header->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-") == strlen(header->name));
-		require(find_header(answer, header->name) == header->value);
+		require(find_header(response, header->name) == header->value);
 		for (const char *c = header->value; *c != '\0'; c++)
 			require(*c >= 0x20 && *c <= 0x7e);
 	}
@@ -256,17 +254,16 @@ check_page(const json_t *body)
 	require(json_is_true(json_object_get(body, "has_more")) == last_page.has_more);
 	for (int i = 0; i < last_page.count; i++)
 	{
-		const FileEntry *entry = &last_page.entries[i];
+		const FileRow *file = &last_page.files[i];
 		const json_t *item = json_array_get(data, i);
 		const json_t *name = json_object_get(item, "name");
 		const json_t *reason = json_object_get(item, "ingestion_status_reason");
 
 		require(json_object_size(item) == 4);
-		require(json_string_length(name) == entry->name.len &&
-		        memcmp(json_string_value(name), entry->name.bytes, entry->name.len) == 0);
-		require(json_is_null(reason) == (entry->reason == REASON_NONE));
-		require(strcmp(json_string_value(json_object_get(item, "ingestion_status")), status_labels[entry->status]) ==
-		        0);
+		require(json_string_length(name) == file->name.len &&
+		        memcmp(json_string_value(name), file->name.bytes, file->name.len) == 0);
+		require(json_is_null(reason) == (file->reason == REASON_NONE));
+		require(strcmp(json_string_value(json_object_get(item, "ingestion_status")), status_labels[file->status]) == 0);
 	}
 }
 
@@ -294,33 +291,33 @@ check_errors(const json_t *detail)
 }
 
 static void
-check_body(const HttpAnswer *answer)
+check_body(const HttpResponse *response)
 {
-	json_t *body = json_loadb(answer->body.data, answer->body.len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
+	json_t *body = json_loadb(response->body.data, response->body.len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
 	const json_t *detail = json_object_get(body, "detail");
 
 	require(json_is_object(body));
-	require(find_header(answer, "Content-Type") != NULL);
-	if (find_header(answer, "Session-Expires-At") != NULL)
+	require(find_header(response, "Content-Type") != NULL);
+	if (find_header(response, "Session-Expires-At") != NULL)
 		check_page(body);
-	else if (answer->status == 422)
+	else if (response->status == 422)
 		check_errors(detail);
-	else if (answer->status != 200)
+	else if (response->status != 200)
 		require(json_is_string(detail) && json_object_size(body) == 1);
 	json_decref(body);
 }
 
-/* A page may read an answer if its origin is allowed, and a cache keeps answers apart by what they depend on. */
+/* A page may read an response if its origin is allowed, and a cache keeps answers apart by what they depend on. */
 static void
-check_origin(Span method, const Headers *headers, const HttpAnswer *answer)
+check_origin(Span method, const Headers *headers, const HttpResponse *response)
 {
-	const char *allowed = find_header(answer, "Access-Control-Allow-Origin");
-	const char *vary = find_header(answer, "Vary");
+	const char *allowed = find_header(response, "Access-Control-Allow-Origin");
+	const char *vary = find_header(response, "Vary");
 	Span origin = join_lines(headers->origin);
 	bool is_allowed = span_equals(origin, "https://app.example.org") || span_equals(origin, "http://127.0.0.1:3000");
 
 	if (settings_http.allow_origin == no_origin)
-		require(allowed == NULL && answer->status != 204);
+		require(allowed == NULL && response->status != 204);
 	else if (settings_http.allow_origin == any_origin)
 		require(strcmp(allowed, "*") == 0);
 	else
@@ -328,58 +325,58 @@ check_origin(Span method, const Headers *headers, const HttpAnswer *answer)
 		require((allowed != NULL) == is_allowed && (allowed == NULL || span_equals(origin, allowed)));
 		require(vary != NULL && strcmp(vary + strlen(vary) - 6, "Origin") == 0);
 	}
-	require((allowed != NULL) == (find_header(answer, "Access-Control-Expose-Headers") != NULL));
-	if (answer->status == 204)
+	require((allowed != NULL) == (find_header(response, "Access-Control-Expose-Headers") != NULL));
+	if (response->status == 204)
 		require(span_equals(method, "OPTIONS") && headers->is_preflight && origin.len > 0 && listings == 0);
-	if (find_header(answer, "Session-Expires-At") != NULL)
+	if (find_header(response, "Session-Expires-At") != NULL)
 		require(strncmp(vary, "Authorization", 13) == 0);
 }
 
-/* Answers, and checks what holds of every answer. */
-static HttpAnswer
-ask(Span method, Span target, const Headers *headers)
+/* Answers, and checks what holds of every response. */
+static HttpResponse
+respond(Span method, Span target, const Headers *headers)
 {
 	HttpRequest request = {.method = method, .target = target, .header = look_up, .source = headers};
-	HttpAnswer answer = {0};
+	HttpResponse response = {0};
 
 	listings = 0;
-	route_request(&request, &answer);
-	check_headers(&answer);
-	check_origin(method, headers, &answer);
-	switch (answer.status)
+	route_request(&request, &response);
+	check_headers(&response);
+	check_origin(method, headers, &response);
+	switch (response.status)
 	{
 		case 200:
 		case 403:
 		case 404:
 		case 422:
 		case 503:
-			check_body(&answer);
+			check_body(&response);
 			break;
 		case 405:
-			require(find_header(&answer, "Allow") != NULL && listings == 0);
-			check_body(&answer);
+			require(find_header(&response, "Allow") != NULL && listings == 0);
+			check_body(&response);
 			break;
 		case 204:
-			require(answer.body.len == 0 && find_header(&answer, "Access-Control-Allow-Methods") != NULL);
+			require(response.body.len == 0 && find_header(&response, "Access-Control-Allow-Methods") != NULL);
 			break;
 		case 304:
-			require(answer.body.len == 0 && find_header(&answer, "ETag") != NULL);
+			require(response.body.len == 0 && find_header(&response, "ETag") != NULL);
 			break;
 		default:
 			require(!"a status that is known");
 	}
-	return answer;
+	return response;
 }
 
 static bool
-equal_bodies(const HttpAnswer *a, const HttpAnswer *b)
+equal_bodies(const HttpResponse *a, const HttpResponse *b)
 {
 	return a->status == b->status && a->body.len == b->body.len &&
 	       (a->body.len == 0 || memcmp(a->body.data, b->body.data, a->body.len) == 0);
 }
 
 static void
-require_equal(const HttpAnswer *a, const HttpAnswer *b)
+require_equal(const HttpResponse *a, const HttpResponse *b)
 {
 	require(equal_bodies(a, b) && a->header_count == b->header_count);
 	for (int i = 0; i < a->header_count; i++)
@@ -431,9 +428,9 @@ check_link(Span query, Span link)
 
 /* No parameter ends a link, or begins another. */
 static void
-check_links(Span target, const HttpAnswer *answer)
+check_links(Span target, const HttpResponse *response)
 {
-	const char *links = find_header(answer, "Link");
+	const char *links = find_header(response, "Link");
 	bool has_query;
 
 	if (links == NULL)
@@ -455,48 +452,49 @@ check_links(Span target, const HttpAnswer *answer)
 
 /* A parameter that nobody knows changes nothing of a body. */
 static void
-check_unknown_parameter(Span target, const Headers *headers, const HttpAnswer *answer)
+check_unknown_parameter(Span target, const Headers *headers, const HttpResponse *response)
 {
 	bool has_query = memchr(target.bytes, '?', target.len) != NULL;
 	StringInfoData longer;
-	HttpAnswer other;
+	HttpResponse other;
 
 	initStringInfo(&longer);
 	appendBinaryStringInfo(&longer, target.bytes, target.len);
 	appendStringInfoString(&longer, has_query ? "&" UNKNOWN_PARAMETER : "?" UNKNOWN_PARAMETER);
-	other = ask(span_of("GET"), (Span){longer.data, longer.len}, headers);
-	require(equal_bodies(answer, &other));
+	other = respond(span_of("GET"), (Span){longer.data, longer.len}, headers);
+	require(equal_bodies(response, &other));
 }
 
-/* Whoever has an answer already gets a 304, and only they; an empty header is none. */
+/* Whoever has an response already gets a 304, and only they; an empty header is none. */
 static void
-check_version(Span target, const Headers *headers, const HttpAnswer *answer)
+check_version(Span target, const Headers *headers, const HttpResponse *response)
 {
-	const char *etag = find_header(answer, "ETag");
+	const char *etag = find_header(response, "ETag");
 	Headers own = *headers;
-	HttpAnswer other;
+	HttpResponse other;
 
 	if (etag == NULL)
 		return;
 	own.if_none_match = span_of(etag);
-	other = ask(span_of("GET"), target, &own);
+	other = respond(span_of("GET"), target, &own);
 	require(other.status == 304 && strcmp(find_header(&other, "ETag"), etag) == 0);
 	own.if_none_match = span_of("*");
-	other = ask(span_of("GET"), target, &own);
+	other = respond(span_of("GET"), target, &own);
 	require(other.status == 304);
 	own.if_none_match = span_of("");
-	other = ask(span_of("GET"), target, &own);
+	other = respond(span_of("GET"), target, &own);
 	require(other.status == 200 && strcmp(find_header(&other, "ETag"), etag) == 0);
 }
 
 /* A path is public for all methods and in all its forms, and says nothing of what is in tables. */
 static void
-check_public(const HttpRequest *request, const HttpAnswer *answer)
+check_public(const HttpRequest *request, const HttpResponse *response)
 {
 	if (route_is_public(request))
-		require(listings == 0 && answer->status != 401 && answer->status != 403);
+		require(listings == 0 && response->status != 401 && response->status != 403);
 	else
-		require(find_header(answer, "Vary") != NULL && strncmp(find_header(answer, "Vary"), "Authorization", 13) == 0);
+		require(find_header(response, "Vary") != NULL &&
+		        strncmp(find_header(response, "Vary"), "Authorization", 13) == 0);
 }
 
 static void
@@ -555,26 +553,26 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	Span target = take_field(&input);
 	Headers headers = {.if_none_match = take_field(&input), .origin = take_field(&input)};
 	HttpRequest request = {.method = method, .target = target, .header = look_up, .source = &headers};
-	HttpAnswer answer;
-	HttpAnswer other = {0};
+	HttpResponse response;
+	HttpResponse other = {0};
 
 	page_input = input;
 	read_flags(&headers);
 	check_uuid(target);
-	answer = ask(span_of("GET"), target, &headers);
-	check_links(target, &answer);
-	other = ask(span_of("HEAD"), target, &headers);
-	require_equal(&answer, &other);
-	check_unknown_parameter(target, &headers, &answer);
-	check_version(target, &headers, &answer);
+	response = respond(span_of("GET"), target, &headers);
+	check_links(target, &response);
+	other = respond(span_of("HEAD"), target, &headers);
+	require_equal(&response, &other);
+	check_unknown_parameter(target, &headers, &response);
+	check_version(target, &headers, &response);
 	/* Another method is not allowed, unless there is no such path at all. */
-	other = ask(method, target, &headers);
+	other = respond(method, target, &headers);
 	check_public(&request, &other);
 	if (span_equals(method, "GET") || span_equals(method, "HEAD"))
-		require_equal(&answer, &other);
+		require_equal(&response, &other);
 	else
 		require(listings == 0 &&
-		        (other.status == 405 || other.status == 204 || (other.status == 404 && answer.status == 404)));
+		        (other.status == 405 || other.status == 204 || (other.status == 404 && response.status == 404)));
 	shim_reset();
 	return 0;
 }

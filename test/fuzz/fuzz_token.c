@@ -21,7 +21,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include "token.h"
+#include "http/token.h"
 
 #define SEPARATOR 0x1e
 #define SECRET "correct horse battery staple 1234"

@@ -444,7 +444,7 @@ def test_document(base_url):
     answer = ask(base_url, 'GET', '/openapi.json')
     assert answer.status == 200
     assert answer.headers.get_all('Content-Type') == ['application/json']
-    assert answer.body == (HERE.parents[1] / 'src' / 'openapi.json').read_bytes()
+    assert answer.body == (HERE.parents[1] / 'src/listing/openapi.json').read_bytes()
     assert ETAG.fullmatch(answer.headers['ETag']) and answer.headers.get_all('Cache-Control') == ['no-cache']
     head = ask(base_url, 'HEAD', '/openapi.json')
     assert (head.status, head.body) == (200, b'')

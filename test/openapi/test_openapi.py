@@ -12,7 +12,7 @@ import subprocess
 import psycopg
 import pytest
 
-FILE = pathlib.Path(__file__).parents[2] / 'src' / 'openapi.json'
+FILE = pathlib.Path(__file__).parents[2] / 'src/listing/openapi.json'
 DOCUMENT = json.loads(FILE.read_text(encoding='ascii'))
 SCHEMAS = DOCUMENT['components']['schemas']
 LISTING, = (path for path in DOCUMENT['paths'] if path.endswith('/files'))

@@ -149,7 +149,7 @@ CREATE TEMP TABLE foreign_table (session_id uuid, slot bigint);
 CREATE TRIGGER foreign_trigger AFTER INSERT ON foreign_table FOR EACH STATEMENT EXECUTE FUNCTION session_files.count_changes();
 INSERT INTO foreign_table DEFAULT VALUES;
 DROP TRIGGER foreign_trigger ON foreign_table;
-CREATE TRIGGER foreign_trigger BEFORE INSERT ON foreign_table FOR EACH ROW EXECUTE FUNCTION session_files.forget_counts();
+CREATE TRIGGER foreign_trigger BEFORE INSERT ON foreign_table FOR EACH ROW EXECUTE FUNCTION session_files.session_cleanup();
 INSERT INTO foreign_table DEFAULT VALUES;
 SELECT session_files.count_changes();
 DELETE FROM session_files.upload_sessions WHERE workspace_name = 'counts';

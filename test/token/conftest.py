@@ -1,4 +1,4 @@
-"""The room of tokens, built under AddressSanitizer (which also looks for leaks) and UBSan."""
+"""src/http/token.c, built under AddressSanitizer (which also looks for leaks) and UBSan."""
 
 import os
 import pathlib
@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 HERE = pathlib.Path(__file__).parent
-ROOM = HERE.parent.parent / 'src' / 'http'
+SOURCES = HERE.parent.parent / 'src'
 OPTIONS = ['-std=gnu99', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=address,undefined', '-fno-sanitize-recover=all',
            *os.environ.get('TOKEN_CFLAGS', '').split()]
 
@@ -15,7 +15,7 @@ OPTIONS = ['-std=gnu99', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize
 @pytest.fixture(scope='session')
 def program(tmp_path_factory):
     path = tmp_path_factory.mktemp('token') / 'token_check'
-    subprocess.run(['gcc', *OPTIONS, f'-I{ROOM}', '-o', path, HERE / 'token_check.c', ROOM / 'token.c', '-lcjose', '-ljansson'],
+    subprocess.run(['gcc', *OPTIONS, f'-I{SOURCES}', '-o', path, HERE / 'token_check.c', SOURCES / 'http/token.c', '-lcjose', '-ljansson'],
                    check=True)
     return path
 

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "token.h"
+#include "http/token.h"
 
 int
 main(int argc, char **argv)

@@ -1,0 +1,78 @@
+/*
+ * list_result.c
+ *		A listing from the caller's text to status and body: what both desks share.
+ *
+ * The order of the checks is that of the contract.
+ */
+#include "compat.h"
+
+#include "listing/list_result.h"
+
+#include "listing/json.h"
+#include "listing/listing.h"
+
+/* Some bytes more than an entry with a name of middling length takes. */
+#define FILE_SIZE 256
+
+static void
+set_errors(ListResult *result)
+{
+	result->status = HTTP_UNPROCESSABLE;
+	json_write_errors(&result->body, &result->errors);
+}
+
+static void
+set_cursor_errors(const RequestText *text, ListResult *result)
+{
+	if (result->page.unknown_before)
+		request_refuse_cursor(text, PARAM_BEFORE, &result->errors);
+	if (result->page.unknown_after)
+		request_refuse_cursor(text, PARAM_AFTER, &result->errors);
+	set_errors(result);
+}
+
+static void
+set_page(ListResult *result)
+{
+	result->status = HTTP_OK;
+	enlargeStringInfo(&result->body, result->page.count * FILE_SIZE);
+	json_write_page(&result->body, &result->page);
+}
+
+void
+list_result_make(Span workspace_name, const RequestText *text, ListResult *result)
+{
+	initStringInfo(&result->body);
+	result->no_room = false;
+	request_check(text, &result->request, &result->errors);
+	if (result->errors.count > 0)
+	{
+		set_errors(result);
+		return;
+	}
+	switch (listing_read(workspace_name, &result->request, &result->page))
+	{
+		case LISTING_DONE:
+			set_page(result);
+			break;
+		case LISTING_NOT_MODIFIED:
+			result->status = HTTP_NOT_MODIFIED;
+			break;
+		case LISTING_NO_CURSOR:
+			set_cursor_errors(text, result);
+			break;
+		case LISTING_NO_SESSION:
+			result->status = HTTP_NOT_FOUND;
+			json_write_no_session(&result->body, &result->request.session_id);
+			break;
+		case LISTING_TOO_LARGE:
+			result->no_room = true;
+			result->status = HTTP_UNAVAILABLE;
+			json_write_detail(&result->body, "Service Unavailable");
+			break;
+		case LISTING_FORBIDDEN:
+			result->status = HTTP_FORBIDDEN;
+			json_write_detail(&result->body, "Forbidden");
+			break;
+	}
+}

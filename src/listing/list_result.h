@@ -1,0 +1,28 @@
+/*
+ * list_result.h
+ *		A listing from the caller's text to status and body: what both desks share.
+ */
+#ifndef SESSION_FILES_LIST_RESULT_H
+#define SESSION_FILES_LIST_RESULT_H
+
+#include "compat.h"
+
+#include "lib/stringinfo.h"
+#include "listing/listing.h"
+#include "listing/message.h"
+#include "listing/request.h"
+
+typedef struct ListResult
+{
+	int status;   /* one of HTTP_* */
+	bool no_room; /* the page would have gone over the caller's room */
+	StringInfoData body;
+	ListRequest request;  /* unless the status is HTTP_UNPROCESSABLE */
+	ListPage page;        /* with HTTP_OK; with HTTP_NOT_MODIFIED its etag and expires_at */
+	RequestErrors errors; /* with HTTP_UNPROCESSABLE, what the body says */
+} ListResult;
+
+/* Checks, lists and renders, under the active snapshot. */
+extern void list_result_make(Span workspace_name, const RequestText *text, ListResult *result);
+
+#endif

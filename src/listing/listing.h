@@ -1,0 +1,40 @@
+/*
+ * listing.h
+ *		A page of a session's files, and their total, from one snapshot.
+ */
+#ifndef SESSION_FILES_LISTING_H
+#define SESSION_FILES_LISTING_H
+
+#include "compat.h"
+
+#include "datatype/timestamp.h"
+#include "listing/etag.h"
+#include "listing/ordered_scan.h"
+#include "listing/request.h"
+
+typedef enum ListingOutcome
+{
+	LISTING_DONE,
+	LISTING_NOT_MODIFIED, /* the caller has this version: the page is not read */
+	LISTING_FORBIDDEN,    /* the caller may not read the tables */
+	LISTING_NO_SESSION,   /* no such session in the workspace */
+	LISTING_NO_CURSOR,    /* a cursor is no file of the session */
+	LISTING_TOO_LARGE     /* the page has no room */
+} ListingOutcome;
+
+typedef struct ListPage
+{
+	TimestampTz expires_at;
+	char etag[ETAG_LEN + 1]; /* with LISTING_DONE and LISTING_NOT_MODIFIED */
+	bool unknown_before;     /* with LISTING_NO_CURSOR: which one */
+	bool unknown_after;
+	int count;
+	FileRow files[LIMIT_MAX];
+	bool has_more;
+	int64 total;
+} ListPage;
+
+/* Lists under the active snapshot. */
+extern ListingOutcome listing_read(Span workspace_name, const ListRequest *request, ListPage *page);
+
+#endif

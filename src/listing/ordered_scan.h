@@ -1,0 +1,53 @@
+/*
+ * ordered_scan.h
+ *		The files of a session in the order that a request asks for.
+ */
+#ifndef SESSION_FILES_ORDERED_SCAN_H
+#define SESSION_FILES_ORDERED_SCAN_H
+
+#include "compat.h"
+
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+
+#include "catalog.h"
+#include "listing/request.h"
+
+typedef struct FileRow
+{
+	pg_uuid_t id;
+	int status; /* IngestionStatus */
+	int reason; /* index into reason_labels, or REASON_NONE */
+	Span name;
+} FileRow;
+
+typedef struct OrderedScan OrderedScan;
+
+typedef struct OrderedScanRequest
+{
+	const Catalog *catalog;
+	Relation files;
+	const pg_uuid_t *session_id;
+	ListField field;
+	int status;           /* IngestionStatus, or STATUS_ANY */
+	bool ascending;       /* the direction of travel */
+	const FileRow *lower; /* only what is above it, in ascending order; NULL: no bound */
+	const FileRow *upper; /* only what is below it */
+	int wanted;           /* how many files, at most: ordered_scan_next will be called no more often */
+	bool skips;           /* ordered_scan_skip will be called */
+} OrderedScanRequest;
+
+extern OrderedScan *ordered_scan_open(const OrderedScanRequest *request);
+
+/* Passes over the next file, by the index alone where that can be; false at the end. */
+extern bool ordered_scan_skip(OrderedScan *ordered);
+
+/* Reads the next file; false at the end. */
+extern bool ordered_scan_next(OrderedScan *ordered, FileRow *file);
+
+extern void ordered_scan_close(OrderedScan *ordered);
+
+/* Reads a row of files from a slot; the name is copied. */
+extern void ordered_scan_read_row(const Catalog *catalog, TupleTableSlot *slot, FileRow *file);
+
+#endif
