@@ -220,11 +220,11 @@ define_http(void)
 	define_int("session_files.http_body_size", "The longest body of an HTTP request; none is used.", NULL,
 	           &http->body_size, 0, 1024 * 1024 * 1024, GUC_UNIT_BYTE, PGC_SIGHUP);
 	define_int("session_files.http_unread_size",
-	           "How much of answers that clients have not read yet each HTTP worker keeps.",
-	           "A request whose answer would be too much gets the status 503.", &http->unread_size, 2 * 1024,
+	           "How much of responses that clients have not read yet each HTTP worker keeps.",
+	           "A request whose response would be too much gets the status 503.", &http->unread_size, 2 * 1024,
 	           INT_MAX / 2, GUC_UNIT_KB, PGC_SIGHUP);
 	define_int("session_files.http_idle_timeout", "How long an HTTP connection may go without a complete request.",
-	           "It is also how long a client may go without reading of its answer.", &http->idle_timeout, 1,
+	           "It is also how long a client may go without reading of its response.", &http->idle_timeout, 1,
 	           SECONDS_PER_DAY, GUC_UNIT_S, PGC_SIGHUP);
 	define_http_string("session_files.http_jwt_secret", "What tokens are signed with.",
 	                   "A secret of at least 32 bytes for HS256, or a JWK or JWK set.", &http->jwt_secret, "",
@@ -233,7 +233,7 @@ define_http(void)
 	                   &http->jwk_set_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_key_file);
 	define_http_string("session_files.http_jwt_audience", "The audience that tokens must name; empty: any.", NULL,
 	                   &http->jwt_audience, "", PGC_SIGHUP, 0, NULL);
-	DefineCustomStringVariable("session_files.http_allow_origin", "The origins whose pages may read HTTP answers.",
+	DefineCustomStringVariable("session_files.http_allow_origin", "The origins whose pages may read HTTP responses.",
 	                           "A list separated by commas, or * for all; empty: none.", &http->allow_origin, "",
 	                           PGC_SIGHUP, 0, check_allow_origin, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /*
  * clock.h
- *		A clock that only goes forward, for what waits: the wall clock can be set.
+ *		A clock that only goes forward, for time limits: the wall clock can be set.
  */
 #ifndef SESSION_FILES_HTTP_CLOCK_H
 #define SESSION_FILES_HTTP_CLOCK_H

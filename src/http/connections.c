@@ -2,11 +2,13 @@
  * connections.c
  *		The open connections of a worker, by how long they have waited.
  *
- * They are in a list by the time at which they began to wait, so the first one has waited longest. A connection begins to wait when it
- * is opened, and when it was answered, however many bytes come in meanwhile: a client has the idle timeout for a complete request.
+ * They are in a list by the time at which they began to wait, so the first has waited longest. A connection begins to wait when it opens,
+ * and when its request was responded to. Bytes that arrive meanwhile do not change that: a client has the idle timeout for a whole request.
  *
- * A client that takes longer to read an answer is not cut as long as it reads. That is looked at when its time is up, by what the
- * kernel says that the client has acknowledged.
+ * A client that takes longer to read a response is not closed while it reads. When its time is over, the kernel says how many bytes the
+ * client has acknowledged since the last look.
+ *
+ * The list belongs to one process with one thread: it needs no lock.
  */
 #include "http/connections.h"
 
@@ -16,16 +18,16 @@
 
 #include "http/clock.h"
 
-/* How long a connection is left alone before it may have to make room for another, in ms. */
+/* How long a connection is safe from being closed to make room for another, in ms. */
 #define GRACE 100
 
-/* A client reads its answer if it takes so many bytes per second. */
+/* A client reads its response if it takes so many bytes per second. */
 #define LEAST_RATE 1024
 
-/* How long a client may pause in reading before its answer may have to make room for others, in ms. */
+/* How long a client may pause in reading before its response may have to make room for others, in ms. */
 #define READING_PAUSE 1000
 
-/* How often at least to look for connections that are abandoned, in ms. */
+/* How often to look for abandoned connections, in ms. */
 #define LOOK_EVERY 1000
 
 static dlist_head list = DLIST_STATIC_INIT(list);
@@ -33,7 +35,7 @@ static int count = 0;
 static size_t unread = 0;
 static uint64 dropped = 0;
 
-/* Has the library see the end of a connection, which closes it then. */
+/* Shuts a connection, so that the library sees its end and closes it. */
 static void
 shut(Connection *connection)
 {
@@ -136,14 +138,14 @@ acknowledged(const Connection *connection)
 	return getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_acked : 0;
 }
 
-/* Returns whether an answer is on its way to the client. */
+/* Returns whether a response is being sent to the client. */
 static bool
 is_responding(const Connection *connection)
 {
 	return connection->target != NULL && connection->responding;
 }
 
-/* Returns whether a client has read so many bytes of its answer since the last look. */
+/* Returns whether a client has read so many bytes of its response since the last look. */
 static bool
 has_read(Connection *connection, uint64 bytes)
 {
@@ -164,7 +166,7 @@ connections_make_room(void)
 
 	for (Connection *connection = connections_first(); connection != NULL; connection = connections_next(connection))
 	{
-		/* So have those behind it. */
+		/* The connections after it have waited no longer. */
 		if (now - connection->since < GRACE)
 			return false;
 		if (connection->shut)
@@ -210,14 +212,14 @@ connections_close_idle(int idle_timeout)
 	{
 		if (!connection->shut && !has_read(connection, (uint64) idle_timeout * LEAST_RATE))
 			shut(connection);
-		/* Once is enough: the library sees that it is shut. */
+		/* The library will see that it is shut: it need not be looked at again soon. */
 		connections_restart(connection);
 	}
 }
 
 /*
- * The library overlooks the end of what a client sends, when it comes with what is before it. Each connection is looked at once after
- * each request, when that was some time ago.
+ * The library does not see that a client has closed its side when that arrives together with other bytes. So each connection is looked at
+ * once after each request, when that was some time ago.
  */
 void
 connections_close_abandoned(void)
@@ -236,7 +238,7 @@ connections_close_abandoned(void)
 
 		if (now - connection->since < LOOK_EVERY)
 			continue;
-		/* So are those before it, which have waited for longer. */
+		/* The connections before it have waited longer, and were looked at too. */
 		if (connection->looked_at)
 			return;
 		connection->looked_at = true;

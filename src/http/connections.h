@@ -17,16 +17,16 @@ typedef struct Connection
 	dlist_node node;
 	struct MHD_Connection *handle;
 	int fd;
-	int64 since; /* when it began to wait: at its start, its last answer, or the last progress of one; clock_ms */
-	uint64 bytes_acked;     /* what the client had read of all answers then */
-	size_t unread;          /* bytes of the answer under way that are kept in memory */
+	int64 since; /* when it began to wait: at its start, its last response, or the last progress of one; clock_ms */
+	uint64 bytes_acked;     /* what the client had read of all responses then */
+	size_t unread;          /* bytes of the current response that are kept in memory */
 	char *target;           /* NULL between requests */
-	const char *raw_target; /* where the library has it */
+	const char *raw_target; /* in the library's buffer */
 	bool head_seen;
-	bool responding; /* the answer is made, and may still have to be sent */
+	bool responding; /* the response is made, and perhaps not sent yet */
 	bool looked_at;  /* by connections_close_abandoned */
 	bool shut;       /* to be closed by the library as soon as it runs */
-	bool completed;  /* the last request, in full */
+	bool completed;  /* the last response was sent completely */
 	int refusal;     /* a status for a request that is refused before its body is read, or 0 */
 	int64 body_size;
 } Connection;
@@ -37,39 +37,38 @@ extern Connection *connections_add(struct MHD_Connection *handle);
 /* Removes a connection that the library is about to close. */
 extern void connections_remove(Connection *connection);
 
-/* A connection has all the time again: it was answered, or is about to be. */
+/* Gives a connection all its time again: its request was, or will now be, responded to. */
 extern void connections_restart(Connection *connection);
 
-/* Notes that so many bytes of an answer are kept until the client has read them; 0 when the answer is over. */
+/* Sets how many bytes of a response are kept until the client has read them; 0 when the response is over. */
 extern void connections_keep(Connection *connection, size_t bytes);
 
 extern int connections_count(void);
 extern size_t connections_unread(void);
 
-/* Each returns the connection that has waited longest but one, or NULL: for loops over all of them. */
+/* For loops over all connections, from the one that has waited longest; NULL at the end. */
 extern Connection *connections_first(void);
 extern Connection *connections_next(Connection *connection);
 
 /*
- * Closes the connection that has waited longest, be it for a request or for its client to read, so that another client can be served;
- * false if all have only just begun to wait.
- * The library has to run before there is room.
+ * Closes the connection that has waited longest, for a request or for its client to read, so that another client can connect. Returns
+ * false if all have only begun to wait. There is room after the library has run.
  */
 extern bool connections_make_room(void);
 
-/* Closes the connections whose clients have not read anything of an answer for a while; the library has to run before there is memory. */
+/* Closes connections whose clients have not read anything of a response for a while. There is memory after the library has run. */
 extern void connections_drop_unread(void);
 
-/* Closes those that have waited for longer than the idle timeout, in seconds. */
+/* Closes connections that have waited for longer than the idle timeout, in seconds. */
 extern void connections_close_idle(int idle_timeout);
 
-/* Closes those whose clients will send nothing more, and have nothing to get. */
+/* Closes connections whose clients will send nothing more, and to which nothing is to be sent. */
 extern void connections_close_abandoned(void);
 
-/* Closes those that wait for a request. */
+/* Closes connections that wait for a request. */
 extern void connections_close_waiting(void);
 
-/* How often connections were closed to make room, for a connection or for answers. */
+/* How many connections were closed to make room, for a connection or for responses. */
 extern uint64 connections_dropped(void);
 
 #endif

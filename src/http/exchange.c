@@ -1,9 +1,11 @@
 /*
  * exchange.c
- *		Requests and answers on a connection: what libmicrohttpd calls back.
+ *		Requests and responses on a connection: the callbacks of libmicrohttpd.
  *
- * A request is looked at when its head is complete, and answered when its body is read, which is thrown away. The library
- * refuses some requests on its own; what it says then is replaced where that can be (exchange_on_message).
+ * A request is checked when its head is complete, and handled when its body is read, which is thrown away. The library refuses some
+ * requests on its own. Where possible, its response is replaced (exchange_on_message).
+ *
+ * It must not raise errors: they would jump through the library's frames.
  */
 #include "http/exchange.h"
 
@@ -14,7 +16,7 @@
 #include "http/head.h"
 #include "http/linger.h"
 
-/* An answer that is no larger is always given, and takes no more than the connection itself does. */
+/* A response that is no larger is always given: it takes no more memory than the connection itself. */
 #define SMALL_RESPONSE 4096
 
 static Connection *
@@ -23,7 +25,7 @@ connection_of(struct MHD_Connection *handle)
 	return MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
-/* Returns whether the client of a connection that is closed has sent more, or is in the middle of it. */
+/* Returns whether the client of a connection that is being closed has sent more, or is still sending. */
 static bool
 still_sends(const Connection *connection)
 {
@@ -33,13 +35,13 @@ still_sends(const Connection *connection)
 	return bytes > 0 || (bytes < 0 && errno == EAGAIN && !connection->completed);
 }
 
-/* Notes that a connection is there, or is gone. */
+/* Called when a connection opens, and when it closes. */
 void
 exchange_on_connection(void *arg, struct MHD_Connection *handle, void **context,
                        enum MHD_ConnectionNotificationCode code)
 {
 	if (code == MHD_CONNECTION_NOTIFY_STARTED)
-		/* Out of memory: requests are refused (exchange_on_target). */
+		/* NULL when out of memory: then requests are refused (exchange_on_target). */
 		*context = connections_add(handle);
 	else if (*context != NULL)
 	{
@@ -53,9 +55,9 @@ exchange_on_connection(void *arg, struct MHD_Connection *handle, void **context,
 }
 
 /*
- * Has the library see an empty query. It would make a record of each parameter, in the connection's pool, where there
- * is no room for many, and nobody reads them: the query is taken apart elsewhere. Where a version of the library does
- * that before it calls exchange_on_target, this changes nothing.
+ * Makes the query empty for the library. It would make a record of each parameter in the connection's pool, which has no room for many,
+ * and no code here reads them: route.c splits the query. Where a version of the library makes them before it calls exchange_on_target,
+ * this changes nothing.
  */
 static void
 skip_query(const char *target)
@@ -66,7 +68,7 @@ skip_query(const char *target)
 		query[1] = '\0';
 }
 
-/* Keeps the target as it was sent, which the library is about to take apart. */
+/* Keeps the target as it was sent, before the library splits it. */
 void *
 exchange_on_target(void *arg, const char *target, struct MHD_Connection *handle)
 {
@@ -86,7 +88,7 @@ exchange_on_target(void *arg, const char *target, struct MHD_Connection *handle)
 	return connection;
 }
 
-/* Forgets a request that was answered, or given up. */
+/* Called when a request is over: it was responded to, or given up. */
 void
 exchange_on_completed(void *arg, struct MHD_Connection *handle, void **request, enum MHD_RequestTerminationCode code)
 {
@@ -129,7 +131,7 @@ reason_of(int status)
 	}
 }
 
-/* A header that is looked for among those of a request: how many lines it has, and how long they are when they are joined. */
+/* The search for a header in a request: how many lines it has, and how long they are when they are joined. */
 typedef struct Search
 {
 	const char *name;
@@ -180,7 +182,7 @@ find_header(const HttpRequest *request, const char *name)
 	return (Span){search.joined, search.len};
 }
 
-/* Returns how long an answer can be, in bytes. */
+/* Returns how long a response may be, in bytes. */
 static int64
 room_for_response(const ServerOptions *options)
 {
@@ -211,8 +213,8 @@ read_nothing(void *arg, uint64_t position, char *buffer, size_t size)
 #endif
 
 /*
- * Makes a mhd_response without a body and without a length, as a 304 has to be: a cache may take "Content-Length: 0" for the length of what it
- * keeps. Versions of the library before 0.9.77.1 leave out a length only if they do not know it, and end the connection then.
+ * Makes a response without a body and without Content-Length, for a 304: a cache may take "Content-Length: 0" for the length of what it
+ * has stored. Versions of the library before 0.9.77.1 leave out a length only if they do not know it, and then close the connection.
  */
 static struct MHD_Response *
 create_bodiless(void)
@@ -231,14 +233,14 @@ create_bodiless(void)
 	return mhd_response;
 }
 
-/* Hands an answer over to the library; the last one of a connection says so. */
+/* Passes a response to the library; the last one of a connection says so. */
 static enum MHD_Result
 send_response(const ServerOptions *options, const Connection *connection, const HttpResponse *response, bool last)
 {
 	struct MHD_Response *mhd_response;
 	enum MHD_Result result;
 
-	/* Copied, as it is sent when the answer's memory is gone. The library leaves out the body for HEAD. */
+	/* The body is copied, as it is sent after its memory was reset. The library leaves it out for HEAD. */
 	if (response->status == MHD_HTTP_NOT_MODIFIED)
 		mhd_response = create_bodiless();
 	else
@@ -254,7 +256,7 @@ send_response(const ServerOptions *options, const Connection *connection, const 
 	return result;
 }
 
-/* Makes the answer to a request that is not read further. */
+/* Makes the response to a request that is not read further. */
 static void
 make_refusal(const ServerOptions *options, const Connection *connection, const char *method, HttpResponse *response)
 {
@@ -263,7 +265,7 @@ make_refusal(const ServerOptions *options, const Connection *connection, const c
 	options->refuse(&request, response, connection->refusal, reason_of(connection->refusal));
 }
 
-/* Refuses a request; whatever it still sends is not read. */
+/* Refuses a request. What the client still sends is not read. */
 static enum MHD_Result
 refuse(const ServerOptions *options, const Connection *connection, const char *method)
 {
@@ -281,12 +283,12 @@ append_date(StringInfo out)
 	time_t now = time(NULL);
 	struct tm tm;
 
-	/* In English, as PostgreSQL has the locale of times as C. */
+	/* In English: PostgreSQL runs with LC_TIME = C. */
 	(void) strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
 	appendStringInfo(out, "Date: %s\r\n", text);
 }
 
-/* Refuses a request past the library, which may have no room for it, or send something of its own. The connection has to be closed then. */
+/* Refuses a request without the library, which may have no room for it, or send a response of its own. The connection has to be closed. */
 static void
 refuse_directly(const ServerOptions *options, Connection *connection)
 {
@@ -306,9 +308,9 @@ refuse_directly(const ServerOptions *options, Connection *connection)
 }
 
 /*
- * The library logs something: what it says is not for the log, as any client can have it say it. But it may be about to refuse a
- * request whose head is complete, which those of its versions that leave zeros (head.h) do by sending the head of the answer twice.
- * It does not say whose request that is: it is the only one whose head is complete and was not looked at.
+ * Called when the library logs a message. The message is dropped, as any client can cause it. But the library may be about to refuse
+ * a request whose head is complete, and its versions that leave zeros (head.h) send the head of that response twice. So the request is
+ * refused here. The library does not say which one it is: the only one whose head is complete and was not checked.
  */
 void
 exchange_on_message(void *arg, const char *format, va_list values)
@@ -334,14 +336,14 @@ respond(const ServerOptions *options, Connection *connection, const char *method
 
 	options->handler(&request, &response);
 	connection->responding = true;
-	/* The client has all the time to read the answer. */
+	/* The client has all the time to read the response. */
 	connections_restart(connection);
 	if (response.body.len > SMALL_RESPONSE)
 		connections_keep(connection, response.body.len);
 	return send_response(options, connection, &response, false);
 }
 
-/* Follows a request: called when its head is complete, for each piece of its body, and at its end. */
+/* Called for a request when its head is complete, for each piece of its body, and at its end. */
 enum MHD_Result
 exchange_on_request(void *arg, struct MHD_Connection *handle, const char *url, const char *method, const char *version,
                     const char *upload_data, size_t *upload_data_size, void **context)
@@ -365,7 +367,7 @@ exchange_on_request(void *arg, struct MHD_Connection *handle, const char *url, c
 			refuse_directly(options, connection);
 			return MHD_NO;
 		}
-		/* An early answer makes the library close the connection, which is right here: where the request ends is not known. */
+		/* An early response makes the library close the connection. That is right, as it is not known where the request ends. */
 		return connection->refusal != 0 ? refuse(options, connection, method) : MHD_YES;
 	}
 	if (*upload_data_size > 0)
@@ -381,7 +383,7 @@ exchange_on_request(void *arg, struct MHD_Connection *handle, const char *url, c
 	return respond(options, connection, method);
 }
 
-/* What exchange_each_header passes through the library. */
+/* The argument that exchange_each_header passes through the library. */
 typedef struct EachHeader
 {
 	void (*callback)(void *arg, const char *name, Span value);

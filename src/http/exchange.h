@@ -1,6 +1,6 @@
 /*
  * exchange.h
- *		Requests and answers on a connection: what libmicrohttpd calls back.
+ *		Requests and responses on a connection: the callbacks of libmicrohttpd.
  */
 #ifndef SESSION_FILES_HTTP_EXCHANGE_H
 #define SESSION_FILES_HTTP_EXCHANGE_H
@@ -13,7 +13,7 @@
 #include "listing/message.h"
 #include "settings.h"
 
-/* What a connection has sent; valid until it is answered. */
+/* A request on a connection; valid until its response is made. */
 typedef struct ServerRequest
 {
 	HttpRequest http;
@@ -21,14 +21,14 @@ typedef struct ServerRequest
 	void *connection;          /* for exchange_each_header */
 } ServerRequest;
 
-/* Answers a request. It must not raise errors: they would jump through the library's frames. */
+/* Makes the response to a request. It must not raise errors: they would jump through the library's frames. */
 typedef void (*ServerHandler)(const ServerRequest *request, HttpResponse *response);
 
 typedef struct ServerOptions
 {
-	int socket;                   /* listening */
-	const HttpSettings *settings; /* may change while the server is open, but for header_size */
-	int most_connections;         /* what the process has room for, whatever the settings say */
+	int socket;                   /* the listening socket */
+	const HttpSettings *settings; /* may change while the server is open, except header_size */
+	int most_connections;         /* the most that the process can have, whatever the settings say */
 	ServerHandler handler;
 	void (*refuse)(const ServerRequest *request, HttpResponse *response, int status,
 	               const char *reason);  /* as the handler */
@@ -47,7 +47,7 @@ extern void exchange_on_completed(void *arg, struct MHD_Connection *handle, void
 extern void exchange_on_message(void *arg, const char *format, va_list values);
 extern size_t exchange_leave_escapes(void *arg, struct MHD_Connection *handle, char *text);
 
-/* Calls back with each header of a request, or with each cookie. */
+/* Calls a function for each header of a request, or for each cookie. */
 extern void exchange_each_header(const ServerRequest *request, bool cookies,
                                  void (*callback)(void *arg, const char *name, Span value), void *arg);
 

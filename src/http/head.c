@@ -1,23 +1,23 @@
 /*
  * head.c
- *		Looks at a request's head, after libmicrohttpd has taken it apart.
+ *		Checks a request's head, after libmicrohttpd has parsed it.
  *
- * What two servers in a row could read differently is refused: where the request ends, and for whom it is.
+ * A head is refused if two servers in a row could read it differently: where the request ends, and for whom it is.
  *
- * Versions of the library before 0.9.76 let pass what another server in front of them may read differently, so that one
- * request for that server would be two here: they end a line at a bare LF, end a text at a NUL, and append the continuation
- * of a folded line to the header's name, which makes a Content-Length another header. All of that is gone from what they
- * hand over, but not from their buffer: they put zeros over what ended something, a space, a colon, CR and LF, and leave the
- * rest. So a NUL or a bare LF is one zero where two have to be. Later versions refuse such requests, and keep no such buffer.
+ * Versions of the library before 0.9.76 accept heads that another server in front of them may read differently, so that one request for
+ * that server would be two here. They end a line at a bare LF, end a text at a NUL, and append the continuation of a folded line to the
+ * header's name, which makes a Content-Length another header. Nothing of that shows in what they pass on, but it shows in their buffer:
+ * they put zeros over what ended a text, a space, a colon, CR and LF, and leave the rest. So a NUL or a bare LF is one zero where there
+ * have to be two. Later versions refuse such requests, and keep no such buffer.
  */
 #include "http/head.h"
 
 #include <microhttpd.h>
 
-/* What the library takes for a header or a cookie beside its text, in bytes: 56, or 64 where it aligns more. */
+/* What the library takes for a header or a cookie, besides its text, in bytes: 56, or 64 where it aligns more. */
 #define RECORD_SIZE 64
 
-/* The longest head of an answer, in bytes: without links to other pages, and the two links, of which each has at most the query, escaped. */
+/* The longest head of a response, in bytes: without the links to other pages; and a link, which has at most the query, escaped. */
 #define ANSWER_HEAD 1024
 #define LINK_MAX 1024
 
@@ -45,7 +45,7 @@ head_leaves_zeros(void)
 	return known;
 }
 
-/* Returns whether what is between two places are lines of a head, with the empty one at the end; it begins at the end of the first. */
+/* Returns whether a piece of the buffer is clean lines of a head, from the end of the first to the empty one. */
 static bool
 are_clean_lines(const char *c, const char *end)
 {
@@ -54,11 +54,11 @@ are_clean_lines(const char *c, const char *end)
 		c += 2;
 		if (end - c == 2)
 			return c[0] == '\0' && c[1] == '\0';
-		/* No name; or the continuation of a folded line. */
+		/* A line without a name, or the continuation of a folded line. */
 		if (*c == '\0' || *c == ' ' || *c == '\t')
 			return false;
 		c += strnlen(c, end - c);
-		/* Behind the colon. */
+		/* After the colon. */
 		c += c < end;
 		while (c < end && (*c == ' ' || *c == '\t'))
 			c++;
@@ -67,7 +67,7 @@ are_clean_lines(const char *c, const char *end)
 	return false;
 }
 
-/* Returns whether the bytes of a head had nothing that two readers could take for different things. */
+/* Returns whether the buffer shows nothing that two servers could read differently. */
 static bool
 is_clean(const Head *head, size_t size)
 {
@@ -75,21 +75,21 @@ is_clean(const Head *head, size_t size)
 
 	if (!head_leaves_zeros())
 		return true;
-	/* One space between them. */
+	/* There is one space between method, target and version. */
 	if (head->method + strlen(head->method) + 1 != head->raw_target ||
 	    head->raw_target + target_len + 1 != head->version)
 		return false;
 	return are_clean_lines(head->version + strlen(head->version), head->method + size);
 }
 
-/* What of a head decides on how the request is read. */
+/* What in a head decides where the request ends, and for whom it is. */
 typedef struct Framing
 {
 	int hosts;
 	int lengths;
 	int encodings;
 	int authorizations;
-	size_t records; /* what the library takes for headers and cookies, beside the head, in bytes */
+	size_t records; /* what the library takes for headers and cookies, besides the head, in bytes */
 	bool expects_continue;
 	bool has_body;
 	bool bad;
@@ -141,14 +141,14 @@ look_at_header(void *arg, enum MHD_ValueKind kind, const char *name, const char 
 			framing->bad = true;
 	}
 	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_COOKIE) == 0)
-		/* The library makes a copy of it, for its cookies. */
+		/* The library makes a copy of it to split the cookies. */
 		framing->records += value != NULL ? strlen(value) + 1 : 0;
 	else if (pg_strcasecmp(name, MHD_HTTP_HEADER_EXPECT) == 0)
 		framing->expects_continue |= value != NULL && pg_strcasecmp(value, "100-continue") == 0;
-	/* A name with anything but the characters of a token, such as a space before the colon. */
+	/* For example, a space before the colon. */
 	if (!is_token(name))
 		framing->bad = true;
-	/* A bare CR, for one, ends a line for some. */
+	/* For example, a bare CR, at which some servers end a line. */
 	for (const unsigned char *c = (const unsigned char *) value; c != NULL && *c != '\0'; c++)
 	{
 		if ((*c < ' ' && *c != '\t') || *c == 0x7f)
@@ -166,9 +166,9 @@ look_at_cookie(void *arg, enum MHD_ValueKind kind, const char *name, const char 
 	return MHD_YES;
 }
 
-/* Returns whether the head of an answer fits into a connection's memory beside that of the request; the library would close it otherwise. */
+/* Returns whether the head of a response fits into a connection's memory besides that of the request. Otherwise the library would close it. */
 static bool
-has_room_for_answer(struct MHD_Connection *handle, const Head *head, size_t size, Framing *framing)
+has_room_for_response(struct MHD_Connection *handle, const Head *head, size_t size, Framing *framing)
 {
 	const char *query = strchr(head->target, '?');
 	size_t links = query != NULL ? 2 * Min(LINK_MAX, 3 * strlen(query)) : 0;
@@ -211,11 +211,11 @@ head_refusal(struct MHD_Connection *handle)
 	MHD_get_connection_values(handle, MHD_HEADER_KIND, look_at_header, &framing);
 	if (framing.bad)
 		return MHD_HTTP_BAD_REQUEST;
-	/* A length that is no number of 64 bits; or cookies for which there is no room. */
+	/* A length over 64 bits; or cookies for which there is no room. */
 	return framing.lengths > 0 ? MHD_HTTP_CONTENT_TOO_LARGE : MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
 }
 
-/* Returns whether a head says for whom the request is, and where it ends, in one way only. */
+/* Returns whether a head says in one way only where the request ends, and for whom it is. */
 static bool
 is_unambiguous(const Head *head, const Framing *framing)
 {
@@ -223,7 +223,7 @@ is_unambiguous(const Head *head, const Framing *framing)
 		return false;
 	if (framing->hosts > 1 || framing->lengths + framing->encodings > 1 || framing->authorizations > 1)
 		return false;
-	/* The library waits for a body that is not announced. */
+	/* The library would wait for a body that is not announced. */
 	if (framing->expects_continue && !framing->has_body)
 		return false;
 	return strcmp(head->version, MHD_HTTP_VERSION_1_1) == 0 ? framing->hosts == 1 : framing->encodings == 0;
@@ -242,8 +242,8 @@ head_check(struct MHD_Connection *handle, const Head *head)
 	MHD_get_connection_values(handle, MHD_HEADER_KIND, look_at_header, &framing);
 	if (!is_clean(head, size) || !is_unambiguous(head, &framing))
 		return MHD_HTTP_BAD_REQUEST;
-	/* The library reads the lines of chunks generously: where such a body ends, another server may see differently. */
+	/* The library is lenient with the lines of chunks: another server may see another end of such a body. */
 	if (framing.encodings > 0)
 		return MHD_HTTP_LENGTH_REQUIRED;
-	return has_room_for_answer(handle, head, size, &framing) ? 0 : MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+	return has_room_for_response(handle, head, size, &framing) ? 0 : MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
 }

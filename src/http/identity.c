@@ -1,13 +1,12 @@
 /*
  * identity.c
- *		Whose an HTTP request is: from its token to a role and claims.
+ *		The identity of an HTTP request: from its token to a role and claims.
  *
- * The rules are those of PostgREST: a token in the header Authorization, with the scheme Bearer, names the
- * role in its claim "role"; without a token a request is anonymous. Policies see the claims and the
- * request in settings, which are made up only when they are asked for.
+ * The rules are those of PostgREST. A token in the header Authorization, with the scheme Bearer, names the role in its claim "role";
+ * a request without a token is anonymous. Policies see claims and request in settings, which are made only when they are read.
  *
- * Verifying a signature costs more than a listing, so a worker remembers tokens that were right, as long as
- * they are valid.
+ * A signature costs more than a listing, so a worker caches valid tokens for as long as they are valid. The role stays the worker's role
+ * between requests, and is checked again when another role is needed, or when an invalidation says that roles have changed.
  */
 #include "http/identity.h"
 
@@ -30,15 +29,15 @@
 #include "http/exchange.h"
 #include "http/token.h"
 
-/* So many tokens are cached_tokens, each at the place that its hash says. */
+/* How many tokens are cached, each at the place that its hash gives. */
 #define CACHE_SIZE 256
 
-/* Larger files are no JWK sets. */
+/* A larger file is not a JWK set. */
 #define MAX_KEY_FILE_SIZE ((size_t) 1024 * 1024)
 
 typedef struct CachedToken
 {
-	char *text; /* NULL: nothing */
+	char *text; /* NULL: the place is free */
 	int len;
 	Token token;
 } CachedToken;
@@ -47,11 +46,11 @@ static const HttpApi *api = NULL;
 static TokenKeys *keys = NULL;
 static CachedToken cached_tokens[CACHE_SIZE];
 
-/* The current request, and its token, or NULL. */
+/* The current request, and its token; NULL if there is none. */
 static const ServerRequest *current = NULL;
 static const Token *current_token = NULL;
 
-/* The role that was last checked and become, while nothing about roles has changed; and how often that happened. */
+/* The role that was checked last, unless roles have changed since; and how often they changed. */
 static Oid checked_role = InvalidOid;
 static NameData checked_name;
 static uint64 role_changes = 0;
@@ -64,7 +63,7 @@ drop_token(CachedToken *place)
 	token_free(&place->token);
 }
 
-/* Opens a file, but nothing that could keep the worker waiting, as a FIFO does. Returns -1 and why if it cannot. */
+/* Opens a regular file: another kind, such as a FIFO, could make the worker wait. Returns -1 and the error if it cannot. */
 static int
 open_file(const char *path, const char **error)
 {
@@ -84,7 +83,7 @@ open_file(const char *path, const char **error)
 	return fd;
 }
 
-/* Returns the contents of a file, or NULL and why. */
+/* Returns the contents of a file, or NULL and the error. */
 static char *
 read_file(const char *path, const char **error)
 {
@@ -155,7 +154,7 @@ token_of(const char *authorization)
 	return *authorization != '\0' ? authorization : NULL;
 }
 
-/* Verifies a token, unless it is cached_tokens; returns what is wrong with it, or NULL. */
+/* Verifies a token, unless it is cached. Returns what is wrong with it, or NULL. */
 static const char *
 verify(const char *text, const Token **token)
 {
@@ -214,11 +213,11 @@ identity_become(const char *role)
 	uint64 before = role_changes;
 	Oid oid;
 
-	/* An error rolls back what role the worker has. */
+	/* An error rolls the role back, so the current one is compared. */
 	if (OidIsValid(checked_role) && GetCurrentRoleId() == checked_role && strcmp(NameStr(checked_name), role) == 0)
 		return;
 	oid = get_role_oid(role, true);
-	/* A role that is not there, or not granted, is one without the right. */
+	/* A role that does not exist is treated like one that was not granted. */
 	if (!OidIsValid(oid) || !is_member_of_role(GetSessionUserId(), oid) || superuser_arg(oid))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 		                errmsg("permission denied to serve an HTTP request as role \"%s\"", role)));
@@ -228,7 +227,7 @@ identity_become(const char *role)
 		checked_role = oid;
 }
 
-/* The settings request.*. A hook's text has to live until it is copied: it is allocated in the transaction. */
+/* The settings request.*. The text of a show hook has to live until it is copied: it is allocated in the transaction. */
 
 static const char *
 show_method(void)
@@ -250,7 +249,7 @@ show_path(void)
 	return pg_verifymbstr(target->bytes, len, true) ? pnstrdup(target->bytes, len) : "";
 }
 
-/* Adds a name and a value to an object in JSON. What is not UTF-8 is left out: no text can hold it. */
+/* Adds a name and a value to a JSON object. A pair that is not UTF-8 is left out, as type text cannot hold it. */
 static void
 add_pair(void *arg, const char *name, Span value)
 {
@@ -295,7 +294,7 @@ show_cookies(void)
 	return show_pairs(true);
 }
 
-/* Where the claims name no role, the anonymous one is put among them, as PostgREST does. */
+/* If the claims have no role, the anonymous role is added to them, as in PostgREST. */
 static const char *
 show_claims(void)
 {

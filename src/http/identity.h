@@ -1,6 +1,6 @@
 /*
  * identity.h
- *		Whose an HTTP request is: from its token to a role and claims.
+ *		The identity of an HTTP request: from its token to a role and claims.
  */
 #ifndef SESSION_FILES_HTTP_IDENTITY_H
 #define SESSION_FILES_HTTP_IDENTITY_H
@@ -11,22 +11,21 @@
 
 #include "http_api.h"
 
-/* Defines the settings request.*, which show what the current request says; to be called once per worker. */
+/* Defines the settings request.*, which show the current request. To be called once per worker. */
 extern void identity_init(const HttpApi *api);
 
-/* Reads the keys anew. What is wrong with them is logged; then no token is accepted. */
+/* Reads the keys again. If something is wrong with them, it is logged, and no token is accepted. */
 extern void identity_load_keys(void);
 
 /*
- * Finds out whose a request is, and has request.* show it until the next call. Returns NULL, or what is wrong with
- * its token. *role is NULL if there is none: a request without a token where nobody is anonymous.
+ * Reads the identity of a request, which request.* shows until the next call. Returns NULL, or what is wrong with the token. *role is NULL
+ * for a request without a token if there is no anonymous role.
  */
 extern const char *identity_read(const ServerRequest *request, const char **role);
 
 /*
- * Becomes the role; raises 42501 if that cannot be. It stays the process's role between requests, in which nothing
- * runs, and is checked anew when a request comes of another, or something about roles has changed: to leave it and to
- * become it again costs more than a snapshot.
+ * Sets the role; raises 42501 if the worker may not. It stays set between requests, when nothing runs: to reset it and to set it again
+ * would cost more than a snapshot.
  */
 extern void identity_become(const char *role);
 

@@ -2,9 +2,9 @@
  * linger.c
  *		Closes connections whose clients still send.
  *
- * When a connection is closed with bytes unread, the kernel resets it, and the client may lose the answer that tells
- * why: of a request that is too large, say. So what still comes is read and thrown away, for a while. That is bounded
- * in connections, bytes and time; beyond it the client gets the reset.
+ * When a connection is closed with unread bytes, the kernel resets it, and the client may lose the response that says why: the request is
+ * too large, for example. So what still arrives is read and thrown away for a while. Connections, bytes and time are limited; beyond the
+ * limits the client gets the reset.
  */
 #include "http/linger.h"
 
@@ -34,7 +34,7 @@ linger_add(int fd)
 
 	if (count == MAX_LINGERING)
 		return;
-	/* The caller's close does not end the connection now. */
+	/* A second descriptor: the caller's close does not end the connection. */
 	own = dup(fd);
 	if (own < 0)
 		return;
@@ -42,7 +42,7 @@ linger_add(int fd)
 	lingering[count++] = (Lingering){.fd = own, .since = clock_ms()};
 }
 
-/* Reads what there is; returns whether more may come. */
+/* Reads what has arrived; returns whether more may come. */
 static bool
 drain(Lingering *connection, int64 now)
 {

@@ -10,10 +10,10 @@
 /* How often to call linger_run while there are any, in ms. */
 #define LINGER_INTERVAL 20
 
-/* Closes a connection, of which the caller closes its own descriptor, once the client has closed it or some time is over. */
+/* Closes a connection when its client has closed it, or some time is over. The caller closes its own descriptor. */
 extern void linger_add(int fd);
 
-/* Reads what clients sent, and closes what can be closed; returns how many connections are left. */
+/* Reads what clients have sent, and closes connections that can be closed. Returns how many are left. */
 extern int linger_run(void);
 
 #endif

@@ -1,11 +1,11 @@
 /*
  * listener.c
- *		The socket on which HTTP is served; all workers accept connections from it.
+ *		The listening socket, from which all workers accept connections.
  *
- * One socket for all workers: whichever worker is free takes the next client, a worker that ends takes no client with it, and two
- * clusters cannot have the same port by mistake, as they could with a socket per worker (SO_REUSEPORT).
+ * There is one socket for all workers. So the next free worker takes a client, a worker that ends takes no waiting client with it, and
+ * two clusters cannot have the same port by mistake, as they could with a socket per worker (SO_REUSEPORT).
  *
- * The library can listen by itself. But then it stops when it has no room, or no descriptor, and does not say when to run it again.
+ * The library could listen itself. But it stops when it has no room or no descriptor, and does not say when to run it again.
  */
 #include "http/listener.h"
 
@@ -14,14 +14,14 @@
 #include <unistd.h>
 
 /*
- * How much of an answer the kernel keeps for a client that does not read, in bytes; it may take twice as much. Without this limit
- * it is some MB per client.
+ * How much of a response the kernel keeps for a client that does not read, in bytes; it may take twice as much. Without this limit it
+ * would be some MB per client.
  */
 #define SEND_BUFFER (64 * 1024)
 
 static int listener = -1;
 
-/* Sets up a socket, binds it and listens; false, with *failed and errno, if that cannot be. */
+/* Sets up a socket, binds it and listens. Returns false, with *failed and errno set, if it cannot. */
 static bool
 listen_on(int fd, const struct sockaddr *name, socklen_t len, const char **failed)
 {
@@ -91,7 +91,7 @@ listener_accept(Client *client)
 		case ENOMEM:
 			return ACCEPT_NO_ROOM;
 		default:
-			/* Also the errors of a connection that failed before it was accepted: the next one may be good. */
+			/* These include errors of a connection that failed before it was accepted: the next one may succeed. */
 			return ACCEPT_NONE;
 	}
 }

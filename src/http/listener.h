@@ -1,6 +1,6 @@
 /*
  * listener.h
- *		The socket on which HTTP is served; all workers accept connections from it.
+ *		The listening socket, from which all workers accept connections.
  */
 #ifndef SESSION_FILES_HTTP_LISTENER_H
 #define SESSION_FILES_HTTP_LISTENER_H
@@ -10,19 +10,19 @@
 #include <sys/socket.h>
 
 /*
- * Opens the socket on an IP address and a port, which no other program then gets. Called once, by the postmaster: its workers
- * inherit the socket. Returns false, with *failed saying what failed, and errno why. Clients wait in its queue while no worker runs.
+ * Opens the socket on an IP address and a port. Called once, by the postmaster; workers inherit the socket. Clients wait in its queue while
+ * no worker runs. If it cannot, returns false, with *failed and errno set.
  */
 extern bool listener_open(const char *address, int port, const char **failed);
 
 extern int listener_socket(void);
 
-/* What became of an attempt to accept a connection. */
+/* The outcome of an attempt to accept a connection. */
 typedef enum Accepted
 {
 	ACCEPTED,
-	ACCEPT_NONE,   /* no client waits, or it has gone again */
-	ACCEPT_NO_ROOM /* this process, or the system, has no room for one more connection */
+	ACCEPT_NONE,   /* no client waits any more */
+	ACCEPT_NO_ROOM /* this process or the system has no room for a connection */
 } Accepted;
 
 typedef struct Client

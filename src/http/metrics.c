@@ -1,9 +1,9 @@
 /*
  * metrics.c
- *		What the HTTP workers count, in shared memory, and how it is told.
+ *		The counters of the HTTP workers, in shared memory.
  *
- * Each worker has a row of its own, which it alone writes: no lock. A row outlives its worker, so that
- * counters only go up until the server restarts.
+ * Each worker has a row that only it writes, so no lock is needed: readers may see one counter before another. A row outlives its worker,
+ * so counters only go up until the server restarts.
  */
 #include "http/metrics.h"
 
@@ -15,10 +15,10 @@
 
 #include "settings.h"
 
-/* Statuses that are counted each on its own; the rest together. */
+/* The statuses that have a counter each. All others share one. */
 static const int statuses[] = {200, 204, 304, 400, 401, 403, 404, 405, 411, 413, 414, 422, 431, 500, 503};
 
-/* Upper bounds of the histogram's buckets, in microseconds, and as the text format has them. */
+/* Upper bounds of the histogram's buckets, in microseconds, and in the text format. */
 static const struct
 {
 	int64 microseconds;
@@ -98,7 +98,7 @@ metrics_init(void)
 	shmem_startup_hook = set_up;
 }
 
-/* Adds to a counter that nobody else writes. */
+/* Adds to a counter that only this process writes. */
 static void
 add(pg_atomic_uint64 *counter, uint64 value)
 {
@@ -159,7 +159,7 @@ metrics_set_connections(int count, uint64 unread, uint64 dropped)
 	pg_atomic_write_u64(&own->dropped, pg_atomic_read_u64(&own->dropped_before) + dropped);
 }
 
-/* Sums up a counter, given by where it is in a row. */
+/* Sums up a counter over all rows, by its offset in a row. */
 static uint64
 sum(size_t offset)
 {
@@ -179,7 +179,7 @@ write_head(StringInfo out, const char *name, const char *type, const char *help)
 static void
 write_requests(StringInfo out)
 {
-	write_head(out, "requests_total", "counter", "Requests by the status of their answer.");
+	write_head(out, "requests_total", "counter", "Requests by the status of their response.");
 	for (int i = 0; i <= lengthof(statuses); i++)
 	{
 		char label[12] = "other";
@@ -197,7 +197,7 @@ write_durations(StringInfo out)
 	uint64 below = 0;
 
 	write_head(out, "request_duration_seconds", "histogram",
-	           "Time from a request's end to its answer, without reading the one and sending the other.");
+	           "Time from a request's end to its response, without reading the one and sending the other.");
 	for (int i = 0; i <= lengthof(buckets); i++)
 	{
 		below += sum(offsetof(Row, by_duration) + i * sizeof(pg_atomic_uint64));
@@ -234,10 +234,10 @@ metrics_write(StringInfo out)
 	write_number(out, "connections", "gauge", "Open connections.", sum(offsetof(Row, connections)));
 	write_number(out, "connections_dropped_total", "counter", "Connections that were closed to make room for others.",
 	             sum(offsetof(Row, dropped)));
-	write_number(out, "unread_bytes", "gauge", "Bytes of answers that clients have not read yet.",
+	write_number(out, "unread_bytes", "gauge", "Bytes of responses that clients have not read yet.",
 	             sum(offsetof(Row, unread)));
 	write_number(out, "answers_without_room_total", "counter",
-	             "Requests with status 503, as their answer would have gone over session_files.http_unread_size.",
+	             "Requests with status 503, as their response would have gone over session_files.http_unread_size.",
 	             sum(offsetof(Row, no_room)));
 	write_number(out, "workers", "gauge", "Running workers.", workers);
 	write_number(out, "worker_restarts_total", "counter", "Workers that were started again.", restarts);

@@ -1,16 +1,15 @@
 /*
  * server.c
- *		HTTP/1.1 on a socket, by libmicrohttpd: the library's daemon, and the clients that it gets.
+ *		HTTP/1.1 by libmicrohttpd: the library's daemon, and accepting clients.
  *
- * Everything runs on the caller's thread. The caller waits for one descriptor, which has the library's own and the listening
- * socket in it. It knows no transaction and raises no error.
+ * Everything runs on the caller's thread. The caller waits for one descriptor, an epoll instance with the library's descriptor and the
+ * listening socket in it. This file knows no transaction and raises no error.
  *
- * Connections are accepted here and given to the library, so that it is known at any time whether clients wait, and why none is
- * accepted: then the connection that has waited longest makes room (connections.c). There is no wait without an end while a client
- * may be waiting.
+ * It accepts connections itself and gives them to the library. So it knows at any time whether clients wait, and why none is accepted;
+ * then the connection that has waited longest makes room (connections.c). While a client may be waiting, no wait is without a limit.
  *
- * The library has room for a request's head in a pool per connection, and refuses on its own what does
- * not fit, in words of its own; what fits and is over the limit is refused by exchange.c.
+ * The library has a pool of memory per connection for a request's head. A head that does not fit is refused by the library, in its own
+ * words; a head that fits and is over the limit is refused by exchange.c.
  */
 #include "http/server.h"
 
@@ -27,32 +26,32 @@
 #include "http/linger.h"
 #include "http/listener.h"
 
-/* How often at least to look at connections, in ms. */
+/* How often to look at connections, in ms. */
 #define LOOK_EVERY 1000
 
-/* So many clients are accepted before those that are there have their turn. */
+/* How many clients are accepted before the open connections have their turn. */
 #define ACCEPT_AT_ONCE 16
 
 /* How long to leave clients to other workers when there is no room, in ms. */
 #define ACCEPT_PAUSE 20
 
-/* It is worth it to give memory back to the system of which so many bytes were taken. */
+/* From how many bytes on it is worth to give memory back to the system. */
 #define MUCH_MEMORY ((size_t) 4 * 1024 * 1024)
 
 struct Server
 {
 	struct MHD_Daemon *daemon;
 	ServerOptions options;
-	int descriptor;     /* an epoll instance: the library's own, and the listening socket */
+	int descriptor;     /* an epoll instance with the library's descriptor and the listening socket */
 	bool accepting;     /* the listening socket is in it */
-	bool crowded;       /* clients have waited for longer than a pause, for whom there is no room */
+	bool crowded;       /* clients have waited for a pause, and there is no room for them */
 	int given;          /* connections that were accepted since the library ran */
-	int64 accept_again; /* not before that; clock_ms */
-	size_t most_taken;  /* memory, in bytes, since some was given back */
-	int lingering;      /* connections that are closed, but for what their clients still send */
+	int64 accept_again; /* not before this time; clock_ms */
+	size_t most_taken;  /* the most memory that was taken since some was given back, in bytes */
+	int lingering;      /* connections that are closed except for what their clients still send */
 };
 
-/* The library cannot go on. */
+/* Called when the library cannot go on. */
 static void
 on_panic(void *arg, const char *file, unsigned int line, const char *reason)
 {
@@ -61,7 +60,7 @@ on_panic(void *arg, const char *file, unsigned int line, const char *reason)
 	                errdetail_internal("%s, line %u", file, line)));
 }
 
-/* Has the server's descriptor tell of clients that want to connect, or not. */
+/* Adds the listening socket to the server's descriptor, or removes it. */
 static void
 set_accepting(Server *server, bool accepting)
 {
@@ -76,7 +75,7 @@ static struct MHD_Daemon *
 start_daemon(Server *server)
 {
 	ServerOptions *options = &server->options;
-	/* The version that sends heads twice does so, among others, for what it is stricter with. */
+	/* Strictness makes the library refuse more, and the versions that leave zeros send the head of such a response twice. */
 	int strict = head_leaves_zeros() ? 0 : 1;
 
 	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
@@ -138,7 +137,7 @@ server_timeout(Server *server)
 	return result;
 }
 
-/* Runs the library, which also takes over the connections that were given to it. */
+/* Runs the library. It then takes over the connections that it was given. */
 static void
 run_daemon(Server *server)
 {
@@ -152,7 +151,7 @@ is_full(Server *server)
 {
 	int most = Min(server->options.settings->max_connections, server->options.most_connections);
 
-	/* Later versions of the library take over connections only when they run, and close those that are too many then. */
+	/* Later versions of the library take over connections only when they run, and then close those over the limit. */
 	if (server->given > 0 && connections_count() + server->given >= most)
 		run_daemon(server);
 	return connections_count() >= most;
@@ -174,8 +173,8 @@ clients_wait(const Server *server)
 }
 
 /*
- * Accepts clients. Where there is no room they are left to the other workers for a moment. Then the connections that have waited longest
- * make room, one for each client, until no client waits.
+ * Accepts clients. If there is no room, they are left to the other workers for a moment. After that the connections that have waited
+ * longest make room, one for each client, until no client waits.
  */
 static void
 accept_clients(Server *server)
@@ -188,7 +187,7 @@ accept_clients(Server *server)
 		if (accepted == ACCEPTED)
 		{
 			server->given++;
-			/* Closes it where it has no memory for it. */
+			/* The library closes the connection if it has no memory for it. */
 			(void) MHD_add_connection(server->daemon, client.fd, (struct sockaddr *) &client.address,
 			                          client.address_len);
 			continue;
@@ -209,7 +208,7 @@ accept_clients(Server *server)
 	}
 }
 
-/* Gives memory back to the system when most of what connections and their answers have taken is free. */
+/* Gives memory back to the system when most of what connections and responses have taken is free. */
 static void
 give_back_memory(Server *server)
 {

@@ -1,9 +1,9 @@
 /*
  * session_files_http.c
- *		The library's entry: an HTTP server inside PostgreSQL.
+ *		_PG_init of the library: an HTTP server inside PostgreSQL.
  *
- * Does nothing unless it is preloaded by the server. Then it takes the port, and has PostgreSQL run the workers: start them, and start
- * again those that have ended.
+ * It does nothing unless the server preloads the library. Then it opens the listening socket, and registers the workers with PostgreSQL,
+ * which starts them, and restarts those that end.
  */
 #include "compat.h"
 
@@ -15,7 +15,7 @@
 #include "http/metrics.h"
 #include "http_api.h"
 
-/* How long PostgreSQL waits before it starts a worker again that has ended, in s. */
+/* How long PostgreSQL waits before it restarts a worker, in s. */
 #define RESTART_TIME 2
 
 PG_MODULE_MAGIC;
@@ -37,7 +37,7 @@ register_worker(int number)
 	RegisterBackgroundWorker(&worker);
 }
 
-/* Takes the port and registers the workers. A port that cannot be had is no reason to keep the whole server from starting. */
+/* Opens the socket and registers the workers. If the port is not available, PostgreSQL starts without them. */
 static void
 start_serving(const HttpSettings *settings)
 {
@@ -65,7 +65,7 @@ _PG_init(void)
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;
-	/* It defines the settings; and is preloaded thereby, if it is not yet. */
+	/* The library session_files defines the settings. This call preloads it, if that has not been done. */
 	get_api =
 		(const HttpApi *(*) (void) ) load_external_function("session_files", "session_files_http_api", true, NULL);
 	if (get_api()->version != HTTP_API_VERSION)
@@ -75,7 +75,7 @@ _PG_init(void)
 		                          HTTP_API_VERSION),
 		                errhint("Install both from the same source.")));
 	metrics_init();
-	/* pg_upgrade wants to be alone, and the cluster is not yet, or no more, one to be shown. */
+	/* Not for clients: pg_upgrade's server, and a single-user backend. */
 	if (!IsBinaryUpgrade && IsPostmasterEnvironment)
 		start_serving(get_api()->settings);
 }

@@ -2,14 +2,13 @@
  * token.c
  *		JSON Web Tokens: keys, signatures, claims.
  *
- * What is right and wrong, and in which words, is as in PostgREST 12, but stricter where that one is lax: only HS256,
- * RS256 and ES256, for keys of a length that is safe; JSON names each member once; claims are not nested without end.
- * A key has one algorithm, by its type, and verifies no other: so nobody can pass off a public key as the secret of a
- * HMAC. What a header says of keys (jku, jwk, x5u) is not looked at; kid chooses among our own.
+ * Rules and messages are those of PostgREST 12, but stricter in places: only HS256, RS256 and ES256, with keys of a safe length; JSON has
+ * each member once; claims are not nested without limit. A key has one algorithm, by its type, and verifies no other: so a public key
+ * cannot be passed off as the secret of an HMAC. What a header says of keys (jku, jwk, x5u) is ignored; kid chooses among the given keys.
  *
- * The library, cjose, does the cryptography, and compares in constant time. It gets what was taken apart and checked
- * here, as it reads beyond a signature that is too short, ends the process at a "=" in the wrong place (up to 0.6.2.1),
- * and takes several texts for the same token. It knows nothing of HTTP and PostgreSQL.
+ * The library, cjose, does the cryptography, and compares in constant time. It gets only what was split and checked here, because it reads
+ * beyond a signature that is too short, ends the process at a "=" in the wrong place (up to 0.6.2.1), and accepts several texts for the
+ * same token. This file knows nothing of HTTP and PostgreSQL.
  */
 #include "http/token.h"
 
@@ -23,7 +22,7 @@
 #include <cjose/cjose.h>
 #include <jansson.h>
 
-/* The longest token in bytes; a header of HTTP can hold no longer one. */
+/* The longest token, in bytes. No HTTP header can hold a longer one. */
 #define MAX_LENGTH 8192
 
 /* How deep claims may be nested. */
@@ -35,7 +34,7 @@
 #define P256_BYTES 32
 #define HS256_BYTES 32
 
-/* Numbers as double, so that none is too large for the parser; claims are handed on as they were sent. */
+/* Numbers are parsed as double, so that none is too large. Claims are passed on as they were sent. */
 #define JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL)
 
 #define HEADER_ERROR(what) "JWSError (JSONDecodeError \"" what "\")"
@@ -68,7 +67,7 @@ struct TokenKeys
 	Key *items;
 };
 
-/* Where keys are being read from, and where to say what is wrong with them. */
+/* Where keys are read from, and where the error goes. */
 typedef struct Reader
 {
 	TokenKeys *keys;
@@ -104,7 +103,7 @@ digit_value(char c)
 	return c == '-' ? 62 : (c == '_' ? 63 : -1);
 }
 
-/* Decodes base64url, of which each sequence of bytes has one form only; returns whether it is that. */
+/* Decodes base64url. Returns false for a text that is not the only form of its bytes. */
 static bool
 decode(const char *text, size_t len, Bytes *bytes)
 {
@@ -143,7 +142,7 @@ parse_object(Bytes bytes)
 	return NULL;
 }
 
-/* Says what is wrong with the keys; returns false, for whoever calls to return too. */
+/* Writes the error about the keys. Returns false, so that callers can return it. */
 static bool __attribute__((format(printf, 2, 3))) fail(const Reader *reader, const char *format, ...)
 {
 	int written = snprintf(reader->error, reader->error_size, "%s: ", reader->source);
@@ -156,7 +155,7 @@ static bool __attribute__((format(printf, 2, 3))) fail(const Reader *reader, con
 	return false;
 }
 
-/* Adds a key; takes it over, and frees it when that fails. */
+/* Adds a key and owns it; frees it if that fails. */
 static bool
 add_key(Reader *reader, Algorithm algorithm, cjose_jwk_t *jwk, const char *kid, size_t signature_len)
 {
@@ -215,7 +214,7 @@ add_rsa_key(Reader *reader, const char *kid, Bytes modulus, Bytes exponent)
 
 	if (bits < MIN_RSA_BITS)
 		return fail(reader, "an RSA key must have at least %d bits, this one has %zu", MIN_RSA_BITS, bits);
-	/* With 1 every text would be its own signature. */
+	/* With the exponent 1 every text would be its own signature. */
 	if (bit_length(exponent) < 2 || exponent.data[exponent.len - 1] % 2 == 0)
 		return fail(reader, "the exponent of an RSA key must be odd, and 3 at least");
 	jwk = cjose_jwk_create_RSA_spec(&spec, NULL);
@@ -245,7 +244,7 @@ get_string(const json_t *object, const char *name)
 	return json_string_value(json_object_get(object, name));
 }
 
-/* Returns whether a member is missing, or is this string. */
+/* Returns whether a member is missing or has this value. */
 static bool
 permits(const json_t *jwk, const char *name, const char *value)
 {
@@ -272,7 +271,7 @@ permits_verifying(const json_t *jwk)
 	return false;
 }
 
-/* Finds the algorithm that a key is for; returns false if it is none of ours, or the key is for another use. */
+/* Finds the algorithm of a key. Returns false if it is not supported, or the key is for another use. */
 static bool
 choose_algorithm(const json_t *jwk, Algorithm *algorithm)
 {
@@ -354,7 +353,7 @@ add_json(Reader *reader, const char *text)
 	json_t *parsed = json_loads(text, JSON_FLAGS, &where);
 	bool added;
 
-	/* The parser's own words quote the text, which is secret. */
+	/* The parser's message quotes the text, which is secret. */
 	if (parsed == NULL)
 		return fail(reader, "not JSON at line %d, column %d", where.line, where.column);
 	added = json_is_object(parsed) ? add_parsed(reader, parsed) : fail(reader, "neither a JWK nor a JWK set");
@@ -369,7 +368,7 @@ add_secret(Reader *reader, const char *secret)
 
 	if (*start == '{')
 		return add_json(reader, start);
-	/* As a HMAC's secret a public key would let everybody sign. */
+	/* With a public key as the secret of an HMAC, all who know it could sign. */
 	if (strncmp(start, "-----BEGIN", 10) == 0)
 		return fail(reader, "a key in PEM is no secret; it can be given as a JWK");
 	return add_oct_key(reader, NULL, secret, strlen(secret));
@@ -452,7 +451,7 @@ check_header(const json_t *header, Algorithm *algorithm, const char **kid)
 		return HEADER_ERROR("missing required header \\\"alg\\\"");
 	if (*kid == NULL && json_object_get(header, "kid") != NULL)
 		return HEADER_ERROR("kid: expected String");
-	/* We know no extensions; b64 is one, which changes what is signed. */
+	/* No extension is supported. b64 is one: it changes what is signed. */
 	if (json_object_get(header, "crit") != NULL || json_object_get(header, "b64") != NULL)
 		return HEADER_ERROR("crit key is not understood");
 	if (strcmp(name, "none") == 0)
@@ -483,7 +482,7 @@ knows_kid(const TokenKeys *keys, const char *kid)
 	return false;
 }
 
-/* Tries the keys that fit: those with the token's kid, or all if there is none such. */
+/* Tries the keys of the algorithm: those with the token's kid, or all if no key has it. */
 static bool
 verify_signature(const TokenKeys *keys, Algorithm algorithm, const char *kid, cjose_jws_t *jws, size_t signature_len)
 {
@@ -493,7 +492,7 @@ verify_signature(const TokenKeys *keys, Algorithm algorithm, const char *kid, cj
 	{
 		const Key *key = &keys->items[i];
 
-		/* The library reads as many bytes of a signature as there ought to be. */
+		/* The library reads as many bytes of a signature as the algorithm needs, whatever its length. */
 		if (key->algorithm == algorithm && (!by_kid || has_kid(key, kid)) && key->signature_len == signature_len &&
 		    cjose_jws_verify(jws, key->jwk, NULL))
 			return true;
@@ -524,7 +523,7 @@ check_signature(const TokenKeys *keys, const char *text, size_t len, const Bytes
 	return problem;
 }
 
-/* Rounds up, so that an integer time is before the result exactly when it is before the number; adds seconds. */
+/* Rounds up and adds seconds. An integer is less than the rounded number exactly if it is less than the number. */
 static long long
 add_seconds(double time, long long seconds)
 {
@@ -576,7 +575,7 @@ check_times(const json_t *claims, long long now, Token *token)
 	return NULL;
 }
 
-/* Checks the claim "aud". A token without it is for everybody, as in PostgREST. */
+/* Checks the claim "aud". A token without it is for any audience, as in PostgREST. */
 static const char *
 check_audience(const json_t *claims, const char *audience)
 {
@@ -599,8 +598,8 @@ check_audience(const json_t *claims, const char *audience)
 }
 
 /*
- * Copies JSON, which must be valid, without the white space between its tokens, and else as it is: numbers keep all their
- * digits. Returns NULL if it is nested too deep.
+ * Copies valid JSON without the white space between its tokens. The rest stays as it is, so numbers keep all their digits. Returns NULL if
+ * it is nested too deep.
  */
 static char *
 compact(Bytes json)
@@ -635,7 +634,7 @@ compact(Bytes json)
 	return out;
 }
 
-/* Keeps the claims, and of them the role. */
+/* Stores the claims, and the role among them. */
 static const char *
 keep_claims(const json_t *claims, Bytes json, Token *token)
 {

@@ -1,6 +1,6 @@
 /*
  * token.h
- *		JSON Web Tokens: who sends a request, as somebody signed it.
+ *		JSON Web Tokens: signed claims about the sender of a request.
  *
  * Plain C, without PostgreSQL; to be linked with -lcjose -ljansson.
  */
@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-/* Seconds by which the clocks of who signs and who verifies may differ. */
+/* Seconds by which the clocks of signer and verifier may differ. */
 #define TOKEN_SKEW 30
 
 typedef struct TokenKeys TokenKeys;
@@ -23,10 +23,10 @@ typedef struct Token
 } Token;
 
 /*
- * Reads the keys that tokens may be signed with. The secret is a text of at least 32 bytes for HS256 or, if it begins
- * with a brace, a JWK or a JWK set in JSON; jwk_set is a JWK or a JWK set. Either may be NULL or empty, not both. Returns
- * NULL and says why in error (never with a part of a key) if there is a key that is malformed or too weak, or none
- * that can be used. Keys for other algorithms and other uses are passed over; of private ones the public half is taken.
+ * Reads the keys with which tokens may be signed. The secret is a text of at least 32 bytes for HS256 or, if it starts with a brace, a JWK
+ * or a JWK set in JSON; jwk_set is a JWK or a JWK set. One of them may be NULL or empty. Keys for other algorithms and uses are ignored; of
+ * a private key the public half is taken. If a key is malformed or too weak, or none can be used, returns NULL, and in error the reason,
+ * which never has a part of a key.
  */
 extern TokenKeys *token_read_keys(const char *secret, const char *jwk_set, char *error, size_t error_size);
 
@@ -34,8 +34,8 @@ extern TokenKeys *token_read_keys(const char *secret, const char *jwk_set, char 
 extern void token_free_keys(TokenKeys *keys);
 
 /*
- * Verifies a token at a time (seconds since 1970), for an audience, or for any if that is NULL or empty. Returns NULL and
- * fills token, for token_free; or returns what is wrong, in a text that is not to be freed and holds ASCII alone.
+ * Verifies a token at a time (seconds since 1970), for an audience, or for any if that is NULL or empty. Returns NULL and fills token, for
+ * token_free; or returns what is wrong, a static text in ASCII.
  */
 extern const char *token_verify(const TokenKeys *keys, const char *audience, const char *text, size_t len,
                                 long long now, Token *token);

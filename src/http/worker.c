@@ -1,13 +1,13 @@
 /*
  * worker.c
- *		An HTTP worker: requests to transactions.
+ *		An HTTP worker: from requests to transactions.
  *
- * One thread, one wait: for the server's descriptor, signals, and the postmaster's end. Each request is
- * a read-only transaction of its own, as the role that its token names. An error ends the transaction
- * inside the handler, for it must not jump through the server's frames; the connection goes on.
+ * It has one thread and one wait: for the server's descriptor, signals, and the postmaster's end. Each request is a read-only transaction
+ * of its own, as the role that its token names, under one snapshot. An error ends the transaction inside the handler, as it must not jump
+ * through the server's frames; the connection goes on.
  *
- * A SIGTERM ends the worker after what it is doing: no new connections, answers to the requests that are
- * under way, and a second at most for clients to read them. A request that waits or takes long is cancelled.
+ * SIGTERM ends the worker after what it is doing: it accepts no new connections, responds to the requests that it is reading, and waits
+ * a second at most for clients to read their responses. A request that waits or takes long is cancelled.
  */
 #include "http/worker.h"
 
@@ -41,33 +41,33 @@
 #include "http/server.h"
 #include "http_api.h"
 
-/* How long clients have to read their answers when the worker ends, in ms. */
+/* How long clients have to read their responses when the worker ends, in ms. */
 #define DRAIN_TIME 1000
 
-/* A request that has taken so long is cancelled when the worker ends, in ms. */
+/* How long a request may have taken that is not cancelled when the worker ends, in ms. */
 #define PATIENCE 500
 
-/* Descriptors that a worker needs beside its connections and the files of PostgreSQL. */
+/* Descriptors that a worker needs besides its connections and PostgreSQL's files. */
 #define OWN_FILES 128
 
 /* How much of a request's target is shown in pg_stat_activity and the log, in bytes. */
 #define MAX_SHOWN 1024
 
-/* How often at least a worker that did something flushes its statistics, in ms. */
+/* How often a worker that did something flushes its statistics, in ms. */
 #define FLUSH_EVERY 1000
 
 static const HttpApi *api = NULL;
 static Server *server = NULL;
 
-/* Holds what a request allocates, until the next one. */
+/* What a request allocates, until the next one. */
 static MemoryContext request_context = NULL;
 
-/* When the request under way began (clock_ms), or 0: the signal handler asks. */
+/* When the current request began (clock_ms), or 0. The signal handler reads it. */
 static volatile int64 request_start = 0;
 
 static bool statistics_pending = false;
 
-/* Ends the worker: a request that waits for a lock, or takes long, now, others after their response. */
+/* Ends the worker. A request that waits for a lock or takes long is cancelled; another one gets its response first. */
 static void
 on_terminate(SIGNAL_ARGS)
 {
@@ -84,7 +84,7 @@ on_terminate(SIGNAL_ARGS)
 	errno = saved;
 }
 
-/* Answers a request that has no token, or a wrong one; error is NULL or says why, in ASCII. */
+/* Makes the response to a request without a token, or with a wrong one. error is NULL, or the reason in ASCII. */
 static void
 respond_unauthorized(const ServerRequest *request, HttpResponse *response, const char *error)
 {
@@ -107,13 +107,13 @@ respond_unauthorized(const ServerRequest *request, HttpResponse *response, const
 	message_add(response, "WWW-Authenticate", challenge.data);
 }
 
-/* Answers a request that raised an error. */
+/* Makes the response to a request that raised an error. */
 static void
 respond_error(const ServerRequest *request, HttpResponse *response, int sqlstate)
 {
 	int category = ERRCODE_TO_CATEGORY(sqlstate);
 
-	/* An object that is not there is one of the extension, which is being dropped. */
+	/* If an object does not exist, the extension is being dropped. */
 	if (category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_OPERATOR_INTERVENTION ||
 	    category == ERRCODE_TRANSACTION_ROLLBACK || sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
 	    sqlstate == ERRCODE_UNDEFINED_OBJECT || sqlstate == ERRCODE_UNDEFINED_TABLE)
@@ -124,7 +124,7 @@ respond_error(const ServerRequest *request, HttpResponse *response, int sqlstate
 		api->refuse(&request->http, response, HTTP_INTERNAL_ERROR, "Internal Server Error");
 }
 
-/* Appends what a client sent as printable ASCII, percent-encoded where it is not: that is valid in every encoding, wherever it is cut. */
+/* Appends what a client sent as printable ASCII, the rest percent-encoded. So it is valid in every encoding, wherever it is cut. */
 static void
 append_printable(StringInfo out, Span text)
 {
@@ -139,7 +139,7 @@ append_printable(StringInfo out, Span text)
 	}
 }
 
-/* Shows the request in pg_stat_activity, and in what is logged of it. */
+/* Shows the request in pg_stat_activity and in log messages. */
 static void
 begin_activity(const ServerRequest *request)
 {
@@ -161,7 +161,7 @@ end_activity(void)
 	statistics_pending = true;
 }
 
-/* Answers in a transaction of the role, or of the one that the worker has logged in as. */
+/* Handles a request in a transaction: as the role, or, for NULL, as the one that the worker has logged in as. */
 static void
 run_transaction(const ServerRequest *request, const char *role, HttpResponse *response)
 {
@@ -181,7 +181,7 @@ run_transaction(const ServerRequest *request, const char *role, HttpResponse *re
 	MemoryContextSwitchTo(request_context);
 }
 
-/* Ends the transaction after an error, which becomes the response. */
+/* Ends the transaction after an error, and makes a response of the error. */
 static void
 recover(const ServerRequest *request, HttpResponse *response)
 {
@@ -203,7 +203,7 @@ recover(const ServerRequest *request, HttpResponse *response)
 static void
 try_transaction(const ServerRequest *request, const char *role, HttpResponse *response)
 {
-	/* A cancellation of the request before this one came too late. */
+	/* A cancellation of the request before this one has come too late. */
 	QueryCancelPending = false;
 	SetCurrentStatementStartTimestamp();
 	begin_activity(request);
@@ -219,7 +219,7 @@ try_transaction(const ServerRequest *request, const char *role, HttpResponse *re
 	end_activity();
 }
 
-/* Answers GET /metrics, which touches no table. */
+/* Makes the response to /metrics, without a transaction. Returns false for another target. */
 static bool
 respond_metrics(const ServerRequest *request, HttpResponse *response)
 {
@@ -237,7 +237,7 @@ respond_metrics(const ServerRequest *request, HttpResponse *response)
 	return true;
 }
 
-/* Refuses an response for which there is no room, whatever it is; answers that are not read make room for the next try. */
+/* Refuses a response for which there is no room. Unread responses make room for the next try. */
 static void
 make_room(const ServerRequest *request, HttpResponse *response)
 {
@@ -247,7 +247,7 @@ make_room(const ServerRequest *request, HttpResponse *response)
 	connections_drop_unread();
 }
 
-/* Answers a request: the server's handler. */
+/* The server's handler: makes the response to a request. */
 static void
 handle(const ServerRequest *request, HttpResponse *response)
 {
@@ -279,7 +279,7 @@ handle(const ServerRequest *request, HttpResponse *response)
 	request_start = 0;
 }
 
-/* Answers a request that the server does not read further. */
+/* Makes the response to a request that the server does not read further. */
 static void
 refuse(const ServerRequest *request, HttpResponse *response, int status, const char *reason)
 {
@@ -290,8 +290,8 @@ refuse(const ServerRequest *request, HttpResponse *response, int status, const c
 }
 
 /*
- * Sees to it that the process may have as many connections as the settings say, beside what PostgreSQL needs; returns how many it can have,
- * and logs if that is fewer.
+ * Raises the limit of open files to what the connections and PostgreSQL need. Returns how many connections are possible, and logs if that is
+ * fewer.
  */
 static int
 allow_connections(int connections)
@@ -328,7 +328,7 @@ open_server(void)
 		ereport(FATAL, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not start libmicrohttpd")));
 }
 
-/* Says what a worker that cannot connect was about to do. */
+/* Adds to an error which database and role the worker was connecting with. */
 static void
 add_context(void *arg)
 {
@@ -337,7 +337,7 @@ add_context(void *arg)
 		api->settings->database, api->settings->role);
 }
 
-/* Connects to the database, as a role that is no superuser. PostgreSQL starts the worker again if that fails. */
+/* Connects to the database, as a role that must not be a superuser. If that fails, PostgreSQL restarts the worker. */
 static void
 connect_database(void)
 {
@@ -374,7 +374,7 @@ work(WaitEventSet *events, long limit)
 		statistics_pending = false;
 	}
 	ResetLatch(MyLatch);
-	/* Between requests there is nothing to cancel: it would end the worker. */
+	/* Between requests there is nothing to cancel, and a cancellation would end the worker. */
 	HOLD_CANCEL_INTERRUPTS();
 	CHECK_FOR_INTERRUPTS();
 	if (catchupInterruptPending)
@@ -382,7 +382,7 @@ work(WaitEventSet *events, long limit)
 	QueryCancelPending = false;
 	RESUME_CANCEL_INTERRUPTS();
 	server_run(server);
-	/* What the last request has taken. */
+	/* What the last request has allocated. */
 	MemoryContextReset(request_context);
 	metrics_set_connections(server_connections(server), connections_unread(), connections_dropped());
 	if (statistics_pending)
@@ -408,7 +408,7 @@ reload(void)
 	identity_load_keys();
 }
 
-/* Answers what is under way, and ends the server. */
+/* Responds to current requests, and ends the server. */
 static void
 drain(WaitEventSet *events)
 {
@@ -433,7 +433,7 @@ session_files_http_worker(Datum number)
 
 	api = get_api();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	/* Until it serves, it ends at once, wherever it waits. */
+	/* Until the worker serves, SIGTERM ends it at once, wherever it waits. */
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	connect_database();
@@ -453,6 +453,6 @@ session_files_http_worker(Datum number)
 	}
 	drain(events);
 	pgstat_report_stat(true);
-	/* Not 0: PostgreSQL starts it again, unless the server stops. */
+	/* Not 0: then PostgreSQL restarts the worker, unless the server stops. */
 	proc_exit(1);
 }

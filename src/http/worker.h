@@ -1,6 +1,6 @@
 /*
  * worker.h
- *		An HTTP worker: requests to transactions.
+ *		An HTTP worker: from requests to transactions.
  */
 #ifndef SESSION_FILES_HTTP_WORKER_H
 #define SESSION_FILES_HTTP_WORKER_H

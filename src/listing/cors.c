@@ -1,9 +1,9 @@
 /*
  * cors.c
- *		Which pages of other origins may read answers (CORS, the Fetch standard).
+ *		CORS (the Fetch standard): which pages of other origins may read responses.
  *
- * The setting session_files.http_allow_origin has the origins, as browsers write them, or "*"; settings.c has checked it. Without
- * it, nothing here does anything. Tokens come in a header that a page sets itself, so credentials of the browser are never allowed.
+ * The setting session_files.http_allow_origin is a list of origins, as browsers write them, or "*"; settings.c has checked it. Without it
+ * this file adds nothing. A page sends its token in a header that it sets itself, so the browser's credentials are never allowed.
  */
 #include "compat.h"
 
@@ -23,7 +23,7 @@ is_off(void)
 	return settings_http.allow_origin[0] == '\0';
 }
 
-/* Returns whether the list has an origin: the comparison is one of bytes. */
+/* Returns whether the list has an origin, byte by byte. */
 static bool
 is_listed(Span origin)
 {
@@ -58,7 +58,7 @@ cors_respond_preflight(HttpResponse *response, const char *allow)
 	message_begin(response, HTTP_NO_CONTENT);
 	message_add(response, "Access-Control-Allow-Methods", allow);
 	message_add(response, "Access-Control-Allow-Headers", "Authorization, If-None-Match, Content-Type");
-	/* As long as browsers keep it at most, some of them. */
+	/* The longest time that some browsers keep it. */
 	message_add(response, "Access-Control-Max-Age", "7200");
 }
 

@@ -2,9 +2,9 @@
  * etag.c
  *		Entity tags: which version of a listing a caller has.
  *
- * The body of a listing depends on the target, the session's files and how it is rendered, its headers
- * also on when the session expires: a version is a hash of all these but the target, which a cache
- * knows itself (RFC 9110, section 8.8.3).
+ * The body of a listing depends on the target, the session's files and the rendering; its headers depend also on when the session expires.
+ * A tag is a hash of all these except the target, which a cache knows itself (RFC 9110, section 8.8.3). The files are represented by
+ * their digest, which has to come from the snapshot that the page is read under.
  */
 #include "compat.h"
 
@@ -12,7 +12,7 @@
 
 #include "common/hashfn.h"
 
-/* To be changed with whatever changes the bytes of a body, or what the headers say. */
+/* Increase it with each change of the bytes of a body, or of the headers' values. */
 #define RENDERING UINT64CONST(2)
 
 static void
@@ -49,12 +49,12 @@ etag_is_listed(Span if_none_match, const char *etag)
 
 	if (span_equals(span_trim(if_none_match), "*"))
 		return true;
-	/* Others' tags may hold commas, but a piece of one has no two quotes. */
+	/* Another server's tag may contain a comma, but then neither piece has both quotes. */
 	while (more)
 	{
 		Span tag = span_trim(span_cut(&if_none_match, ',', &more));
 
-		/* The comparison is the weak one. */
+		/* Weak comparison. */
 		if (tag.len > 2 && memcmp(tag.bytes, "W/", 2) == 0)
 			span_advance(&tag, 2);
 		if (span_equals(tag, etag))

@@ -1,9 +1,9 @@
 /*
  * json.c
- *		Bodies: a page or errors as JSON.
+ *		JSON: a page, errors, strings.
  *
- * What the contract gives to the byte: order of keys, no white space, UTF-8 as it is. It knows no
- * table and no HTTP.
+ * The contract defines the bodies byte by byte: the order of keys, no white space, UTF-8 without escapes. This file knows no table and no
+ * HTTP.
  */
 #include "compat.h"
 
@@ -11,10 +11,10 @@
 
 #include "utils/builtins.h"
 
-/* Room for all of an entry but its name, with the longest of labels. */
+/* Room for all that is written of a file except its name, with the longest labels. */
 #define FILE_SIZE 256
 
-/* The short escapes of JSON, or NULL. */
+/* Returns the short escape of a byte, or NULL. */
 static const char *
 short_escape(unsigned char c)
 {
@@ -45,14 +45,14 @@ is_plain(unsigned char c)
 	return c >= 0x20 && c != '"' && c != '\\';
 }
 
-/* Returns a value with the high bit set in a byte, and perhaps in those above it, if that byte of x is zero. */
+/* Returns a value that has the high bit set in each byte that is zero in x, and perhaps in bytes above such a byte. */
 static uint64
 zero_bytes(uint64 x)
 {
 	return (x - UINT64CONST(0x0101010101010101)) & ~x & UINT64CONST(0x8080808080808080);
 }
 
-/* Returns how many bytes from the start are the same in JSON; eight at a time. */
+/* Returns how many bytes from the start need no escape; looks at eight at a time. */
 static int
 plain_length(const char *bytes, int len)
 {
@@ -72,7 +72,7 @@ plain_length(const char *bytes, int len)
 	return i;
 }
 
-/* Appends text with JSON's escapes, in pieces as long as can be. */
+/* Appends text with JSON's escapes, in the longest possible pieces. */
 static void
 append_escaped(StringInfo out, Span text)
 {
@@ -122,7 +122,7 @@ append_integer(StringInfo out, int64 value)
 	appendStringInfoString(out, text);
 }
 
-/* Appends text for which there is room; a literal at the cost of a few stores. */
+/* Appends text for which there is room. A literal costs a few stores. */
 static inline void
 put(StringInfo out, const char *text)
 {

@@ -1,6 +1,6 @@
 /*
  * json.h
- *		Bodies: a page or errors as JSON.
+ *		JSON: a page, errors, strings.
  */
 #ifndef SESSION_FILES_JSON_H
 #define SESSION_FILES_JSON_H

@@ -1,12 +1,12 @@
 /*
  * links.c
- *		The pages before and after a page, as links.
+ *		The header Link: the pages before and after a page.
  *
- * A link is a reference relative to the target, of the query alone: so it holds behind any proxy and prefix. It has every parameter
- * of the request as it was sent, known or not, but the cursor of the other page in place of cursors and page_number.
+ * A link is a relative reference with only a query, so it is right behind any proxy and prefix. It has every parameter of the request as
+ * it was sent, known or not, except that the cursor of the other page replaces cursors and page_number.
  *
- * An answer's head has to fit into what servers keep for it: 4 kB in nginx, and beside a request's head in libmicrohttpd. So a
- * request with very long parameters gets no link: one without some of them would lead elsewhere.
+ * The head of a response has to fit into the memory that servers have for it: 4 kB in nginx, and in libmicrohttpd what the request's head
+ * leaves. So a request with very long parameters gets no link: a link without some of them would lead to another page.
  */
 #include "compat.h"
 
@@ -17,7 +17,7 @@
 /* The longest parameters that are kept, in bytes. */
 #define KEPT_MAX 1024
 
-/* Returns whether a parameter says which page is asked for. */
+/* Returns whether a parameter chooses the page. */
 static bool
 is_position(Span name)
 {
@@ -25,7 +25,7 @@ is_position(Span name)
 	       span_equals(name, parameter_names[PARAM_PAGE_NUMBER]);
 }
 
-/* Writes the parameters that a link keeps, each with "&" at its end; returns false if they are too long. */
+/* Writes the parameters that a link keeps, each followed by "&". Returns false if they are too long. */
 static bool
 append_kept(StringInfo out, Span query)
 {
@@ -57,7 +57,7 @@ append_cursor(StringInfo out, Parameter parameter, const pg_uuid_t *id)
 	appendBinaryStringInfo(out, value, UUID_TEXT_LEN);
 }
 
-/* Writes a link to the page at the cursors, of which one may be NULL. */
+/* Writes a link to the page at the cursors. One of them may be NULL. */
 static void
 append_link(StringInfo out, const StringInfoData *kept, const pg_uuid_t *before, const pg_uuid_t *after,
             const char *relation)

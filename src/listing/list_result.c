@@ -1,8 +1,8 @@
 /*
  * list_result.c
- *		A listing from the caller's text to status and body: what both desks share.
+ *		Makes the result of a listing, status and body, from the caller's text. SQL and HTTP use it alike.
  *
- * The order of the checks is that of the contract.
+ * The contract defines the order of the checks.
  */
 #include "compat.h"
 
@@ -11,7 +11,7 @@
 #include "listing/json.h"
 #include "listing/listing.h"
 
-/* Some bytes more than an entry with a name of middling length takes. */
+/* Some bytes more than a file with a name of average length takes. */
 #define FILE_SIZE 256
 
 static void

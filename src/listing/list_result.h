@@ -1,6 +1,6 @@
 /*
  * list_result.h
- *		A listing from the caller's text to status and body: what both desks share.
+ *		Makes the result of a listing, status and body, from the caller's text.
  */
 #ifndef SESSION_FILES_LIST_RESULT_H
 #define SESSION_FILES_LIST_RESULT_H
@@ -15,7 +15,7 @@
 typedef struct ListResult
 {
 	int status;   /* one of HTTP_* */
-	bool no_room; /* the page would have gone over the caller's room */
+	bool no_room; /* the page was larger than the caller's room */
 	StringInfoData body;
 	ListRequest request;  /* unless the status is HTTP_UNPROCESSABLE */
 	ListPage page;        /* with HTTP_OK; with HTTP_NOT_MODIFIED its etag and expires_at */

@@ -1,10 +1,13 @@
 /*
  * listing.c
- *		A page of a session's files, and their total, from one snapshot.
+ *		Reads a page of a session's files, and their total, under one snapshot.
  *
- * Opens the tables, finds the session and the cursors' files, reads the counts, and walks the
- * order from the cursor, the start or, for a late page, the end. As it reads past the planner, it
- * checks itself that the caller may read the tables, and may see the session (access.c).
+ * Opens the tables, finds the session and the files of the cursors, reads the counts, and walks the files in order: from the cursor, from
+ * the start or, for a late page, from the end.
+ *
+ * All of it is read under the active snapshot: so page, total and entity tag belong together, whatever other transactions commit
+ * meanwhile. As no planner and executor are involved, this file itself checks that the caller may read the tables, and may see the
+ * session (access.c). It takes AccessShareLock on the tables, as a query does.
  */
 #include "compat.h"
 
@@ -50,7 +53,7 @@ close_tables(Tables *tables)
 	close_table(&tables->upload_sessions);
 }
 
-/* Opens the tables; starts anew when the extension is dropped and created in between. */
+/* Opens the tables. Starts again when the extension is dropped and created meanwhile. */
 static void
 open_tables(Tables *tables)
 {
@@ -74,7 +77,7 @@ may_read(Relation table)
 	return pg_class_aclcheck(RelationGetRelid(table), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
-/* Returns whether the current user may read the tables; which sessions, access says. */
+/* Returns whether the current user may read the tables, and sets up access for the sessions. */
 static bool
 may_list(const Tables *tables, Access *access)
 {
@@ -84,7 +87,7 @@ may_list(const Tables *tables, Access *access)
 	return access_covers(access, tables->files);
 }
 
-/* Finds the session in the workspace and when it expires. One that may not be seen is not found. */
+/* Finds the session in the workspace, and when it expires. A session that the user may not see is not found. */
 static bool
 find_session(Tables *tables, const Access *access, Span workspace_name, const pg_uuid_t *session_id,
              TimestampTz *expires_at)
@@ -151,18 +154,18 @@ reverse(FileRow *files, int count)
 	}
 }
 
-/* What a page takes per file, beside its name, in bytes. */
+/* What a file takes on a page, besides its name, in bytes. */
 #define FILE_SIZE 160
 
-/* How to get to a page and what to take. */
+/* How to walk to a page. */
 typedef struct Walk
 {
-	bool backward; /* against the requested order; the entries are turned round afterwards */
+	bool backward; /* against the requested order; the files are reversed afterwards */
 	int64 skip;
 	int take;
 } Walk;
 
-/* Reads entries until the page has so many; false if it has no room for them. */
+/* Reads files until the page has so many; returns false if they take more than the room. */
 static bool
 fill_page(OrderedScan *ordered, int take, int64 room, bool *more, ListPage *page)
 {
@@ -178,7 +181,7 @@ fill_page(OrderedScan *ordered, int take, int64 room, bool *more, ListPage *page
 	return true;
 }
 
-/* Walks the order and fills the page; has_more is whether an entry follows on the way. Returns false if the page has no room. */
+/* Walks and fills the page; has_more is whether another file follows. Returns false if the files take more than the room. */
 static bool
 walk_page(Tables *tables, const ListRequest *request, const FileRow *before, const FileRow *after, const Walk *walk,
           ListPage *page)
@@ -218,7 +221,7 @@ read_page_at_cursor(Tables *tables, const ListRequest *request, const FileRow *b
 	return walk_page(tables, request, before, after, &walk, page);
 }
 
-/* Reads a page by its number, from the end that is nearer. */
+/* Reads a page by its number, from the nearer end. */
 static bool
 read_numbered_page(Tables *tables, const ListRequest *request, ListPage *page)
 {
@@ -245,7 +248,7 @@ read_numbered_page(Tables *tables, const ListRequest *request, ListPage *page)
 	return true;
 }
 
-/* Reads what is asked for of a session that is there. */
+/* Reads the page of a session that exists. */
 static ListingOutcome
 read_session(Tables *tables, const ListRequest *request, ListPage *page)
 {

@@ -1,6 +1,6 @@
 /*
  * listing.h
- *		A page of a session's files, and their total, from one snapshot.
+ *		Reads a page of a session's files, and their total, under one snapshot.
  */
 #ifndef SESSION_FILES_LISTING_H
 #define SESSION_FILES_LISTING_H
@@ -15,11 +15,11 @@
 typedef enum ListingOutcome
 {
 	LISTING_DONE,
-	LISTING_NOT_MODIFIED, /* the caller has this version: the page is not read */
+	LISTING_NOT_MODIFIED, /* the caller has this version; the page is not read */
 	LISTING_FORBIDDEN,    /* the caller may not read the tables */
 	LISTING_NO_SESSION,   /* no such session in the workspace */
 	LISTING_NO_CURSOR,    /* a cursor is no file of the session */
-	LISTING_TOO_LARGE     /* the page has no room */
+	LISTING_TOO_LARGE     /* the page is larger than the request's room */
 } ListingOutcome;
 
 typedef struct ListPage
@@ -34,7 +34,7 @@ typedef struct ListPage
 	int64 total;
 } ListPage;
 
-/* Lists under the active snapshot. */
+/* Reads under the active snapshot. */
 extern ListingOutcome listing_read(Span workspace_name, const ListRequest *request, ListPage *page);
 
 #endif

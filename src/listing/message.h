@@ -1,6 +1,6 @@
 /*
  * message.h
- *		An HTTP request and its response, as the front ends pass them.
+ *		An HTTP request and its response, as front ends pass them.
  */
 #ifndef SESSION_FILES_MESSAGE_H
 #define SESSION_FILES_MESSAGE_H
@@ -37,21 +37,21 @@ struct HttpRequest
 	Span target; /* as it was sent: path?query, percent-encoded */
 
 	/*
-	 * Looks a header up by its name in lower case, and returns its value; the values of several lines are joined by ", ",
-	 * and there is no difference between an empty header and none.
+	 * Returns the value of a header, by its name in lower case. The values of several lines are joined by ", ". A missing header
+	 * is an empty one.
 	 */
 	Span (*header)(const HttpRequest *request, const char *name);
-	const void *source; /* what that function reads */
+	const void *source; /* for that function */
 	int64 room;         /* how large a page may be, in bytes before JSON escapes them */
 };
 
 typedef struct HttpResponse
 {
 	int status;
-	bool no_room; /* the page would have gone over the request's room */
+	bool no_room; /* the page was larger than the request's room */
 	int header_count;
 	Header headers[MESSAGE_MAX_HEADERS];
-	StringInfoData body; /* for HEAD that of GET, for the front end to leave out; none with 204 and 304 */
+	StringInfoData body; /* for HEAD that of GET, which the front end leaves out; empty with 204 and 304 */
 } HttpResponse;
 
 static inline Span
@@ -67,7 +67,7 @@ message_add(HttpResponse *response, const char *name, const char *value)
 	response->headers[response->header_count++] = (Header){name, value};
 }
 
-/* Begins an response without a header; the body is empty. */
+/* Starts a response without headers, and with an empty body. */
 static inline void
 message_begin(HttpResponse *response, int status)
 {
@@ -77,7 +77,7 @@ message_begin(HttpResponse *response, int status)
 	initStringInfo(&response->body);
 }
 
-/* Begins an response with a body of JSON. */
+/* Starts a response with a JSON body. */
 static inline void
 message_begin_json(HttpResponse *response, int status)
 {

@@ -1,6 +1,6 @@
 /*
  * openapi.c
- *		What is served, as an OpenAPI document: src/openapi.json, of which the Makefile makes a string.
+ *		The OpenAPI document, openapi.json. The Makefile makes a C string of it.
  */
 #include "compat.h"
 

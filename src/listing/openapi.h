@@ -1,6 +1,6 @@
 /*
  * openapi.h
- *		What is served, as an OpenAPI document.
+ *		The OpenAPI document.
  */
 #ifndef SESSION_FILES_OPENAPI_H
 #define SESSION_FILES_OPENAPI_H

@@ -2,21 +2,22 @@
  * ordered_scan.c
  *		The files of a session in the order that a request asks for.
  *
- * Chooses the index and the bounds. An order is made of parts, each a range of one index:
+ * Chooses the indexes and the bounds, and knows nothing of pages. An order consists of parts, each a range of one index:
  *
  *	created_at					files_pkey				(session, id)
  *	  with a filter				files_status_idx		(session, status, id)
  *	ingestion_status			files_status_idx		(session, (status, id))
- *	ingestion_status_reason		files_reason_idx		(session, (reason, id)), then, all of
- *								no reason, the FINISHED and the PENDING of files_status_idx merged by id
+ *	ingestion_status_reason		files_reason_idx		(session, (reason, id)), then the files without a
+ *								reason: FINISHED and PENDING of files_status_idx, merged by id
  *	  of FAILED files			files_reason_idx
  *	  of others					files_status_idx
  *	name						files_name_idx			(session, name key)
  *	  with a filter				files_status_name_idx	(session, status, name key)
  *
- * Parts have ranks; those of one rank are merged by id, those of different ranks follow one
- * another. A bound, the position of a cursor's file in the whole session, has a rank too: it cuts
- * the parts of its own rank and rules out those on its wrong side.
+ * Parts have ranks. Parts of one rank are merged by id; parts of different ranks follow each other. A bound is the position of a cursor's
+ * file among all files of the session. It has a rank too: it cuts the parts of its rank, and excludes the parts on its other side.
+ *
+ * All parts are read under the active snapshot, so a file that changes its status meanwhile is not read twice, nor missed.
  */
 #include "compat.h"
 
@@ -33,15 +34,15 @@
 #define MAX_PARTS 3
 #define MAX_MERGED 2
 
-/* The index column behind session_id, or behind session_id and ingestion_status. */
+/* The index column after session_id, or after session_id and ingestion_status. */
 #define SECOND_COLUMN 2
 #define THIRD_COLUMN 3
 
-/* What orders the entries of a part. */
+/* What the files of a part are ordered by. */
 typedef enum PartKey
 {
 	KEY_ID,
-	KEY_LABEL_ID, /* a status or reason, then the id */
+	KEY_LABEL_ID, /* status or reason, then id */
 	KEY_NAME
 } PartKey;
 
@@ -49,15 +50,15 @@ typedef struct Part
 {
 	int rank;
 	Oid index;
-	int status; /* the part's only status, if the index has it first, or STATUS_ANY */
+	int status; /* the only status of the part, if its index has a column for it, or STATUS_ANY */
 	PartKey key;
 } Part;
 
-/* A part under way. */
+/* A part that is being read. */
 typedef struct Source
 {
 	KeyScan scan;
-	bool loaded; /* the scan stands on an entry that was not yet passed on */
+	bool loaded; /* the scan is at a file that was not returned yet */
 	bool done;
 } Source;
 
@@ -85,7 +86,7 @@ add_part(OrderedScan *ordered, int rank, Oid index, int status, PartKey key)
 	ordered->parts[ordered->part_count++] = (Part){rank, index, status, key};
 }
 
-/* Chooses the parts, in ascending ordered. */
+/* Chooses the parts, in ascending order. */
 static void
 choose_parts(OrderedScan *ordered)
 {
@@ -118,7 +119,7 @@ choose_parts(OrderedScan *ordered)
 	}
 }
 
-/* Returns the rank among the parts that a cursor's file has. */
+/* Returns the rank of a cursor's file. */
 static int
 bound_rank(const OrderedScanRequest *request, const FileRow *bound)
 {
@@ -129,7 +130,7 @@ bound_rank(const OrderedScanRequest *request, const FileRow *bound)
 	return 0;
 }
 
-/* Adds to a scan of a part that it ends at a file's position. */
+/* Bounds the scan of a part by a file's position. */
 static void
 add_bound(OrderedScan *ordered, const Part *part, KeyScan *scan, const FileRow *bound, bool is_lower)
 {
@@ -154,7 +155,7 @@ add_bound(OrderedScan *ordered, const Part *part, KeyScan *scan, const FileRow *
 	}
 }
 
-/* Returns whether a part lies wholly beyond one of the bounds. */
+/* Returns whether a part is excluded by one of the bounds. */
 static bool
 is_ruled_out(const OrderedScan *ordered, const Part *part)
 {
@@ -201,7 +202,7 @@ next_part(const OrderedScan *ordered)
 	return &ordered->parts[ordered->request.ascending ? i : ordered->part_count - 1 - i];
 }
 
-/* Goes on to the parts of the next rank; false when there is none. */
+/* Opens the parts of the next rank; false if there is none. */
 static bool
 open_next_sources(OrderedScan *ordered)
 {
@@ -220,7 +221,7 @@ open_next_sources(OrderedScan *ordered)
 	return true;
 }
 
-/* Returns the id of the entry that a source stands on. Sources that are merged begin with a status. */
+/* Returns the id of a source's current file. The index of a source that is merged has the id in its third column. */
 static pg_uuid_t *
 source_id(Source *source)
 {
@@ -237,7 +238,7 @@ comes_first(const OrderedScan *ordered, Source *a, Source *b)
 	return ordered->request.ascending ? compared < 0 : compared > 0;
 }
 
-/* Goes to the next entry of the sources; false when they have no more. */
+/* Goes to the next file of the open sources; false at their end. */
 static bool
 advance_sources(OrderedScan *ordered, bool need_row)
 {
@@ -259,7 +260,7 @@ advance_sources(OrderedScan *ordered, bool need_row)
 	return ordered->current != NULL;
 }
 
-/* Goes to the next entry of the parts; false at the end of the ordered. */
+/* Goes to the next file of all parts; false at the end. */
 static bool
 advance_parts(OrderedScan *ordered, bool need_row)
 {

@@ -30,16 +30,16 @@ typedef struct OrderedScanRequest
 	const pg_uuid_t *session_id;
 	ListField field;
 	int status;           /* IngestionStatus, or STATUS_ANY */
-	bool ascending;       /* the direction of travel */
-	const FileRow *lower; /* only what is above it, in ascending order; NULL: no bound */
-	const FileRow *upper; /* only what is below it */
-	int wanted;           /* how many files, at most: ordered_scan_next will be called no more often */
+	bool ascending;       /* the direction of the walk */
+	const FileRow *lower; /* only files after it, in ascending order; NULL: no bound */
+	const FileRow *upper; /* only files before it, in ascending order */
+	int wanted;           /* ordered_scan_next will be called no more often */
 	bool skips;           /* ordered_scan_skip will be called */
 } OrderedScanRequest;
 
 extern OrderedScan *ordered_scan_open(const OrderedScanRequest *request);
 
-/* Passes over the next file, by the index alone where that can be; false at the end. */
+/* Passes over the next file, without reading its row where the visibility map allows that; false at the end. */
 extern bool ordered_scan_skip(OrderedScan *ordered);
 
 /* Reads the next file; false at the end. */

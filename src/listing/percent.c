@@ -1,6 +1,6 @@
 /*
  * percent.c
- *		Percent-encoding, as in paths and as in forms.
+ *		Percent-encoding, in paths and in forms.
  */
 #include "compat.h"
 
@@ -16,7 +16,7 @@ is_escape(Span text, int i)
 	       span_hex_digit(text.bytes[i + 2]) >= 0;
 }
 
-/* Decodes escapes into out, which has room for text.len bytes; returns the bytes written. */
+/* Decodes escapes into out, which has room for text.len bytes. Returns how many bytes it has written. */
 static int
 decode_escapes(Span text, bool plus_is_space, unsigned char *out)
 {
@@ -39,8 +39,8 @@ decode_escapes(Span text, bool plus_is_space, unsigned char *out)
 }
 
 /*
- * Returns how many bytes at the start of bytes are one character of UTF-8, or, negative, how many
- * are the maximal subpart of an ill-formed one (Unicode 15, section 3.9, table 3-7).
+ * Returns the length of the UTF-8 character at the start, in bytes; or, negative, the length of the maximal subpart of an ill-formed
+ * one (Unicode 15, section 3.9, table 3-7).
  */
 static int
 utf8_length(const unsigned char *bytes, int len)
@@ -73,13 +73,13 @@ utf8_length(const unsigned char *bytes, int len)
 	return length;
 }
 
-/* Returns the bytes with U+FFFD for what is not UTF-8. */
+/* Returns the bytes with U+FFFD in place of ill-formed UTF-8. */
 static Span
 repair_utf8(const unsigned char *bytes, int len)
 {
 	StringInfoData out;
 	int at = 0;
-	int good = 0; /* from where on nothing was appended yet */
+	int good = 0; /* what comes before it was appended already */
 
 	while (at < len && utf8_length(bytes + at, len - at) > 0)
 		at += utf8_length(bytes + at, len - at);
@@ -103,7 +103,7 @@ repair_utf8(const unsigned char *bytes, int len)
 	return (Span){out.data, out.len};
 }
 
-/* Returns whether there is nothing to decode, nor to repair. */
+/* Returns whether a text has nothing to decode or repair. */
 static bool
 is_plain(Span text)
 {
@@ -129,7 +129,7 @@ percent_decode(Span text, bool plus_is_space)
 	return repair_utf8(decoded, len);
 }
 
-/* Returns whether a byte can stand in a query, in a header and between angle brackets, and is no separator of either. */
+/* Returns whether a byte needs no escape in a query that stands in a header, between angle brackets. */
 static bool
 is_safe(unsigned char c)
 {

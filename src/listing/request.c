@@ -1,9 +1,9 @@
 /*
  * request.c
- *		The parameters of a listing: what a caller sent, checked.
+ *		Checks the parameters of a listing.
  *
- * Rules and messages are those of the contract; where it leaves something open, of pydantic 2.13
- * (test/golden). It touches no table and knows no HTTP.
+ * The contract defines rules and messages; where it leaves something open, they are those of pydantic 2.13 (test/golden). This file
+ * touches no table and knows no HTTP.
  */
 #include "compat.h"
 
@@ -14,7 +14,7 @@
 
 #include "catalog.h"
 
-/* The reference refuses longer integers, to spare the work of converting them. */
+/* The reference refuses longer integers without converting them. */
 #define MAX_DIGITS 4300
 
 #define NOT_AN_INTEGER "unable to parse string as an integer"
@@ -25,7 +25,7 @@ const char *const parameter_names[PARAM_COUNT] = {
 	"session_id", "ingestion_status", "limit", "before", "after", "page_number", "field", "order",
 };
 
-/* A parameter of fixed words, in the order in which the message lists them. */
+/* The words that a parameter can be, in the order of the message. */
 typedef struct Words
 {
 	const char *error_type;
@@ -71,7 +71,7 @@ add_error(RequestErrors *errors, Parameter parameter, Span input, const char *ty
 	return error;
 }
 
-/* Adds an error whose ctx repeats the message. */
+/* Adds an error whose ctx has the message too. */
 static void
 add_explained_error(RequestErrors *errors, Parameter parameter, Span input, const char *type, const char *prefix,
                     const char *context_key, Span message)
@@ -93,7 +93,7 @@ add_bound_error(RequestErrors *errors, Parameter parameter, Span input, const ch
 	error->context_number = bound;
 }
 
-/* Checks a UUID; returns whether one was given and is right. */
+/* Checks a UUID; returns whether it is valid. */
 static bool
 check_uuid(const RequestText *text, Parameter parameter, pg_uuid_t *id, RequestErrors *errors)
 {
@@ -159,13 +159,13 @@ trim(Span text)
 }
 
 /*
- * The next functions follow the reference in all it makes of integers, odd as it is: a sign counts
- * as a digit, a minus may come behind leading zeros, and underscores may be doubled among those.
+ * The next functions read integers exactly as the reference does, which has oddities: a sign counts as a digit, a minus may follow
+ * leading zeros, and underscores among these may be doubled.
  */
 
 /*
- * Returns whether the text begins with too many digits. The reference looks for that first, and not
- * behind white space, a plus or a zero: such a number is to it no integer at all.
+ * Returns whether the text starts with too many digits. The reference checks that first, but not after white space, a plus or a zero:
+ * such a number is not an integer to it.
  */
 static bool
 begins_too_long(Span text)
@@ -179,7 +179,7 @@ begins_too_long(Span text)
 	return at > MAX_DIGITS;
 }
 
-/* Takes the first byte away if it is the one asked for. */
+/* Removes the first byte if it is this one. */
 static bool
 strip_byte(Span *text, char byte)
 {
@@ -190,7 +190,7 @@ strip_byte(Span *text, char byte)
 	return true;
 }
 
-/* Takes a fraction of zeros away; returns false if there is another fraction. */
+/* Removes a fraction of zeros; returns false if there is another fraction. */
 static bool
 strip_fraction(Span *text)
 {
@@ -211,7 +211,7 @@ strip_fraction(Span *text)
 	return true;
 }
 
-/* Takes leading zeros away, with underscores among them; all but the last byte, if there is no more. */
+/* Removes leading zeros and the underscores among them, but not the last byte. */
 static void
 strip_zeros(Span *text)
 {
@@ -224,7 +224,7 @@ strip_zeros(Span *text)
 	}
 }
 
-/* Reads digits with single underscores between them; more than int64 holds gives PG_INT64_MAX. */
+/* Parses digits with single underscores between them. A number that int64 does not hold becomes PG_INT64_MAX. */
 static bool
 parse_digits(Span text, int max_digits, int64 *value)
 {
@@ -267,7 +267,7 @@ parse_integer(Span text, int64 *value)
 	{
 		negative = true;
 		strip_byte(&text, '_');
-		/* No leading zeros here. */
+		/* Here leading zeros are not allowed. */
 		if (text.len > 1 && text.bytes[0] == '0')
 			return false;
 	}
@@ -278,7 +278,7 @@ parse_integer(Span text, int64 *value)
 	return true;
 }
 
-/* Checks an integer of at least min; max < 0: no upper bound. */
+/* Checks an integer. Negative max: it has no upper bound. */
 static void
 check_integer(const RequestText *text, Parameter parameter, int min, int max, int64 *value, RequestErrors *errors)
 {
@@ -318,7 +318,7 @@ is_given(const RequestText *text, Parameter parameter)
 	return text->values[parameter].len > 0;
 }
 
-/* Refuses each cursor that was given together with a page number. */
+/* Adds an error for each cursor that was given together with a page number. */
 static void
 check_combination(const RequestText *text, RequestErrors *errors)
 {
@@ -342,7 +342,7 @@ request_check(const RequestText *text, ListRequest *request, RequestErrors *erro
 	request->page_number = 1;
 	errors->count = 0;
 
-	/* A path always has a session_id, be it a wrong one. */
+	/* A path always has a session_id, right or wrong. */
 	check_uuid(text, PARAM_SESSION_ID, &request->session_id, errors);
 	if (is_given(text, PARAM_INGESTION_STATUS))
 		check_word(text, PARAM_INGESTION_STATUS, &status_words, &request->status, errors);

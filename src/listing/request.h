@@ -1,6 +1,6 @@
 /*
  * request.h
- *		The parameters of a listing: what a caller sent, checked.
+ *		Checks the parameters of a listing.
  */
 #ifndef SESSION_FILES_REQUEST_H
 #define SESSION_FILES_REQUEST_H
@@ -34,7 +34,7 @@ extern const char *const parameter_names[PARAM_COUNT];
 typedef struct RequestText
 {
 	Span values[PARAM_COUNT];
-	Span if_none_match; /* which versions of the answer the caller has */
+	Span if_none_match; /* the versions that the caller has */
 	int64 room;         /* how large a page may be, in bytes before JSON escapes them */
 } RequestText;
 
@@ -55,7 +55,7 @@ typedef struct ListRequest
 	bool has_after;
 	pg_uuid_t before;
 	pg_uuid_t after;
-	int64 page_number; /* from 1; PG_INT64_MAX stands for all that is larger */
+	int64 page_number; /* from 1; PG_INT64_MAX for larger numbers, too */
 	ListField field;
 	bool descending;
 	Span if_none_match;
@@ -68,7 +68,7 @@ typedef struct RequestError
 	Parameter parameter;
 	Span input;
 	const char *type;
-	Span message; /* without the prefix that the type has */
+	Span message; /* without the prefix */
 	const char *prefix;
 	const char *context_key; /* NULL: the error has no ctx */
 	Span context_text;       /* for "error" and "expected" */
@@ -81,7 +81,7 @@ typedef struct RequestErrors
 	RequestError items[PARAM_COUNT];
 } RequestErrors;
 
-/* Checks what was sent; the request is complete when errors->count is 0 afterwards. */
+/* Checks what was sent. The request is complete if errors->count is 0 afterwards. */
 extern void request_check(const RequestText *text, ListRequest *request, RequestErrors *errors);
 
 /* Adds the error of a cursor that is no file of the session. */

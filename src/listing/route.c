@@ -1,9 +1,9 @@
 /*
  * route.c
- *		An HTTP request to its response, without HTTP itself.
+ *		Finds the route of an HTTP request and makes the response. No server, no connection: front ends have these.
  *
- * Splits the raw target, decodes what it is made of, and turns it over to response.c. Segments of the
- * path are split before they are decoded, so that a workspace's name may hold a slash.
+ * Splits and decodes the target, and calls list_result.c. The path is split before its segments are decoded, so a workspace's name may
+ * contain a slash.
  */
 #include "compat.h"
 
@@ -26,7 +26,7 @@
 #define WORKSPACE_SEGMENT 3
 #define SESSION_SEGMENT 5
 
-/* A request that has come to a path that is there. */
+/* A request's target, split and decoded. */
 typedef struct ParsedTarget
 {
 	const HttpRequest *request;
@@ -35,7 +35,7 @@ typedef struct ParsedTarget
 	Span query;
 } ParsedTarget;
 
-/* Takes scheme and authority away from a target in absolute form ("http://host/path"). */
+/* Removes scheme and authority from a target in absolute form ("http://host/path"). */
 static Span
 strip_authority(Span target)
 {
@@ -56,7 +56,7 @@ strip_authority(Span target)
 	return target;
 }
 
-/* Splits the path; returns false if no path that is there has such segments. */
+/* Splits the path. Returns false if no route can match. */
 static bool
 split_path(Span path, ParsedTarget *parsed)
 {
@@ -76,7 +76,7 @@ split_path(Span path, ParsedTarget *parsed)
 	return true;
 }
 
-/* Reads the query string: of a repeated parameter the last that is not empty counts. */
+/* Reads the query. Of a repeated parameter the last value that is not empty counts. */
 static void
 read_query(Span query, RequestText *text)
 {
@@ -106,7 +106,7 @@ respond_detail(HttpResponse *response, int status, const char *detail)
 	json_write_detail(&response->body, detail);
 }
 
-/* Writes a number with leading zeros and what follows it; returns where that ends. A call of printf takes ten times as long. */
+/* Writes a number with leading zeros, and a separator; returns the end. A call of printf takes ten times as long. */
 static char *
 put_number(char *text, int number, int digits, char separator)
 {
@@ -116,7 +116,7 @@ put_number(char *text, int number, int digits, char separator)
 	return text + digits + 1;
 }
 
-/* Renders a time as RFC 3339 in UTC: years to 9999, as upload_sessions has them. */
+/* Renders a time as RFC 3339 in UTC. Its year has four digits: upload_sessions takes no later one. */
 static const char *
 format_time(TimestampTz time)
 {
@@ -139,13 +139,13 @@ format_time(TimestampTz time)
 	return text;
 }
 
-/* Adds what a caller needs to keep an response and to ask whether it still holds. */
+/* Adds the headers with which a caller can keep a response, and ask whether it is still current. */
 static void
 add_version(HttpResponse *response, const ListPage *page)
 {
 	message_add(response, "Session-Expires-At", format_time(page->expires_at));
 	message_add(response, "ETag", pstrdup(page->etag));
-	/* Who may see what depends on who asks. */
+	/* What a response shows depends on the role. */
 	message_add(response, "Cache-Control", "private, no-cache");
 }
 
@@ -213,12 +213,12 @@ get_health(HttpResponse *response, const ParsedTarget *parsed)
 	message_add(response, "Cache-Control", "no-store");
 }
 
-/* The paths that are there. */
+/* A path and what it serves. */
 typedef struct Route
 {
 	int segment_count;
-	const char *segments[MAX_SEGMENTS]; /* NULL may be any text */
-	bool is_public;                     /* says nothing of what is in the database */
+	const char *segments[MAX_SEGMENTS]; /* NULL: any text */
+	bool is_public;                     /* its response says nothing of what is in the tables */
 	const char *allow;                  /* the methods, as in the header Allow */
 	void (*get)(HttpResponse *response, const ParsedTarget *parsed);
 } Route;
@@ -243,7 +243,7 @@ matches(const Route *route, const ParsedTarget *parsed)
 	return true;
 }
 
-/* Returns the route of a request, or NULL. */
+/* Returns the route of a request, or NULL if there is none. */
 static const Route *
 find_route(const HttpRequest *request, ParsedTarget *parsed)
 {
@@ -262,7 +262,7 @@ find_route(const HttpRequest *request, ParsedTarget *parsed)
 	return NULL;
 }
 
-/* Adds the headers that follow from the status, and from what else decides on the response. */
+/* Adds the headers that depend on the status, and Vary. */
 static void
 finish(const HttpRequest *request, HttpResponse *response, bool by_role)
 {

@@ -1,6 +1,6 @@
 /*
  * route.h
- *		An HTTP request to its response, without HTTP itself.
+ *		Finds the route of an HTTP request and makes the response.
  */
 #ifndef SESSION_FILES_ROUTE_H
 #define SESSION_FILES_ROUTE_H
@@ -9,13 +9,13 @@
 
 #include "listing/message.h"
 
-/* Returns whether a request asks for nothing of what is in the database, so that it needs no role and no right. */
+/* Returns whether the response to a request says nothing of what is in the tables, so that no role and no right is needed. */
 extern bool route_is_public(const HttpRequest *request);
 
-/* Answers a request under the active snapshot. */
+/* Makes the response to a request, under the active snapshot. */
 extern void route_request(const HttpRequest *request, HttpResponse *response);
 
-/* Answers a request that does not get so far, {"detail":"..."}. */
+/* Makes the response to a request that is not handled: {"detail":"..."}. */
 extern void route_refuse(const HttpRequest *request, HttpResponse *response, int status, const char *detail);
 
 #endif
