@@ -26,8 +26,8 @@ my %prepare = (
 		SELECT count(*) FROM session_files.claim_files('worker', 10);
 	},
 	'troubleshooting.md' => q{
-		SELECT session_files.create_workspace('w');
-		SELECT session_files.create_session('w');
+		SELECT session_files.create_workspace('research');
+		SELECT session_files.create_session('research');
 	});
 
 # Returns the texts of a document's blocks: [language, text].
