@@ -4,7 +4,7 @@ CREATE TABLE session_files.workspaces (
 	CONSTRAINT workspaces_name_length CHECK (char_length(name) BETWEEN 1 AND 600),
 	CONSTRAINT workspaces_created_at CHECK (created_at >= '1970-01-01 00:00:00+00' AND created_at < '9999-12-31 00:00:00+00')
 );
-COMMENT ON TABLE session_files.workspaces IS 'What upload sessions belong to.';
+COMMENT ON TABLE session_files.workspaces IS 'Workspaces, which hold upload sessions.';
 
 CREATE TABLE session_files.upload_sessions (
 	session_id uuid PRIMARY KEY DEFAULT session_files.uuid7(),
@@ -17,7 +17,7 @@ CREATE TABLE session_files.upload_sessions (
 	CONSTRAINT upload_sessions_expires_at CHECK (
 		created_at >= '1970-01-01 00:00:00+00' AND expires_at > created_at AND expires_at < '9999-12-31 00:00:00+00')
 );
-COMMENT ON TABLE session_files.upload_sessions IS 'Upload sessions: who may add files, how, and until when.';
+COMMENT ON TABLE session_files.upload_sessions IS 'Upload sessions: workspace, status, write mode and end.';
 
 -- The foreign key asks for it when a workspace is renamed or deleted.
 CREATE INDEX upload_sessions_workspace_idx ON session_files.upload_sessions (workspace_name, session_id);
@@ -45,7 +45,8 @@ CREATE TABLE session_files.files (
 		char_length(name) <= 800
 		OR ingestion_status_reason IS NOT DISTINCT FROM 'FILE NAME TOO LONG. MAX LENGTH IS 800')
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
-COMMENT ON TABLE session_files.files IS 'The files of upload sessions. The time of creation is in file_ingestion_id: session_files.uuid7_time().';
+COMMENT ON TABLE session_files.files IS
+	'Files of upload sessions. file_ingestion_id contains the creation time: session_files.uuid7_time().';
 
 -- Listings by ingestion_status; by created_at with a filter; the files without a reason, by ingestion_status_reason.
 CREATE INDEX files_status_idx ON session_files.files (session_id, ingestion_status, file_ingestion_id);
@@ -68,7 +69,7 @@ BEGIN
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION session_files.fail_long_name() IS 'Trigger on files: records a file whose name is over 800 characters as FAILED.';
+COMMENT ON FUNCTION session_files.fail_long_name() IS 'Trigger on files: records a file whose name has more than 800 characters as FAILED.';
 
 CREATE TRIGGER fail_long_name BEFORE INSERT ON session_files.files
 	FOR EACH ROW WHEN (char_length(NEW.name) > 800)

@@ -16,18 +16,20 @@ CREATE TABLE session_files.file_counts (
 	CONSTRAINT file_counts_pkey PRIMARY KEY (session_id, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE session_files.file_counts IS
-	'How many files a session has of each status, and a digest of what they are: the sum, or the XOR, over its slots. Kept by triggers on files, in the transaction that changes the files.';
+	'Totals per session and status, and a digest of the files: the sum, or the XOR, of the session''s slots. Triggers on files keep it '
+	'in the transaction that changes the files.';
 
 CREATE FUNCTION session_files.count_changes() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_count_changes';
-COMMENT ON FUNCTION session_files.count_changes() IS 'Trigger on files: adds what a statement changed to file_counts.';
+COMMENT ON FUNCTION session_files.count_changes() IS 'Trigger on files: adds the changes of a statement to file_counts.';
 
 CREATE FUNCTION session_files.session_cleanup() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_session_cleanup';
 COMMENT ON FUNCTION session_files.session_cleanup() IS
-	'Trigger: removes the counts, the queue and the deletions of the sessions that a statement deleted, or all of them when files is truncated.';
+	'Trigger: removes the counts, queue rows and deletions of sessions that a statement deleted, or all of them when files is '
+	'truncated.';
 
 CREATE TRIGGER count_inserts AFTER INSERT ON session_files.files
 	REFERENCING NEW TABLE AS added

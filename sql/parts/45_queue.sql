@@ -20,15 +20,19 @@ CREATE TABLE session_files.file_queue (
 		AND claimed_at >= '1970-01-01 00:00:00+00' AND claimed_at < '11000-01-01 00:00:00+00'),
 	CONSTRAINT file_queue_lease CHECK ((lease_token IS NULL) = (worker IS NULL) AND (lease_token IS NULL OR claimed_at IS NOT NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-COMMENT ON TABLE session_files.file_queue IS 'Batches of PENDING files: waiting to be claimed, under a lease, or put off for another attempt.';
+COMMENT ON TABLE session_files.file_queue IS
+	'Queue rows: batches of PENDING files that can be claimed, are under a lease, or wait for a retry.';
 COMMENT ON COLUMN session_files.file_queue.due_at IS
-	'When the batch can be claimed: its first file''s creation if it never was, the end of its lease, or the end of the wait for another attempt.';
-COMMENT ON COLUMN session_files.file_queue.file_ingestion_ids IS 'Its files, in the order of creation.';
-COMMENT ON COLUMN session_files.file_queue.retries IS 'What files has there for them; with another value there, the entry is void.';
-COMMENT ON COLUMN session_files.file_queue.attempt IS 'How often the files were claimed, without what was released.';
-COMMENT ON COLUMN session_files.file_queue.claimed_at IS 'When they were claimed last; NULL if never.';
-COMMENT ON COLUMN session_files.file_queue.last_reason IS 'Why their last attempt failed.';
-COMMENT ON COLUMN session_files.file_queue.lease_token IS 'What the worker shows that has claimed them.';
+	'When the batch can be claimed: the creation of its first file if it was never claimed, the end of its lease, or the end of the '
+	'wait for a retry.';
+COMMENT ON COLUMN session_files.file_queue.file_ingestion_ids IS 'Files of the batch, in the order of creation.';
+COMMENT ON COLUMN session_files.file_queue.retries IS
+	'Value of files.retries for these files. If files has another value, the queue row is void for that file.';
+COMMENT ON COLUMN session_files.file_queue.attempt IS 'Number of claims so far, without those that were released.';
+COMMENT ON COLUMN session_files.file_queue.claimed_at IS 'Time of the last claim. NULL if there was none.';
+COMMENT ON COLUMN session_files.file_queue.last_reason IS 'Reason why the last attempt failed.';
+COMMENT ON COLUMN session_files.file_queue.lease_token IS
+	'Token of the lease, which proves that a worker holds the files. NULL without a lease.';
 
 -- Claims: files that came back, then those never claimed, the oldest first; the next session that has some (src/ingestion/claim.c).
 CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claimed_at IS NOT NULL), due_at, (file_ingestion_ids[1]));
@@ -44,14 +48,16 @@ CREATE TABLE session_files.file_deletions (
 	retries integer NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE session_files.file_deletions IS
-	'Bounds of what was deleted from a session: no file with an id over the greatest up_to, or with more retries than the most. Sessions from which nothing was deleted have no row.';
+	'Bounds of the files that were deleted from a session: none had an id over the greatest up_to, or more retries than the greatest '
+	'retries. A session from which no file was deleted has no row.';
 CREATE INDEX file_deletions_session_idx ON session_files.file_deletions (session_id);
 
 CREATE FUNCTION session_files.queue_files() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_queue_files';
 COMMENT ON FUNCTION session_files.queue_files() IS
-	'Trigger on files: queues what a statement made PENDING, counting retries of what was there before, under the same id too, and has the transaction notify session_files_work with the session''s id.';
+	'Trigger on files: queues the files that a statement made PENDING, and sends the notification session_files_work with the session '
+	'id when the transaction commits.';
 
 CREATE TRIGGER queue_inserts AFTER INSERT ON session_files.files
 	REFERENCING NEW TABLE AS added
@@ -67,25 +73,27 @@ CREATE FUNCTION session_files.pick_ids(ids uuid[], given uuid[], present boolean
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_pick_ids';
 COMMENT ON FUNCTION session_files.pick_ids(uuid[], uuid[], boolean) IS
-	'Those of ids that are in given (present), or those that are not, in their order. given is sorted. Errors: 22004 (a NULL among them).';
+	'Returns the elements of ids that are in given (present is true) or are not (present is false), in their order. given must be '
+	'sorted. Errors: 22004 (a NULL element).';
 
 CREATE FUNCTION session_files.sort_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS uuid[]
 	LANGUAGE c IMMUTABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_sort_ids';
 COMMENT ON FUNCTION session_files.sort_ids(uuid, uuid[]) IS
-	'The ids sorted, each once, for functions that take a session and some of its files. Errors: 22004 (a NULL among the arguments or ids).';
+	'Returns the ids sorted, each once. Errors: 22004 (an argument or element is NULL).';
 
 CREATE FUNCTION session_files.notify_work(session_id uuid) RETURNS void
 	LANGUAGE c VOLATILE STRICT
 	AS 'MODULE_PATHNAME', 'session_files_notify_work';
 COMMENT ON FUNCTION session_files.notify_work(uuid) IS
-	'Has the transaction, when it commits, notify session_files_work with the session''s id, once: that it has files to be claimed.';
+	'Sends the notification session_files_work with the session id when the transaction commits, once per transaction and session.';
 
 CREATE FUNCTION session_files.notify_end() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_notify_end';
 COMMENT ON FUNCTION session_files.notify_end() IS
-	'Trigger on upload_sessions: has the transaction that closes a session in which no file is PENDING notify session_files_done with its id.';
+	'Trigger on upload_sessions: sends the notification session_files_done with the session id when a transaction closes a session '
+	'without PENDING files.';
 
 CREATE TRIGGER notify_end AFTER UPDATE OF status ON session_files.upload_sessions
 	FOR EACH ROW WHEN (OLD.status = 'OPEN' AND NEW.status <> 'OPEN') EXECUTE FUNCTION session_files.notify_end();

@@ -12,9 +12,10 @@ CREATE FUNCTION session_files.get_session_files(
 	LANGUAGE c STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_get_session_files';
 COMMENT ON FUNCTION session_files.get_session_files(text, uuid, text, bigint, uuid, uuid, bigint, text, text) IS
-	'The listing of a session''s files: {"data":[...],"has_more":...,"total":...}. NULL means "not given": limit 10 (0 to 100), '
-	'field created_at, order DESC, no filter, the first page. Errors: 22023 with the 422 body as DETAIL, P0002 with the 404 body '
-	'as DETAIL, 22004 when session_id is NULL, 42501 without SELECT on upload_sessions and files.';
+	'Returns one page of a session''s files: {"data":[...],"has_more":...,"total":...}. NULL means "not given": limit 10 (0 to 100), '
+	'field created_at, order DESC, no filter, the first page. Errors: 22004 (session_id is NULL), 22023 (wrong parameters; DETAIL has '
+	'the body of the 422), P0002 (no such session in the workspace; DETAIL has the body of the 404), 42501 (no SELECT on '
+	'upload_sessions and files).';
 
 CREATE FUNCTION session_files.handle_request(
 	method text,
@@ -25,7 +26,6 @@ CREATE FUNCTION session_files.handle_request(
 	LANGUAGE c STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_handle_request';
 COMMENT ON FUNCTION session_files.handle_request(text, text, json, bytea) IS
-	'Answers an HTTP request. target is the raw request target (path?query, percent-encoded). Statuses: 200, 304 (the header '
-	'If-None-Match, its name in lower case, has the ETag), 403 (no SELECT on upload_sessions and files), 404, 405, 422, 503 '
-	'(/healthz, when a table is not found). The body for HEAD is that for GET, for the caller to leave out. No request raises an '
-	'error: only a NULL method or target does (22004), and headers with an escape that is no text, as \u0000 (22P05, 22P02).';
+	'Returns the response to an HTTP request. target is the request target as sent (path?query, percent-encoded). headers has names in '
+	'lower case. Statuses: 200, 204, 304, 403, 404, 405, 422, 503. The body for HEAD is that for GET; the caller leaves it out. '
+	'Errors: 22004 (method or target is NULL), 22P05 or 22P02 (headers has an escape that is no text, such as \u0000).';

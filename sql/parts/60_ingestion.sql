@@ -17,7 +17,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.create_workspace(text) IS
-	'Creates a workspace. Errors: 22004 (NULL), 22023 (not 1 to 600 characters), 23505 (exists).';
+	'Creates a workspace. The name has 1 to 600 characters. Errors: 22004 (NULL), 22023 (length), 23505 (the name exists).';
 
 CREATE FUNCTION session_files.create_session(
 	workspace_name text,
@@ -58,22 +58,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.create_session(text, session_files.write_mode, interval) IS
-	'Opens an upload session in a workspace and returns its id. It lasts as long as expires_in says, or, if that is NULL, the setting '
-	'session_files.session_lifetime. Errors: 22004 (NULL), 22023 (expires_in not within 0 and 1000 years), P0002 (no such workspace).';
+	'Opens an upload session and returns its id. It takes files for expires_in, by default the setting session_files.session_lifetime. '
+	'Errors: 22004 (NULL), 22023 (expires_in is not between 0 and 1000 years), P0002 (no such workspace).';
 
 CREATE FUNCTION session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS tid[]
 	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000000
 	AS 'MODULE_PATHNAME', 'session_files_locate_ids';
 COMMENT ON FUNCTION session_files.locate_ids(uuid, uuid[]) IS
-	'The places (ctid) of a session''s files with these ids, as far as there are any, in the order given: for the statement that calls '
-	'it, and under its snapshot. Errors: 42501 without SELECT on files.';
+	'Returns the ctids of a session''s files with these ids, in the order given, under the snapshot of the calling statement. Errors: '
+	'42501 (no SELECT on files).';
 
 CREATE FUNCTION session_files.locate_names(session_id uuid, names text[]) RETURNS tid[]
 	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000000
 	AS 'MODULE_PATHNAME', 'session_files_locate_names';
 COMMENT ON FUNCTION session_files.locate_names(uuid, text[]) IS
-	'The places (ctid) of a session''s files with these names, as far as there are any, in the order given: for the statement that calls '
-	'it, and under its snapshot. Errors: 42501 without SELECT on files.';
+	'Returns the ctids of a session''s files with these names, in the order given, under the snapshot of the calling statement. '
+	'Errors: 42501 (no SELECT on files).';
 
 -- The next functions find files by their places: left to the planner, which knows nothing of a session that is newer than its
 -- statistics, a batch can cost as much as all of the session, or its square. The plans are cached while a table grows from nothing to
@@ -159,10 +159,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
-	'Adds files to an OPEN session, in the order given. One row per name: its id, which is the one it had if the session has the name '
-	'already, and its status: FAILED when the name is over 800 characters. Errors: 22004 (NULL), 22023 (a name that '
-	'is empty, or over 2600 bytes and 830 characters; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or '
-	'expired), 40001 (others delete or rename such files all the time).';
+	'Adds files to an OPEN session, in the order given. Returns id, name and status of each. A name that the session already has keeps '
+	'its file. A file whose name has more than 800 characters is FAILED. Errors: 22004 (NULL), 22023 (a name is empty, or has more '
+	'than 2600 bytes and 830 characters; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or expired), '
+	'40001 (other transactions deleted or renamed such files ten times in a row).';
 
 -- What finish_files and fail_files have in common: changes the files given, if they have so many retries (NULL: any number), and tells of
 -- them and of others, which it leaves as they are. others is NULL for a call without a lease: only that raises an error for what is no
@@ -235,7 +235,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.settle_files(uuid, uuid[], uuid[], integer, session_files.ingestion_status, session_files.ingestion_status_reason) IS
-	'What finish_files and fail_files have in common; call those.';
+	'Common part of finish_files and fail_files. Call those.';
 
 CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid DEFAULT NULL)
 	RETURNS TABLE (
@@ -276,10 +276,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.finish_files(uuid, uuid[], uuid) IS
-	'Marks PENDING files FINISHED: those that the lease holds, or, without a lease_token, all of them, whoever holds them. One row per file: '
-	'the status that it has now, and whether this call changed it; a file that was FINISHED or FAILED stays so, and one that the lease does not '
-	'hold any more stays as it is. What is no file of the session: with a lease_token no status (NULL), without one an error. Errors, and then '
-	'nothing changes: 22004 (NULL), P0002 (not a file of the session).';
+	'Marks PENDING files FINISHED: with a lease_token those that the lease holds, without one all. Returns a row per file: its status '
+	'now, and whether this call changed it. A file that is not of the session has the status NULL with a lease_token, and is an error '
+	'without one. Errors: 22004 (NULL), P0002 (not a file of the session; nothing changes).';
 
 CREATE FUNCTION session_files.fail_files(
 	session_id uuid,
@@ -348,9 +347,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.fail_files(uuid, uuid[], session_files.ingestion_status_reason, uuid) IS
-	'Marks PENDING files FAILED with a reason. With a lease_token, only those that the lease holds; and where the setting '
-	'session_files.retry_reasons has the reason and the file has attempts left, it stays PENDING, changed, and cannot be claimed before '
-	'retry_at. Rows and errors are else those of finish_files; also 22004 (no reason) and 22P02 (unknown reason).';
+	'Marks PENDING files FAILED with a reason: with a lease_token those that the lease holds, without one all. With a lease_token, a '
+	'file whose reason is in the setting session_files.retry_reasons and that has attempts left stays PENDING and can be claimed again '
+	'at retry_at. Errors: 22004 (NULL), 22P02 (unknown reason), P0002 (not a file of the session; nothing changes).';
 
 CREATE FUNCTION session_files.close_session(session_id uuid) RETURNS void
 	LANGUAGE plpgsql
@@ -372,5 +371,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.close_session(uuid) IS
-	'Closes an OPEN session: it takes no more files, and those it has can still be finished. A session that is not OPEN stays as it is. '
-	'Errors: 22004 (NULL), P0002 (no such session).';
+	'Closes an OPEN session: it takes no more files, and its PENDING files can still be finished. Does nothing if the session is not '
+	'OPEN. Errors: 22004 (NULL), P0002 (no such session).';

@@ -21,9 +21,9 @@ CREATE FUNCTION session_files.take_batches(
 	LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'session_files_take_batches';
 COMMENT ON FUNCTION session_files.take_batches(uuid, text, integer) IS
-	'What claim_files begins with: deletes rows of file_queue that hold so many files, as far as there are, passing over those that are locked. '
-	'One row per lease to be: the files that are PENDING, their history, and what is left of the last row, for the caller to insert. Errors: '
-	'42501 without SELECT on files and upload_sessions, and DELETE on file_queue; P0002 (no such session); 25006 (read-only transaction).';
+	'First step of claim_files: deletes queue rows that hold up to so many files, and skips rows that are locked. Returns a row per '
+	'new lease: its PENDING files, their history, and the rest of the last queue row, which the caller must insert. Errors: P0002 (no '
+	'such session), 25006 (read-only transaction), 42501 (no SELECT on files and upload_sessions, or no DELETE on file_queue).';
 
 -- Whether a lease can last so long; raises if not.
 CREATE FUNCTION session_files.check_lease(lease interval) RETURNS void
@@ -43,7 +43,8 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION session_files.check_lease(interval) IS 'Raises 22004 or 22023 for what is no duration of a lease: more than 0, at most 1 year.';
+COMMENT ON FUNCTION session_files.check_lease(interval) IS
+	'Checks the duration of a lease. Errors: 22004 (NULL), 22023 (not more than 0 and at most 1 year).';
 
 CREATE FUNCTION session_files.claim_files(
 	worker text,
@@ -130,10 +131,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.claim_files(text, integer, interval, text, uuid) IS
-	'Gives a worker up to max PENDING files (default 100, 1 to 100000) that nobody holds, for as long as the lease says (default 5 minutes, '
-	'at most 1 year): of a session if it is given, or of any session of a workspace, or of any at all, in turn. First those that came back, '
-	'then the oldest. Files that somebody else is claiming are passed over, and so are expired sessions. attempt counts from 1; a file whose '
-	'last allowed attempt was not ended by its worker becomes FAILED instead. Errors: 22004 (NULL), 22023 (out of range), P0002 (no such workspace or session).';
+	'Gives a worker up to max PENDING files (1 to 100000, default 100) that no other worker holds, for the time lease (at most 1 year, '
+	'default 5 minutes): of a session, of all sessions of a workspace, or of all sessions in turn. Files that were claimed before come '
+	'first, then the oldest. Skips files that another transaction is claiming, and expired sessions. attempt counts from 1. A file '
+	'whose last attempt ended without a report becomes FAILED. Errors: 22004 (NULL), 22023 (out of range), P0002 (no such workspace or '
+	'session).';
 
 -- What the functions that end a lease, or change it, have in common.
 CREATE FUNCTION session_files.leave_lease(session_id uuid, file_ingestion_ids uuid[], lease_token uuid)
@@ -194,8 +196,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.leave_lease(uuid, uuid[], uuid) IS
-	'Takes files, sorted by id, out of a lease, as far as it holds them. One row for those with the same history, and last one for those that '
-	'it does not hold, if there are any. For finish_files and the like; call those.';
+	'Removes files, sorted by id, from a lease. Returns a row per history, and a last row with the files that the lease does not hold. '
+	'Common part of finish_files, fail_files, extend_lease and release_files. Call those.';
 
 CREATE FUNCTION session_files.extend_lease(
 	session_id uuid,
@@ -232,8 +234,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.extend_lease(uuid, uuid[], uuid, interval) IS
-	'Lets a lease last longer for these files: from now, for as long as is said (default 5 minutes, more than 0 and at most 1 year). One row '
-	'per file, by id: until when, or NULL when the lease does not hold it any more, or never did. Errors: 22004 (NULL), 22023 (duration).';
+	'Extends a lease for these files to the given duration from now (more than 0, at most 1 year, default 5 minutes). Returns the new '
+	'end per file, by id. NULL if the lease does not hold the file. Errors: 22004 (NULL), 22023 (duration).';
 
 CREATE FUNCTION session_files.release_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid)
 	RETURNS TABLE (file_ingestion_id uuid, changed boolean)
@@ -264,8 +266,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.release_files(uuid, uuid[], uuid) IS
-	'Gives files back that a lease holds: others can claim them at once, and the attempt does not count. One row per file, by id: whether it '
-	'was given back, or is not the lease''s any more, or never was. Errors: 22004 (NULL).';
+	'Gives back files that a lease holds. Other workers can claim them at once, and the attempt does not count. Returns per file, by '
+	'id, whether it was given back. Errors: 22004 (NULL).';
 
 CREATE FUNCTION session_files.retry_failed(
 	session_id uuid,
@@ -313,6 +315,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.retry_failed(uuid, session_files.ingestion_status_reason[]) IS
-	'Makes FAILED files PENDING again, with all their attempts before them: those that failed for one of the reasons, or all (NULL, the '
-	'default) but those whose name is too long. Returns how many. Errors: 22004 (NULL), 22023 (the reason of a name too long, more than one '
+	'Makes FAILED files PENDING again, with all their attempts: those with one of the reasons, or all except those whose name is too '
+	'long (NULL, the default). Returns their number. Errors: 22004 (NULL), 22023 (the reason of a name that is too long, more than one '
 	'dimension), 22P02 (unknown reason), P0002 (no such session), 55000 (session expired).';

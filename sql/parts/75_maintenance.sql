@@ -44,7 +44,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.expire_files(uuid, bigint) IS
-	'What maintain does with a session that has expired: files that nobody holds become FAILED, with the reason of their last attempt, or FILE_NOT_FOUND.';
+	'Step of maintain for a session that has expired: makes files that no worker holds FAILED, with the reason of their last attempt '
+	'or FILE_NOT_FOUND.';
 
 CREATE FUNCTION session_files.maintain(
 	max_files integer DEFAULT 10000,
@@ -115,7 +116,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.maintain(integer) IS
-	'Does what is due, for up to max_files files (default 10000, 1 to 1000000), and tells how much; more: there may be more to do now. Sessions '
-	'past expires_at: their PENDING files that nobody holds become FAILED, and when none is left the session is EXPIRED. Sessions that '
-	'expired longer ago than the setting session_files.session_retention says: deleted, files first. Waits for nobody, so several calls at '
-	'the same time share the work. Errors: 22004 (NULL), 22023 (max_files out of range).';
+	'Expires sessions and deletes old ones, up to max_files files (1 to 1000000, default 10000). In a session past expires_at, PENDING '
+	'files that no worker holds become FAILED. When none is PENDING, the session becomes EXPIRED. Sessions that expired longer ago '
+	'than the setting session_files.session_retention are deleted, files first. Skips locked rows, so several calls can run at the '
+	'same time. Returns the numbers, and more: whether work may be left. Errors: 22004 (NULL), 22023 (max_files out of range).';

@@ -10,7 +10,8 @@ CREATE FUNCTION session_files.file_digest(
 	LANGUAGE c STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_file_digest';
 COMMENT ON FUNCTION session_files.file_digest(uuid, session_files.ingestion_status, session_files.ingestion_status_reason, text) IS
-	'What a file adds to the digest of its session (file_counts.digest), by XOR. NULL if anything but the reason is.';
+	'Returns what a file adds, by XOR, to the digest of its session (file_counts.digest). NULL if an argument other than the reason is '
+	'NULL.';
 
 -- Called by check and repair, for their errors' sake.
 CREATE FUNCTION session_files.require_all_rows(caller text) RETURNS void
@@ -56,7 +57,7 @@ AS $$
 	WHERE (w.failed, w.finished, w.pending, w.digest) <> (0, 0, 0, 0)
 $$;
 COMMENT ON FUNCTION session_files.count_errors() IS
-	'The sessions whose totals are wrong, and by how much: what is to be added to file_counts and, for the digest, XORed.';
+	'Returns the sessions whose totals are wrong, and the differences: to be added to file_counts and, for the digest, XORed.';
 
 CREATE FUNCTION session_files.unqueued_files() RETURNS TABLE (session_id uuid, file_ingestion_id uuid, retries integer)
 	LANGUAGE sql STABLE
@@ -68,7 +69,7 @@ AS $$
 	EXCEPT
 	SELECT q.session_id, unnest(q.file_ingestion_ids), q.retries FROM session_files.file_queue AS q
 $$;
-COMMENT ON FUNCTION session_files.unqueued_files() IS 'PENDING files that no worker can claim, as file_queue does not have them.';
+COMMENT ON FUNCTION session_files.unqueued_files() IS 'Returns PENDING files that are not in file_queue, so that no worker can claim them.';
 
 CREATE FUNCTION session_files.files_queued_twice() RETURNS TABLE (place tid, session_id uuid, file_ingestion_ids uuid[])
 	LANGUAGE sql STABLE
@@ -85,7 +86,7 @@ AS $$
 	GROUP BY e.place, e.session_id
 $$;
 COMMENT ON FUNCTION session_files.files_queued_twice() IS
-	'PENDING files that two workers could claim at the same time: by entry of file_queue, those of its files that another entry has too.';
+	'Returns PENDING files that two workers could claim at the same time: per queue row, its files that another queue row has too.';
 
 -- The rules are read back from what PostgreSQL prints of them. Some zones print times, in some styles, that are then read as another zone's.
 CREATE FUNCTION session_files.rule_breaks(OUT checked bigint, OUT broken bigint, OUT example text)
@@ -117,7 +118,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.rule_breaks() IS
-	'How many rows of all tables were checked against the CHECK constraints of their table, and how many break one.';
+	'Returns how many rows of all tables were checked against the CHECK constraints of their table, and how many violate one.';
 
 CREATE FUNCTION session_files.missing_guards() RETURNS TABLE (invariant text, number bigint, guard text, problem text)
 	LANGUAGE sql STABLE
@@ -176,7 +177,8 @@ AS $$
 	WHERE g.tgisinternal AND g.tgenabled IN ('D', 'R')
 $$;
 COMMENT ON FUNCTION session_files.missing_guards() IS
-	'The triggers, constraints, indexes and policies of the extension''s tables, how many of each kind there should be, and the problem with those that are not as they should be.';
+	'Returns the triggers, constraints, indexes and policies of the extension''s tables, how many of each kind there should be, and '
+	'the problem of each that is not as it should be.';
 
 CREATE FUNCTION session_files.check() RETURNS TABLE (invariant text, checked bigint, broken bigint, example text)
 	LANGUAGE plpgsql STABLE
@@ -228,8 +230,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.check() IS
-	'Whether all that must hold does, in one snapshot and without waiting for anybody: one row per invariant, with how many were checked, how '
-	'many are broken, and one of those. It reads all of the tables. Errors: 42501 (row level security hides something).';
+	'Checks every invariant in one snapshot, without waiting for locks. Reads all tables. Returns a row per invariant: how many were '
+	'checked, how many are broken, and an example. Errors: 42501 (row level security hides rows).';
 
 CREATE FUNCTION session_files.repair() RETURNS TABLE (invariant text, repaired bigint)
 	LANGUAGE plpgsql
@@ -323,6 +325,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.repair() IS
-	'Makes anew what follows from the rest: totals and queue from files; removes what belongs to sessions, roles and workspaces that are not '
-	'there. Nobody waits for it but DROP, ALTER and TRUNCATE, and whoever deletes a session that it repairs. One row per invariant of check(), '
-	'with how many were repaired. Errors: 42501 (row level security hides something), 25000 (not READ COMMITTED).';
+	'Computes totals and queue again from the files, and removes rows of sessions, roles and workspaces that do not exist. DROP, '
+	'ALTER, TRUNCATE, and deletions of a session that is being repaired wait for it; other statements do not. Returns the number of '
+	'repairs per invariant of check(). Errors: 42501 (row level security hides rows), 25000 (not READ COMMITTED).';

@@ -5,8 +5,9 @@ CREATE TABLE session_files.workspace_grants (
 	workspace_name text COLLATE "C" REFERENCES session_files.workspaces (name) ON UPDATE CASCADE ON DELETE CASCADE
 );
 COMMENT ON TABLE session_files.workspace_grants IS
-	'Which roles, and their members, may see which workspaces. Those to whom row level security does not apply see all of them.';
-COMMENT ON COLUMN session_files.workspace_grants.workspace_name IS 'NULL: every workspace.';
+	'Grants of workspaces to roles and their members. Roles to which row level security does not apply see all workspaces without a '
+	'grant.';
+COMMENT ON COLUMN session_files.workspace_grants.workspace_name IS 'NULL: all workspaces.';
 
 -- The look-up, also of NULL, which the second one makes unique. The columns and the name are known to the C code (src/catalog.h).
 CREATE UNIQUE INDEX workspace_grants_key ON session_files.workspace_grants (workspace_name, role);
@@ -19,20 +20,20 @@ CREATE FUNCTION session_files.may_see_workspace(workspace_name text) RETURNS boo
 	LANGUAGE c STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_may_see_workspace';
 COMMENT ON FUNCTION session_files.may_see_workspace(text) IS
-	'Whether the current user may see a workspace: by workspace_grants, or because row level security does not apply to him. NULL stands for '
-	'every workspace. One that is not there is like one that may not be seen.';
+	'Returns whether the current user may see a workspace: by workspace_grants, or because row level security does not apply. NULL '
+	'stands for all workspaces. False for a workspace that does not exist.';
 
 CREATE FUNCTION session_files.may_see_session(session_id uuid) RETURNS boolean
 	LANGUAGE c STABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_may_see_session';
 COMMENT ON FUNCTION session_files.may_see_session(uuid) IS
-	'Whether the current user may see a session, and so its files: if he may see its workspace or, where upload_sessions has other policies '
-	'than the extension''s own, if they let him see its row. One that is not there is like one that may not be seen.';
+	'Returns whether the current user may see a session and its files: by its workspace or, if upload_sessions has other policies than '
+	'the extension''s, by these. False for a session that does not exist.';
 
 CREATE FUNCTION session_files.report_grants() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_report_grants';
-COMMENT ON FUNCTION session_files.report_grants() IS 'Trigger on workspace_grants: has every backend look its grants up anew.';
+COMMENT ON FUNCTION session_files.report_grants() IS 'Trigger on workspace_grants: makes every backend read its grants again.';
 
 -- By rows, and always: so they fire for what logical replication applies, too.
 CREATE TRIGGER report_changes AFTER INSERT OR UPDATE OR DELETE ON session_files.workspace_grants
@@ -46,7 +47,7 @@ CREATE FUNCTION session_files.grant_creator() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_grant_creator';
 COMMENT ON FUNCTION session_files.grant_creator() IS
-	'Trigger on workspaces: grants a new workspace to the role that has created it, unless it may see the workspace anyway.';
+	'Trigger on workspaces: grants a new workspace to the role that created it, unless the role sees it anyway.';
 
 CREATE TRIGGER grant_creator AFTER INSERT ON session_files.workspaces
 	FOR EACH ROW EXECUTE FUNCTION session_files.grant_creator();
@@ -75,8 +76,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.grant_workspace(regrole, text) IS
-	'Lets a role, and who inherits from it, see a workspace and what is in it, or, without a name (NULL, the default), every workspace. What '
-	'was granted already stays. Errors: 22004 (no role), 42704 (no such role), P0002 (no such workspace).';
+	'Lets a role, and roles that inherit from it, see a workspace and its contents. Without a name (NULL, the default): all '
+	'workspaces. An existing grant stays. Errors: 22004 (no role), 42704 (no such role), P0002 (no such workspace).';
 
 CREATE FUNCTION session_files.revoke_workspace(role regrole, workspace_name text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql
@@ -100,8 +101,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.revoke_workspace(regrole, text) IS
-	'Takes back what grant_workspace granted: a workspace or, without a name (NULL, the default), every workspace as such; what was granted '
-	'by name stays then. What was not granted is no error. Errors: 22004 (no role), P0002 (no such workspace).';
+	'Removes a grant of grant_workspace: of one workspace or, without a name (NULL, the default), of all workspaces; grants by name '
+	'stay then. A missing grant is no error. Errors: 22004 (no role), P0002 (no such workspace).';
 
 ALTER TABLE session_files.workspaces ENABLE ROW LEVEL SECURITY;
 ALTER TABLE session_files.workspace_grants ENABLE ROW LEVEL SECURITY;

@@ -36,9 +36,9 @@ CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 		) AS q
 	WHERE session_files.may_see_session(s.session_id);
 COMMENT ON VIEW session_files.session_progress IS
-	'How far each session is: files by status, and of the PENDING ones those that a worker holds and those put off for another attempt; '
-	'failed files by reason (counted each time: leave the column out where millions failed); when the oldest PENDING file was created; '
-	'files finished or failed per second over the last minute, and when, at that rate, the last one will be.';
+	'Progress of each session: files by status; PENDING files under a lease (claimed) and waiting for a retry (put_off); failed files '
+	'by reason, counted per query: omit the column if there are millions; creation of the oldest PENDING file; files finished or '
+	'failed per second over the last minute, and the estimated end at that rate.';
 
 CREATE VIEW session_files.leases WITH (security_barrier) AS
 	SELECT q.worker, q.lease_token, q.session_id, sum(cardinality(q.file_ingestion_ids)) AS files, max(q.attempt) AS attempt,
@@ -50,7 +50,7 @@ CREATE VIEW session_files.leases WITH (security_barrier) AS
 		AND session_files.may_see_session(q.session_id)
 	GROUP BY q.worker, q.lease_token, q.session_id;
 COMMENT ON VIEW session_files.leases IS
-	'What workers hold: a row per claim and session. A negative remaining: the lease has run out, and nobody has claimed the files since.';
+	'Leases: a row per claim and session. remaining is negative if the lease has ended and its files were not claimed again.';
 
 CREATE VIEW session_files.workers WITH (security_barrier) AS
 	SELECT l.worker, count(DISTINCT l.session_id) AS sessions, count(DISTINCT l.lease_token) AS leases, sum(l.files) AS files,
@@ -58,4 +58,4 @@ CREATE VIEW session_files.workers WITH (security_barrier) AS
 		min(l.claimed_at) AS oldest_claim, max(l.claimed_at) AS newest_claim, min(l.expires_at) AS next_expiry
 	FROM session_files.leases AS l
 	GROUP BY l.worker;
-COMMENT ON VIEW session_files.workers IS 'What each worker that holds files holds; overdue_files are those whose lease has run out.';
+COMMENT ON VIEW session_files.workers IS 'Workers that hold files: sessions, leases, files. overdue_files are those whose lease has ended.';

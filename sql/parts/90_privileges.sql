@@ -1,4 +1,4 @@
--- PUBLIC gets nothing: the administrator grants what each role needs (README, "Privileges").
+-- PUBLIC gets nothing: the administrator grants what each role needs (docs/privileges.md).
 REVOKE ALL ON ALL TABLES IN SCHEMA session_files FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA session_files FROM PUBLIC;
 

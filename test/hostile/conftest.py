@@ -1,4 +1,4 @@
-"""For each file of tests a database with the extension, the roles that the README's grants make, and two workspaces: one that is theirs, one
+"""For each file of tests a database with the extension, the roles that the grants of docs/privileges.md make, and two workspaces: one that is theirs, one
 that is a secret.
 
 Needs a server with the extension installed, reached by the usual PG* variables, a superuser's right there, and in HOSTILE_LOG the
@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.types.string import TextLoader
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / 'README.md').read_text()
+PRIVILEGES = (ROOT / 'docs/privileges.md').read_text()
 KINDS = ['lister', 'uploader', 'worker', 'watcher', 'keeper']
 # Further roles: may do all, in its workspace; the same, with a schema full of traps; is granted the secret workspace; may do nothing.
 ROLES = [*KINDS, 'mighty', 'intruder', 'stranger', 'nobody']
@@ -32,15 +32,10 @@ def role(kind):
     return f'hostile_{kind}'
 
 
-def readme_grants():
-    """Gives the statements of the README's block of grants, for the roles of this suite."""
-    lines = README[README.index('    GRANT USAGE ON SCHEMA session_files TO lister'):].splitlines()
-    block = []
-    for line in lines:
-        if line and not line.startswith('    '):
-            break
-        block.append(line)
-    script = re.sub(r'--.*', '', '\n'.join(block))
+def documented_grants():
+    """Gives the statements of the block of grants in docs/privileges.md, for the roles of this suite."""
+    block = PRIVILEGES[PRIVILEGES.index('GRANT USAGE ON SCHEMA session_files TO lister'):].partition('\n```')[0]
+    script = re.sub(r'--.*', '', block)
     script = re.sub(rf"\b({'|'.join(KINDS)})\b(?!_)", lambda match: role(match[1]), script)
     statements = [statement.strip() for statement in script.split(';') if statement.strip()]
     assert len(statements) > 10, statements
@@ -164,7 +159,7 @@ def database(log):
 
 
 def grant(db):
-    for statement in readme_grants():
+    for statement in documented_grants():
         if statement.startswith('GRANT'):
             db.execute(statement)
     mighty = sql.Identifier(role('mighty'))

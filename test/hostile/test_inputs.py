@@ -17,7 +17,7 @@ import pytest
 from psycopg import pq, sql
 
 from calls import BY_NAME, BY_TYPE, literal, statement, target, values_for
-from conftest import README, connect, functions_of, make_workspace, objects_of, outcome, role, state_of
+from conftest import ROOT, connect, functions_of, make_workspace, objects_of, outcome, role, state_of
 from inputs import BYTES, IDS, LONG, NUL, STRINGS, TYPES
 
 SEED = os.environ.get('HOSTILE_SEED') or str(random.SystemRandom().randrange(10**9))
@@ -47,7 +47,7 @@ INTERNAL = {
     'take_batches': {'P0002'},
     'unqueued_files': set(),
 }
-# What a function has in common with another, in the README's words.
+# What a function has in common with another, in the documents' words.
 SAME_AS = {'fail_files': 'finish_files'}
 # They go through all sessions.
 SLOW = {'maintain', 'expire_files', 'check', 'repair', 'count_errors', 'unqueued_files', 'files_queued_twice', 'rule_breaks', 'missing_guards'}
@@ -57,13 +57,15 @@ NOT_ALL = {'grant_workspace'}
 
 @lru_cache
 def documented():
-    """Reads the README's table of functions: a dict of the SQLSTATEs that each raises."""
-    table = README[README.index('| function | does | errors (SQLSTATE) |'):].split('\n\n')[0].splitlines()[2:]
+    """Reads the documents' tables of functions: a dict of the SQLSTATEs that each raises."""
+    text = '\n'.join(path.read_text() for path in sorted(ROOT.glob('docs/*.md')))
     codes = {}
-    for line in table:
-        cells = line.strip('|').split('|')
-        for name in re.findall(r'`(\w+)\(', cells[0]):
-            codes[name] = set(re.findall(r'\b(?:\d[0-9A-Z]{4}|P0\d{3})\b', cells[-1]))
+    for table in text.split('| function | does | errors (SQLSTATE) |')[1:]:
+        for line in table.split('\n\n')[0].splitlines()[2:]:
+            cells = line.strip('|').split('|')
+            for name in re.findall(r'`(\w+)\(', cells[0]):
+                assert name not in codes, f'{name} is documented twice'
+                codes[name] = set(re.findall(r'\b(?:\d[0-9A-Z]{4}|P0\d{3})\b', cells[-1]))
     assert len(codes) > 15
     for name, other in SAME_AS.items():
         codes[name] |= codes[other]
@@ -71,9 +73,9 @@ def documented():
 
 
 def allowed(name):
-    """Gives what a function may raise; one that is neither in the README nor in INTERNAL is a failure."""
+    """Gives what a function may raise; one that is neither documented nor in INTERNAL is a failure."""
     codes = documented()
-    assert (name in codes) != (name in INTERNAL), f'{name}: in the README, or else internal'
+    assert (name in codes) != (name in INTERNAL), f'{name}: documented, or else internal'
     return (codes[name] if name in codes else INTERNAL[name]) | ({'42501'} if name in NOT_ALL else set())
 
 

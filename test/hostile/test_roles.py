@@ -1,4 +1,4 @@
-"""What each kind of role can do: the README's table, cell by cell, and the README's grants as they stand there.
+"""What each kind of role can do: the table of docs/privileges.md, cell by cell, and its grants as they stand there.
 
 Each action is done three times, each time undone: in a workspace that was granted, in one that was not, and in one that is not there.
 """
@@ -8,7 +8,7 @@ import re
 import pytest
 from psycopg import sql
 
-from conftest import KINDS, README, connect, outcome, readme_grants, role
+from conftest import KINDS, PRIVILEGES, connect, documented_grants, outcome, role
 
 COLUMNS = [*KINDS, 'session_files_anonymous', 'any other', 'superuser']
 EXPIRE = "UPDATE session_files.upload_sessions SET created_at = '2020-01-01', expires_at = '2020-01-02' WHERE session_id = %(session)s"
@@ -71,9 +71,9 @@ ACTIONS = {
 
 
 def table():
-    """Reads the README's table: a dict of rows, each a dict of cells."""
-    start = README.index('\n| what | lister |')
-    lines = README[start:].strip().split('\n\n')[0].splitlines()
+    """Reads the table of docs/privileges.md: a dict of rows, each a dict of cells."""
+    start = PRIVILEGES.index('\n| what | lister |')
+    lines = PRIVILEGES[start:].strip().split('\n\n')[0].splitlines()
     head, rule, *rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
     assert head == ['what', *(column if column in KINDS or ' ' in column or column == 'superuser' else f'`{column}`' for column in COLUMNS)]
     assert all(set(cell) <= set('-:') for cell in rule)
@@ -134,7 +134,7 @@ def user(column):
 
 
 def test_rows():
-    assert list(table()) == list(ACTIONS), 'each row of the README needs an action here, and each action a row there'
+    assert list(table()) == list(ACTIONS), 'each row of docs/privileges.md needs an action here, and each action a row there'
     assert len(table()) > 20
 
 
@@ -146,9 +146,9 @@ def test_column(db, workspaces, column):
 
 
 def test_grants_as_they_stand(database):
-    """The README's block, whole, in one go; who is granted every workspace sees the secret one."""
+    """The documented block, whole, in one go; a role that is granted every workspace sees the secret one."""
     with connect(database) as db, db.transaction(force_rollback=True):
-        for statement in readme_grants():
+        for statement in documented_grants():
             db.execute(statement)
         for kind, view in [('watcher', 'session_progress'), ('keeper', 'files')]:
             db.execute(sql.SQL('SET LOCAL ROLE {}').format(sql.Identifier(role(kind))))

@@ -54,7 +54,7 @@ def variants(function, workspaces):
     return [pair for pair in pairs if pair[0] != pair[1]]
 
 
-# That a name is taken is for all to know, as the README says. The others tell of their arguments alone.
+# That a name is taken is for all to know, as docs/privileges.md says. The others tell of their arguments alone.
 TAKEN = {'create_workspace'}
 PURE = {'file_digest', 'name_key', 'pick_ids', 'sort_ids', 'uuid7_time'}
 
@@ -77,7 +77,7 @@ def test_functions(db, mighty, workspaces):
 
 
 def test_taken(mighty, workspaces):
-    """What the README says that all can learn: that a name or an id is taken; without the row that has it."""
+    """What docs/privileges.md says that all can learn: that a name or an id is taken; without the row that has it."""
     for query, value in [('SELECT session_files.create_workspace(%s)', workspaces.secret.name),
                          ('INSERT INTO session_files.workspaces VALUES (%s)', workspaces.secret.name),
                          ("INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES (%s, 'research')", workspaces.secret.session)]:
@@ -358,7 +358,7 @@ def test_statistics(db, mighty, statistics):
 
 
 def test_what_cannot_be_hidden(mighty, workspaces, statistics):
-    """What the README says that PostgreSQL shows to all: how much the tables hold, and, in plans, how much a policy has left out."""
+    """What docs/privileges.md says that PostgreSQL shows to all: how much the tables hold, and, in plans, how much a policy has left out."""
     plan = str(outcome(mighty, 'EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) SELECT * FROM session_files.files')[1])
     assert 'Rows Removed by Filter: 5' in plan
     [[rows]] = mighty.execute("SELECT reltuples FROM pg_class WHERE oid = 'session_files.files'::regclass")
