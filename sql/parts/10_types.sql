@@ -22,4 +22,4 @@ CREATE TYPE session_files.write_mode AS ENUM ('FAIL', 'KEEP', 'OVERWRITE');
 COMMENT ON TYPE session_files.write_mode IS 'What ingestion does with a file whose name the workspace has already.';
 
 CREATE TYPE session_files.http_response AS (status integer, headers json, body text);
-COMMENT ON TYPE session_files.http_response IS 'An HTTP answer: status code, headers as an array of objects of one key each, body.';
+COMMENT ON TYPE session_files.http_response IS 'An HTTP response: status code, headers as an array of objects of one key each, body.';

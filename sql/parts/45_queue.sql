@@ -1,7 +1,7 @@
--- What workers claim: batches of PENDING files, each in one row, so that a hundred files are claimed and finished at the price of a
--- row; a row with fewer where there are few, so that many workers can have some. Filled by a trigger on files, whoever writes them.
--- A row is a hint where to look: what counts is files, and a file that is not PENDING any more, or PENDING anew (retries), is left out by
--- whoever finds it. Not dumped: restoring the files fills it anew. The first columns are known to the C code by their position (src/catalog.h).
+-- What workers claim: batches of PENDING files. A row has up to a hundred, so that they are claimed and finished at the price of a row;
+-- where there are few files, a row has fewer, so that many workers can have some. A trigger on files fills it. A row is only a hint: the
+-- table files decides. A row is void for a file that is not PENDING any more, or that became PENDING again (retries). Not dumped:
+-- restoring the files fills it again. The C code knows the first columns by their position (src/catalog.h).
 CREATE TABLE session_files.file_queue (
 	session_id uuid NOT NULL,
 	due_at timestamptz NOT NULL,
@@ -20,11 +20,11 @@ CREATE TABLE session_files.file_queue (
 		AND claimed_at >= '1970-01-01 00:00:00+00' AND claimed_at < '11000-01-01 00:00:00+00'),
 	CONSTRAINT file_queue_lease CHECK ((lease_token IS NULL) = (worker IS NULL) AND (lease_token IS NULL OR claimed_at IS NOT NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-COMMENT ON TABLE session_files.file_queue IS 'Batches of PENDING files: waiting to be claimed, under a lease, or put off for another attempt.';
+COMMENT ON TABLE session_files.file_queue IS 'Batches of PENDING files: waiting to be claimed, under a lease, or delayed for another attempt.';
 COMMENT ON COLUMN session_files.file_queue.due_at IS
 	'When the batch can be claimed: its first file''s creation if it never was, the end of its lease, or the end of the wait for another attempt.';
 COMMENT ON COLUMN session_files.file_queue.file_ingestion_ids IS 'Its files, in the order of creation.';
-COMMENT ON COLUMN session_files.file_queue.retries IS 'What files has there for them; with another value there, the entry is void.';
+COMMENT ON COLUMN session_files.file_queue.retries IS 'The retries that files has for them. For a file with another value there, the row is void.';
 COMMENT ON COLUMN session_files.file_queue.attempt IS 'How often the files were claimed, without what was released.';
 COMMENT ON COLUMN session_files.file_queue.claimed_at IS 'When they were claimed last; NULL if never.';
 COMMENT ON COLUMN session_files.file_queue.last_reason IS 'Why their last attempt failed.';
@@ -35,9 +35,8 @@ CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claime
 -- Finishing, and the like, by lease.
 CREATE INDEX file_queue_lease_idx ON session_files.file_queue (lease_token) WHERE lease_token IS NOT NULL;
 
--- A file that is inserted under the id of one that was deleted is another one, for which the queue's entry of the first is void: it begins
--- with more retries than that one had (src/ingestion/deletions.c). Not dumped, as the queue is not. The columns are known to the C code by their
--- position (src/catalog.h).
+-- A file that is inserted under the id of a deleted one is another file, for which old queue rows are void: it starts with more retries than
+-- that one had (src/ingestion/deletions.c). Not dumped, as the queue is not. The C code knows the columns by their position (src/catalog.h).
 CREATE TABLE session_files.file_deletions (
 	session_id uuid NOT NULL,
 	up_to uuid NOT NULL,

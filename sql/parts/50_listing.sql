@@ -25,7 +25,7 @@ CREATE FUNCTION session_files.handle_request(
 	LANGUAGE c STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_handle_request';
 COMMENT ON FUNCTION session_files.handle_request(text, text, json, bytea) IS
-	'Answers an HTTP request. target is the raw request target (path?query, percent-encoded). Statuses: 200, 304 (the header '
+	'Returns the response to an HTTP request. target is the raw request target (path?query, percent-encoded). Statuses: 200, 304 (the header '
 	'If-None-Match, its name in lower case, has the ETag), 403 (no SELECT on upload_sessions and files), 404, 405, 422, 503 '
 	'(/healthz, when a table is not found). The body for HEAD is that for GET, for the caller to leave out. No request raises an '
 	'error: only a NULL method or target does (22004), and headers with an escape that is no text, as \u0000 (22P05, 22P02).';

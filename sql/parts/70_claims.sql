@@ -1,5 +1,5 @@
 -- What workers in the database do: claim PENDING files for a time (a lease), and finish, fail, extend or release them by the lease's
--- token. A worker whose lease ran out goes on as long as nobody else has claimed the file; after that its token holds it no more.
+-- token. A worker whose lease ran out goes on as long as no other worker has claimed the file; after that its token holds it no more.
 
 CREATE FUNCTION session_files.take_batches(
 	session uuid,
@@ -110,7 +110,7 @@ BEGIN
 					RETURNING f.file_ingestion_id
 			)
 			SELECT array_agg(s.file_ingestion_id ORDER BY s.file_ingestion_id) INTO failed FROM settled AS s;
-			-- A file that somebody has locked is left as it was found, for a later claim.
+			-- A file that another transaction has locked is left as it was found, for a later claim.
 			IF cardinality(batch.file_ingestion_ids) > coalesce(cardinality(failed), 0) THEN
 				INSERT INTO session_files.file_queue
 						(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
@@ -130,9 +130,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.claim_files(text, integer, interval, text, uuid) IS
-	'Gives a worker up to max PENDING files (default 100, 1 to 100000) that nobody holds, for as long as the lease says (default 5 minutes, '
+	'Gives a worker up to max PENDING files (default 100, 1 to 100000) that no worker holds, for as long as the lease says (default 5 minutes, '
 	'at most 1 year): of a session if it is given, or of any session of a workspace, or of any at all, in turn. First those that came back, '
-	'then the oldest. Files that somebody else is claiming are passed over, and so are expired sessions. attempt counts from 1; a file whose '
+	'then the oldest. Files that another worker is claiming are passed over, and so are expired sessions. attempt counts from 1; a file whose '
 	'last allowed attempt was not ended by its worker becomes FAILED instead. Errors: 22004 (NULL), 22023 (out of range), P0002 (no such workspace or session).';
 
 -- What the functions that end a lease, or change it, have in common.

@@ -1,4 +1,4 @@
--- Whether all that the extension keeps agrees with itself, and what can be made anew: for the administrator after a disaster, or a restore
+-- Whether all that the extension keeps agrees with itself, and what can be made again: for the administrator after a disaster, or a restore
 -- without triggers.
 
 CREATE FUNCTION session_files.file_digest(
@@ -77,7 +77,7 @@ AS $$
 	SELECT e.place, e.session_id, array_agg(e.id ORDER BY e.id)
 	FROM (
 		SELECT q.ctid AS place, q.session_id, i.id, q.retries,
-			-- Who holds a file keeps it.
+			-- A worker that holds a file keeps it.
 			row_number() OVER (PARTITION BY q.session_id, i.id, q.retries ORDER BY q.lease_token IS NULL, q.due_at DESC, q.ctid) AS number
 		FROM session_files.file_queue AS q, unnest(q.file_ingestion_ids) AS i (id)) AS e
 		JOIN session_files.files AS f ON f.session_id = e.session_id AND f.file_ingestion_id = e.id AND f.retries = e.retries
@@ -85,7 +85,7 @@ AS $$
 	GROUP BY e.place, e.session_id
 $$;
 COMMENT ON FUNCTION session_files.files_queued_twice() IS
-	'PENDING files that two workers could claim at the same time: by entry of file_queue, those of its files that another entry has too.';
+	'PENDING files that two workers could claim at the same time: by row of file_queue, those of its files that another row has too.';
 
 -- The rules are read back from what PostgreSQL prints of them. Some zones print times, in some styles, that are then read as another zone's.
 CREATE FUNCTION session_files.rule_breaks(OUT checked bigint, OUT broken bigint, OUT example text)
@@ -228,7 +228,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.check() IS
-	'Whether all that must hold does, in one snapshot and without waiting for anybody: one row per invariant, with how many were checked, how '
+	'Whether all that must hold does, in one snapshot and without waiting for a lock: one row per invariant, with how many were checked, how '
 	'many are broken, and one of those. It reads all of the tables. Errors: 42501 (row level security hides something).';
 
 CREATE FUNCTION session_files.repair() RETURNS TABLE (invariant text, repaired bigint)
@@ -323,6 +323,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.repair() IS
-	'Makes anew what follows from the rest: totals and queue from files; removes what belongs to sessions, roles and workspaces that are not '
-	'there. Nobody waits for it but DROP, ALTER and TRUNCATE, and whoever deletes a session that it repairs. One row per invariant of check(), '
+	'Makes again what follows from the rest: totals and queue from files; removes what belongs to sessions, roles and workspaces that are not '
+	'there. Only DROP, ALTER, TRUNCATE and the deletion of a session that it repairs wait for it. One row per invariant of check(), '
 	'with how many were repaired. Errors: 42501 (row level security hides something), 25000 (not READ COMMITTED).';

@@ -1,4 +1,4 @@
--- Who may see which workspace, and all that is in it: row level security on every table, by one table of grants (src/access.c).
+-- Which roles may see which workspaces, and all that is in them: row level security on every table, by one table of grants (src/access.c).
 
 CREATE TABLE session_files.workspace_grants (
 	role regrole NOT NULL,
@@ -19,20 +19,20 @@ CREATE FUNCTION session_files.may_see_workspace(workspace_name text) RETURNS boo
 	LANGUAGE c STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_may_see_workspace';
 COMMENT ON FUNCTION session_files.may_see_workspace(text) IS
-	'Whether the current user may see a workspace: by workspace_grants, or because row level security does not apply to him. NULL stands for '
+	'Whether the current user may see a workspace: by workspace_grants, or because row level security does not apply. NULL stands for '
 	'every workspace. One that is not there is like one that may not be seen.';
 
 CREATE FUNCTION session_files.may_see_session(session_id uuid) RETURNS boolean
 	LANGUAGE c STABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_may_see_session';
 COMMENT ON FUNCTION session_files.may_see_session(uuid) IS
-	'Whether the current user may see a session, and so its files: if he may see its workspace or, where upload_sessions has other policies '
-	'than the extension''s own, if they let him see its row. One that is not there is like one that may not be seen.';
+	'Whether the current user may see a session, and so its files: if the user may see its workspace or, where upload_sessions has other policies '
+	'than the extension''s own, if they show its row. One that is not there is like one that may not be seen.';
 
 CREATE FUNCTION session_files.report_grants() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_report_grants';
-COMMENT ON FUNCTION session_files.report_grants() IS 'Trigger on workspace_grants: has every backend look its grants up anew.';
+COMMENT ON FUNCTION session_files.report_grants() IS 'Trigger on workspace_grants: has every backend look its grants up again.';
 
 -- By rows, and always: so they fire for what logical replication applies, too.
 CREATE TRIGGER report_changes AFTER INSERT OR UPDATE OR DELETE ON session_files.workspace_grants
@@ -122,7 +122,7 @@ CREATE POLICY visible_sessions ON session_files.file_counts USING (session_files
 CREATE POLICY visible_sessions ON session_files.file_queue USING (session_files.may_see_session(session_id));
 CREATE POLICY visible_sessions ON session_files.file_deletions USING (session_files.may_see_session(session_id));
 
--- The planner's statistics are of all rows, whoever asks, and EXPLAIN prints what it estimates by them: an id, a name or a time of another
+-- The planner's statistics are of all rows, for every role, and EXPLAIN prints what it estimates by them: an id, a name or a time of another
 -- workspace can be found by halving, with SELECT alone. So there are none, of any column; the functions do not need them.
 DO $$
 DECLARE

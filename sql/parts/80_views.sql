@@ -13,7 +13,7 @@ CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 			ORDER BY f.file_ingestion_id LIMIT 1) AS oldest_pending,
 		round(c.settled_per_second, 1) AS files_per_second,
 		CASE WHEN c.pending > 0 AND c.settled_per_second > 0
-			-- Slower than that, nobody can say.
+			-- A slower session has no estimate.
 			THEN now() + least(c.pending / c.settled_per_second, 1e9) * interval '1 second' END AS estimated_end
 	FROM session_files.upload_sessions AS s,
 		LATERAL (
@@ -36,7 +36,7 @@ CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 		) AS q
 	WHERE session_files.may_see_session(s.session_id);
 COMMENT ON VIEW session_files.session_progress IS
-	'How far each session is: files by status, and of the PENDING ones those that a worker holds and those put off for another attempt; '
+	'How far each session is: files by status, and of the PENDING ones those that a worker holds and those delayed for another attempt; '
 	'failed files by reason (counted each time: leave the column out where millions failed); when the oldest PENDING file was created; '
 	'files finished or failed per second over the last minute, and when, at that rate, the last one will be.';
 
@@ -50,7 +50,7 @@ CREATE VIEW session_files.leases WITH (security_barrier) AS
 		AND session_files.may_see_session(q.session_id)
 	GROUP BY q.worker, q.lease_token, q.session_id;
 COMMENT ON VIEW session_files.leases IS
-	'What workers hold: a row per claim and session. A negative remaining: the lease has run out, and nobody has claimed the files since.';
+	'What workers hold: a row per claim and session. A negative remaining: the lease has run out, and no worker has claimed the files since.';
 
 CREATE VIEW session_files.workers WITH (security_barrier) AS
 	SELECT l.worker, count(DISTINCT l.session_id) AS sessions, count(DISTINCT l.lease_token) AS leases, sum(l.files) AS files,

@@ -20,7 +20,7 @@ assert len(set(STRINGS)) == len(STRINGS), 'each once'
 LONG = ['x' * 601, 'x' * 800, 'x' * 801, '\U0010ffff' * 801, "'" * 2600, '\U0010ffff' * 830]
 # And those that are too long for any name.
 TOO_LONG = ["'" * 2601, '\U0010ffff' * 831, 'x' * 1000000]
-# Not to be had as text at all: the bytes of a parameter.
+# Not possible as text at all: the bytes of a parameter.
 BYTES = [b'\xff', b'\xc0\x80', b'\xc0\xaf', b'\xed\xa0\x80', b'\xed\xb0\x80', b'\xf4\x90\x80\x80', b'\xf8\x88\x80\x80\x80', b'\xe2\x82', b'a\xe2', b'\x80',
          b'\xfe\xff']
 NUL = [b'\x00', b'a\x00b', b'\x00\x00', b"'\x00'"]

@@ -130,7 +130,7 @@ def cell(db, who, action, workspaces):
 
 
 def user(column):
-    return {'session_files_anonymous': column, 'any other': role('nobody'), 'superuser': None}.get(column, role(column))
+    return {'session_files_anonymous': column, 'any other': role('ungranted'), 'superuser': None}.get(column, role(column))
 
 
 def test_rows():

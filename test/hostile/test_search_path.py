@@ -1,4 +1,4 @@
-"""Whoever has objects of his own in front of pg_catalog changes nothing: no function, trigger, policy or view of the extension looks
+"""A role with objects of its own in front of pg_catalog changes nothing: no function, trigger, policy or view of the extension looks
 anything up by search_path.
 
 The traps (traps.sql) have the names and types of all that could be looked up. A trap that is touched says so, and fails. Each
@@ -251,7 +251,7 @@ ADD_TO_SCHEMA = {
 
 @pytest.mark.parametrize('kind', list(ADD_TO_SCHEMA))
 def test_schema_of_others(database, kind):
-    """CREATE EXTENSION takes over no schema in which somebody else has, or may put, something that its functions would find."""
+    """CREATE EXTENSION takes over no schema in which another role has, or may put, something that its functions would find."""
     with connect(database) as db, db.transaction(force_rollback=True):
         db.execute('DROP EXTENSION session_files CASCADE')
         db.execute(ADD_TO_SCHEMA[kind])
