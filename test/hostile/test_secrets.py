@@ -431,7 +431,7 @@ def rough(result):
     return result[0], result[1][:2] if result[0] == 'error' else len(result[1]) if isinstance(result[1], list) else result[1]
 
 
-def test_waits_for_nobody(database, db, mighty, workspaces):
+def test_waits_for_no_lock(database, db, mighty, workspaces):
     """Who may not see rows does not wait for who has locked and changed them; statement by statement, what comes back is the same."""
     calls = list(everything(db, workspaces))
     free = [rough(outcome(mighty, *call)) for call in calls]
@@ -451,7 +451,7 @@ def test_waits_for_nobody(database, db, mighty, workspaces):
             db.execute('SELECT FROM session_files.upload_sessions WHERE session_id = %s FOR UPDATE NOWAIT', [workspaces.secret.session])
 
 
-def test_has_nobody_wait(db, mighty, workspaces):
+def test_makes_no_other_wait(db, mighty, workspaces):
     """And what the role asks locks none of these rows, for as long as its transaction goes on."""
     held = 0
     for query, parameters in everything(db, workspaces):
