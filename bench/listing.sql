@@ -85,7 +85,7 @@ BEGIN
 	RETURN extract(epoch FROM clock_timestamp() - start) * 1e6 / calls;
 END $$;
 
--- The floor: the rows of a page by the primary key, no more. Two functions, as a limit that is a parameter would be planned anew.
+-- The floor: the rows of a page by the primary key, no more. Two functions, as a limit that is a parameter would be planned again.
 CREATE FUNCTION bench.time_raw(calls int, session uuid, before_id uuid) RETURNS float8 LANGUAGE plpgsql AS $$
 DECLARE
 	start timestamptz := clock_timestamp();

@@ -12,7 +12,7 @@ class Bar:
     def show(self, text, part):
         """Shows a text, and a bar of which so big a part is done."""
         if self.on_terminal:
-            # One that nobody has told its width has 0. In the last column a character would make some go to the next line.
+            # A terminal that was not given a width has 0. In the last column a character would make some go to the next line.
             width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
             room = max(0, width - len(text) - 3)
             done = int(room * part)

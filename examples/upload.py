@@ -2,7 +2,7 @@
 """Registers every file of a folder in an upload session, and closes it: examples/upload.py [--keep-open] SESSION_ID FOLDER
 
 The database is that of the environment (PGHOST, PGDATABASE, PGUSER, ...); worker.sql beside this file says what the role needs.
-Whoever runs it again on an open session adds what is new. The files are judged by worker.py.
+A second run on an open session adds what is new. The files are judged by worker.py.
 """
 
 import argparse

@@ -33,12 +33,12 @@ REPORT_EVERY = 1
 LONGEST_DELAY = 10    # between attempts to connect
 LAST_ATTEMPTS = 5     # of one that is to stop
 
-OUTCOMES = ['finished', 'failed', 'put off', 'released', 'lost']
+OUTCOMES = ['finished', 'failed', 'delayed', 'released', 'lost']
 # What is told of a file, beside the reasons for which it fails.
 FINISHED = 'finished'
 RELEASED = 'released'
 STATEMENTS = collections.defaultdict(
-    lambda: '''SELECT changed, CASE WHEN retry_at IS NULL THEN 'failed' ELSE 'put off' END
+    lambda: '''SELECT changed, CASE WHEN retry_at IS NULL THEN 'failed' ELSE 'delayed' END
         FROM session_files.fail_files(%(session)s, %(ids)s, %(verdict)s, %(token)s)''',
     {FINISHED: "SELECT changed, 'finished' FROM session_files.finish_files(%(session)s, %(ids)s, %(token)s)",
      RELEASED: "SELECT changed, 'released' FROM session_files.release_files(%(session)s, %(ids)s, %(token)s)"})
@@ -58,7 +58,7 @@ class Lease:
         return [*self.at_work, *itertools.chain.from_iterable(self.verdicts.values())]
 
     def cancel(self, file_id):
-        """Takes a file back from the threads, unless one has begun with it; tells whether it did."""
+        """Takes a file back from the threads, unless one has begun with it; returns whether it did."""
         future = self.at_work.get(file_id)
         return future is not None and future.cancel() and bool(self.at_work.pop(file_id))
 
@@ -188,7 +188,7 @@ class Worker:
     def claim(self):
         leases = {}
         renew_at = time.monotonic() + self.args.lease / 2
-        # Nobody notifies of leases that run out, nor of files whose time to be tried again has come. Set before asking: a notification
+        # No notification says that leases have run out, or that the time of files to be tried again has come. Set before asking: a notification
         # may come with the answer.
         self.claim_at = time.monotonic() + self.args.poll
         rows = self.db.execute(
@@ -212,7 +212,7 @@ class Worker:
             time.sleep(self.args.delay)
             reason = judge(name, self.args.folder)
         except Exception:
-            # Else nobody would hear of the file again.
+            # Otherwise the file would be lost.
             traceback.print_exc()
             reason = 'INGESTING_FILE_FAILED'
         self.outcomes.put((lease, file_id, reason))
@@ -303,7 +303,7 @@ def parse_arguments():
     option('--in-flight', type=count, default=400, help='files to hold, most of them so that no thread has to wait')
     option('--batch', type=count, default=100, help='files to claim at once')
     option('--lease', type=seconds, default=60, metavar='SECONDS', help='for how long; extended when half of it is over')
-    option('--poll', type=seconds, default=3, metavar='SECONDS', help='look for work this often, even if nobody notifies of any')
+    option('--poll', type=seconds, default=3, metavar='SECONDS', help='look for work this often, even without a notification')
     option('--delay', type=seconds, default=0, metavar='SECONDS', help='pretend that each file takes so much longer')
     option('--until-done', action='store_true', help='end when the session takes no more files and none is PENDING')
     args = parser.parse_args()

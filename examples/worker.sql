@@ -11,7 +11,7 @@ BEGIN;
 \endif
 \if :{?uploader}
 GRANT USAGE ON SCHEMA session_files TO :"uploader";
--- With UPDATE it also locks the session, so that nobody closes it while files are registered.
+-- With UPDATE it also locks the session, so that no other transaction closes it while files are registered.
 GRANT SELECT, UPDATE (status) ON session_files.upload_sessions TO :"uploader";
 GRANT SELECT, INSERT ON session_files.files TO :"uploader";
 GRANT EXECUTE ON FUNCTION

@@ -330,6 +330,17 @@ may_see_id(const Access *access, const pg_uuid_t *session_id)
 	return may_see;
 }
 
+Relation
+access_open_table(Oid oid, AclMode mode)
+{
+	Relation table = table_open(oid, mode == ACL_SELECT ? AccessShareLock : RowExclusiveLock);
+	AclResult acl = pg_class_aclmask(oid, GetUserId(), mode, ACLMASK_ALL) == mode ? ACLCHECK_OK : ACLCHECK_NO_PRIV;
+
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(table));
+	return table;
+}
+
 /* SQL: session_files.may_see_workspace(workspace_name text) returns boolean. NULL stands for every workspace. */
 Datum
 session_files_may_see_workspace(PG_FUNCTION_ARGS)

@@ -7,6 +7,7 @@
 
 #include "compat.h"
 
+#include "nodes/parsenodes.h"
 #include "utils/relcache.h"
 #include "utils/uuid.h"
 
@@ -30,6 +31,9 @@ typedef struct Access
 
 /* To be called once, when the library is loaded. */
 extern void access_init(void);
+
+/* Opens a table for a role with these privileges on it, SELECT alone or with others; raises 42501 if the current user lacks one. */
+extern Relation access_open_table(Oid oid, AclMode mode);
 
 /* Finds the rule that applies. upload_sessions is open. */
 extern void access_begin(Access *access, const Catalog *catalog, Relation upload_sessions);

@@ -12,8 +12,8 @@ BEGIN
 END
 $$;
 
--- What is created below calls what is in the schema, by name, and for years. So nobody but superusers may have put something there, or
--- be able to: CREATE EXTENSION takes a schema that is there already, whoever made it. (No operator is looked up in it, either.)
+-- What is created below calls functions of the schema by name. So only superusers may have created objects there, or be able to:
+-- CREATE EXTENSION takes a schema that exists already, whatever role created it. (No operator is looked up in it, either.)
 DO $$
 DECLARE
 	schema pg_catalog.oid;
@@ -31,7 +31,7 @@ BEGIN
 		WHERE r.rolsuper IS NOT TRUE;
 	IF others IS NOT NULL THEN
 		RAISE EXCEPTION 'the schema session_files is there already, and % can create objects in it', others
-			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Drop it, or make it a superuser''s, with CREATE granted to nobody.';
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Drop it, or make it a superuser''s, with CREATE granted to no other role.';
 	END IF;
 	PERFORM FROM pg_catalog.pg_depend AS d
 		WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid

@@ -33,13 +33,13 @@ CREATE TABLE session_files.files (
 	name text COLLATE "C" NOT NULL,
 	-- Made PENDING again, so many times: what was queued or claimed before is void.
 	retries integer NOT NULL DEFAULT 0,
-	-- Listings by created_at; cursors; status transitions. Half full, as files_name_idx: when a file is finished, the entry of its new
+	-- Listings by created_at; cursors; status transitions. Half full, as files_name_idx: when a file is finished, the index tuple of its new
 	-- version goes beside the first, and the page need not be searched for what can go, nor split.
 	CONSTRAINT files_pkey PRIMARY KEY (session_id, file_ingestion_id) WITH (fillfactor = 50),
 	CONSTRAINT files_id_is_uuid7 CHECK ((get_byte(uuid_send(file_ingestion_id), 6) >> 4) = 7),
 	CONSTRAINT files_reason_when_failed CHECK ((ingestion_status = 'FAILED') = (ingestion_status_reason IS NOT NULL)),
 	CONSTRAINT files_name_not_empty CHECK (name <> ''),
-	-- So that the whole name stands in an index entry (src/index/name_key.c).
+	-- So that the whole name stands in an index tuple (src/index/name_key.c).
 	CONSTRAINT files_name_length CHECK (octet_length(name) <= 2600 OR char_length(name) <= 830),
 	CONSTRAINT files_long_name_failed CHECK (
 		char_length(name) <= 800

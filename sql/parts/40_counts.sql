@@ -1,6 +1,6 @@
--- Several rows per session, so that no writer waits for another: a writer takes one that is not
--- locked or adds one, a reader sums them up (src/ingestion/counts.c). Not dumped: restoring the files counts
--- them anew. The columns are known to the C code by their position (src/catalog.h).
+-- Several rows per session, so that no writer waits for another: a writer takes one that is not locked or adds one
+-- (src/ingestion/count_changes.c), a reader sums them up (src/ingestion/counts.c). Not dumped: restoring the files counts them again. The C
+-- code knows the columns by their position (src/catalog.h).
 CREATE TABLE session_files.file_counts (
 	session_id uuid NOT NULL,
 	slot bigint NOT NULL,

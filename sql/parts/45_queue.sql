@@ -1,7 +1,7 @@
--- What workers claim: batches of PENDING files, each in one row, so that a hundred files are claimed and finished at the price of a
--- row; a row with fewer where there are few, so that many workers can have some. Filled by a trigger on files, whoever writes them.
--- A row is a hint where to look: what counts is files, and a file that is not PENDING any more, or PENDING anew (retries), is left out by
--- whoever finds it. Not dumped: restoring the files fills it anew. The first columns are known to the C code by their position (src/catalog.h).
+-- What workers claim: batches of PENDING files. A row has up to a hundred, so that they are claimed and finished at the price of a row;
+-- where there are few files, a row has fewer, so that many workers can have some. A trigger on files fills it. A row is only a hint: the
+-- table files decides. A row is void for a file that is not PENDING any more, or that became PENDING again (retries). Not dumped:
+-- restoring the files fills it again. The C code knows the first columns by their position (src/catalog.h).
 CREATE TABLE session_files.file_queue (
 	session_id uuid NOT NULL,
 	due_at timestamptz NOT NULL,
@@ -39,9 +39,8 @@ CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claime
 -- Finishing, and the like, by lease.
 CREATE INDEX file_queue_lease_idx ON session_files.file_queue (lease_token) WHERE lease_token IS NOT NULL;
 
--- A file that is inserted under the id of one that was deleted is another one, for which the queue's entry of the first is void: it begins
--- with more retries than that one had (src/ingestion/deletions.c). Not dumped, as the queue is not. The columns are known to the C code by their
--- position (src/catalog.h).
+-- A file that is inserted under the id of a deleted one is another file, for which old queue rows are void: it starts with more retries than
+-- that one had (src/ingestion/deletions.c). Not dumped, as the queue is not. The C code knows the columns by their position (src/catalog.h).
 CREATE TABLE session_files.file_deletions (
 	session_id uuid NOT NULL,
 	up_to uuid NOT NULL,

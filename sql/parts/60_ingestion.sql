@@ -152,7 +152,7 @@ BEGIN
 			RETURN QUERY SELECT * FROM unnest(ids, their_names, statuses);
 			RETURN;
 		END IF;
-		-- A name that was there is not any more: another transaction has deleted or renamed its file meanwhile. It can be had now.
+		-- A name has become free: another transaction has deleted or renamed its file. The next attempt can insert it.
 	END LOOP;
 	RAISE EXCEPTION 'files of session "%" were deleted or renamed at the same time, 10 times over', session_id
 		USING ERRCODE = 'serialization_failure';
@@ -164,8 +164,8 @@ COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'than 2600 bytes and 830 characters; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or expired), '
 	'40001 (other transactions deleted or renamed such files ten times in a row).';
 
--- What finish_files and fail_files have in common: changes the files given, if they have so many retries (NULL: any number), and tells of
--- them and of others, which it leaves as they are. others is NULL for a call without a lease: only that raises an error for what is no
+-- What finish_files and fail_files have in common. It changes the given files if they have so many retries (NULL: any number), and returns
+-- them and others, which it leaves as they are. others is NULL for a call without a lease: only that raises an error for what is no
 -- file of the session; a worker's other files are not to wait for one that was deleted.
 CREATE FUNCTION session_files.settle_files(
 	session_id uuid,
@@ -303,8 +303,8 @@ DECLARE
 	held uuid[] := '{}';
 	held_retries integer;
 	others uuid[] := '{}';
-	put_off uuid[] := '{}';
-	put_off_to timestamptz[] := '{}';
+	delayed uuid[] := '{}';
+	delayed_until timestamptz[] := '{}';
 BEGIN
 	IF reason IS NULL THEN
 		RAISE EXCEPTION 'reason must not be null' USING ERRCODE = 'null_value_not_allowed';
@@ -325,8 +325,8 @@ BEGIN
 		IF next_attempt IS NOT NULL THEN
 			INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason)
 				VALUES (fail_files.session_id, next_attempt, batch.ids, batch.retries, batch.attempt, batch.claimed_at, reason);
-			put_off := put_off || batch.ids;
-			put_off_to := put_off_to || array_fill(next_attempt, ARRAY[cardinality(batch.ids)]);
+			delayed := delayed || batch.ids;
+			delayed_until := delayed_until || array_fill(next_attempt, ARRAY[cardinality(batch.ids)]);
 			others := others || batch.ids;
 			CONTINUE;
 		END IF;
@@ -342,7 +342,7 @@ BEGIN
 			s.changed OR (p.until IS NOT NULL AND s.ingestion_status = 'PENDING'),
 			CASE WHEN s.ingestion_status = 'PENDING' THEN p.until END
 		FROM session_files.settle_files(session_id, held, others, held_retries, 'FAILED', reason) AS s
-			LEFT JOIN unnest(put_off, put_off_to) AS p (id, until) ON p.id = s.file_ingestion_id
+			LEFT JOIN unnest(delayed, delayed_until) AS p (id, until) ON p.id = s.file_ingestion_id
 		ORDER BY s.file_ingestion_id;
 END
 $$;

@@ -1,5 +1,5 @@
 -- What workers in the database do: claim PENDING files for a time (a lease), and finish, fail, extend or release them by the lease's
--- token. A worker whose lease ran out goes on as long as nobody else has claimed the file; after that its token holds it no more.
+-- token. A worker whose lease ran out goes on as long as no other worker has claimed the file; after that its token holds it no more.
 
 CREATE FUNCTION session_files.take_batches(
 	session uuid,
@@ -111,7 +111,7 @@ BEGIN
 					RETURNING f.file_ingestion_id
 			)
 			SELECT array_agg(s.file_ingestion_id ORDER BY s.file_ingestion_id) INTO failed FROM settled AS s;
-			-- A file that somebody has locked is left as it was found, for a later claim.
+			-- A file that another transaction has locked is left as it was found, for a later claim.
 			IF cardinality(batch.file_ingestion_ids) > coalesce(cardinality(failed), 0) THEN
 				INSERT INTO session_files.file_queue
 						(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)

@@ -1,8 +1,8 @@
 -- What time does to sessions: they expire, and long after that they go. maintain() does it in small steps, for any scheduler. It may run
 -- in one backend for years: a plan is made for each statement, by what the tables are then.
 
--- Fails what nobody holds of a session that has expired, some files at most; returns how many rows of the queue it looked at. Files that
--- somebody has locked wait for the next call.
+-- Fails files of an expired session that no worker holds, some at most; returns how many queue rows it looked at. Files that another
+-- transaction has locked wait for the next call.
 CREATE FUNCTION session_files.expire_files(session_id uuid, max_files bigint, OUT seen bigint, OUT failed bigint)
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
@@ -77,7 +77,7 @@ BEGIN
 	files_failed := 0;
 	sessions_deleted := 0;
 	files_deleted := 0;
-	-- A session that another call has locked, or somebody who adds files to it, is left for the next time.
+	-- A session that another transaction has locked, to add files or in another call, is left for the next call.
 	FOR this_session IN
 		SELECT s.session_id FROM session_files.upload_sessions AS s
 			WHERE s.status IN ('OPEN', 'CLOSED') AND s.expires_at <= clock_timestamp()

@@ -1,4 +1,4 @@
--- Whether all that the extension keeps agrees with itself, and what can be made anew: for the administrator after a disaster, or a restore
+-- Whether all that the extension keeps agrees with itself, and what can be made again: for the administrator after a disaster, or a restore
 -- without triggers.
 
 CREATE FUNCTION session_files.file_digest(
@@ -78,7 +78,7 @@ AS $$
 	SELECT e.place, e.session_id, array_agg(e.id ORDER BY e.id)
 	FROM (
 		SELECT q.ctid AS place, q.session_id, i.id, q.retries,
-			-- Who holds a file keeps it.
+			-- A worker that holds a file keeps it.
 			row_number() OVER (PARTITION BY q.session_id, i.id, q.retries ORDER BY q.lease_token IS NULL, q.due_at DESC, q.ctid) AS number
 		FROM session_files.file_queue AS q, unnest(q.file_ingestion_ids) AS i (id)) AS e
 		JOIN session_files.files AS f ON f.session_id = e.session_id AND f.file_ingestion_id = e.id AND f.retries = e.retries

@@ -1,4 +1,4 @@
--- Who may see which workspace, and all that is in it: row level security on every table, by one table of grants (src/access.c).
+-- Which roles may see which workspaces, and all that is in them: row level security on every table, by one table of grants (src/access.c).
 
 CREATE TABLE session_files.workspace_grants (
 	role regrole NOT NULL,
@@ -123,7 +123,7 @@ CREATE POLICY visible_sessions ON session_files.file_counts USING (session_files
 CREATE POLICY visible_sessions ON session_files.file_queue USING (session_files.may_see_session(session_id));
 CREATE POLICY visible_sessions ON session_files.file_deletions USING (session_files.may_see_session(session_id));
 
--- The planner's statistics are of all rows, whoever asks, and EXPLAIN prints what it estimates by them: an id, a name or a time of another
+-- The planner's statistics are of all rows, for every role, and EXPLAIN prints what it estimates by them: an id, a name or a time of another
 -- workspace can be found by halving, with SELECT alone. So there are none, of any column; the functions do not need them.
 DO $$
 DECLARE

@@ -13,7 +13,7 @@ CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 			ORDER BY f.file_ingestion_id LIMIT 1) AS oldest_pending,
 		round(c.settled_per_second, 1) AS files_per_second,
 		CASE WHEN c.pending > 0 AND c.settled_per_second > 0
-			-- Slower than that, nobody can say.
+			-- A slower session has no estimate.
 			THEN now() + least(c.pending / c.settled_per_second, 1e9) * interval '1 second' END AS estimated_end
 	FROM session_files.upload_sessions AS s,
 		LATERAL (

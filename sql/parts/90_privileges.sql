@@ -2,5 +2,5 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA session_files FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA session_files FROM PUBLIC;
 
--- Policies and views call them as whoever reads. They tell a role nothing but what it was granted.
+-- Policies and views call them as the role that reads. They show a role only what it was granted.
 GRANT EXECUTE ON FUNCTION session_files.may_see_workspace, session_files.may_see_session TO PUBLIC;

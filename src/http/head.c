@@ -18,7 +18,7 @@
 #define RECORD_SIZE 64
 
 /* The longest head of a response, in bytes: without the links to other pages; and a link, which has at most the query, escaped. */
-#define ANSWER_HEAD 1024
+#define RESPONSE_HEAD 1024
 #define LINK_MAX 1024
 
 /* Room in a connection's pool besides the request's head: the library's records, and the response's head. */
@@ -174,7 +174,7 @@ has_room_for_response(struct MHD_Connection *handle, const Head *head, size_t si
 	size_t links = query != NULL ? 2 * Min(LINK_MAX, 3 * strlen(query)) : 0;
 
 	MHD_get_connection_values(handle, MHD_COOKIE_KIND, look_at_cookie, framing);
-	return size + framing->records + links + ANSWER_HEAD <= head->memory;
+	return size + framing->records + links + RESPONSE_HEAD <= head->memory;
 }
 
 static bool

@@ -29,7 +29,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -357,18 +356,6 @@ serve_sessions(Claim *claim)
 	}
 }
 
-/* Opens a table; raises 42501 if the caller lacks the privileges. */
-static Relation
-open_table(Oid oid, AclMode mode)
-{
-	Relation table = table_open(oid, mode == ACL_SELECT ? AccessShareLock : RowExclusiveLock);
-	AclResult acl = pg_class_aclmask(oid, GetUserId(), mode, ACLMASK_ALL) == mode ? ACLCHECK_OK : ACLCHECK_NO_PRIV;
-
-	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(table));
-	return table;
-}
-
 /* Raises 42501 if policies on a table apply to the caller that claiming cannot apply. */
 static void
 check_policies(const Claim *claim, Relation table)
@@ -384,9 +371,9 @@ check_policies(const Claim *claim, Relation table)
 static void
 open_claim(Claim *claim)
 {
-	claim->upload_sessions = open_table(catalog_get()->upload_sessions, ACL_SELECT);
-	claim->files = open_table(catalog_get()->files, ACL_SELECT);
-	claim->file_queue = open_table(catalog_get()->file_queue, ACL_SELECT | ACL_DELETE);
+	claim->upload_sessions = access_open_table(catalog_get()->upload_sessions, ACL_SELECT);
+	claim->files = access_open_table(catalog_get()->files, ACL_SELECT);
+	claim->file_queue = access_open_table(catalog_get()->file_queue, ACL_SELECT | ACL_DELETE);
 	claim->catalog = *catalog_get();
 	access_begin(&claim->access, &claim->catalog, claim->upload_sessions);
 	check_policies(claim, claim->files);

@@ -15,7 +15,6 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -31,18 +30,6 @@
 
 PG_FUNCTION_INFO_V1(session_files_locate_ids);
 PG_FUNCTION_INFO_V1(session_files_locate_names);
-
-/* Opens the table files; raises 42501 if the caller may not read it. */
-static Relation
-open_files(void)
-{
-	Relation files = table_open(catalog_get()->files, AccessShareLock);
-	AclResult acl = pg_class_aclcheck(RelationGetRelid(files), GetUserId(), ACL_SELECT);
-
-	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(files));
-	return files;
-}
 
 /* Adds the TID of the session's visible file with a key, if there is one. */
 static ArrayBuildState *
@@ -78,7 +65,7 @@ last_of(const pg_uuid_t *ids, int count)
 Datum
 session_files_locate_ids(PG_FUNCTION_ARGS)
 {
-	Relation files = open_files();
+	Relation files = access_open_table(catalog_get()->files, ACL_SELECT);
 	const Catalog catalog = *catalog_get();
 	int count;
 	const pg_uuid_t *ids = queue_array_ids(PG_GETARG_ARRAYTYPE_P(1), &count);
@@ -109,7 +96,7 @@ session_files_locate_ids(PG_FUNCTION_ARGS)
 Datum
 session_files_locate_names(PG_FUNCTION_ARGS)
 {
-	Relation files = open_files();
+	Relation files = access_open_table(catalog_get()->files, ACL_SELECT);
 	const Catalog catalog = *catalog_get();
 	ArrayBuildState *tids = initArrayResult(TIDOID, CurrentMemoryContext, false);
 	Datum *names;

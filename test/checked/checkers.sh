@@ -58,7 +58,7 @@ wrapper_of_valgrind() {
 	SCRIPT
 }
 
-# Tells whether the server of the cluster does run under the checker.
+# Returns whether the server of the cluster does run under the checker.
 is_checked() {
 	local pid
 	pid=$(head -n 1 "$scratch/data/postmaster.pid")

@@ -46,7 +46,7 @@ def test_outcomes(scene):
     assert scene.statuses() == expected
     finished = list(expected.values()).count('FINISHED')
     assert result.status == 0, result.stderr
-    assert result.counts == {'finished': finished, 'failed': len(expected) - finished, 'put off': 0, 'released': 0, 'lost': 0}
+    assert result.counts == {'finished': finished, 'failed': len(expected) - finished, 'delayed': 0, 'released': 0, 'lost': 0}
 
 
 def test_upload_closes_session_unless_told(scene):
@@ -226,7 +226,7 @@ def test_files_put_off_are_tried_again(scene):
         scene.db.execute(f'ALTER DATABASE {database} RESET session_files.retry_reasons')
     assert result.status == 0, result.stderr
     assert scene.statuses() == {'late': 'FINISHED'}
-    assert result.counts['put off'] > 0 and result.counts['finished'] == 1
+    assert result.counts['delayed'] > 0 and result.counts['finished'] == 1
 
 
 def test_files_deleted_meanwhile_do_not_hold_up_the_others(scene):

@@ -1,6 +1,6 @@
 /*
  * fuzz_request.c
- *		Fuzzes the way of a request: route.c and what it calls, without tables.
+ *		Fuzzes src/listing: from a request to its response, without tables.
  *
  * An input is METHOD, TARGET, IF-NONE-MATCH, ORIGIN and the page that a listing finds, with a byte 0x1E (record separator) between
  * them. A byte 0x1D (group separator) ends a line of a header. ORIGIN begins with a digit: 0 no origin is allowed, 1 all are, 2 some are; with
@@ -307,7 +307,7 @@ check_body(const HttpResponse *response)
 	json_decref(body);
 }
 
-/* A page may read an response if its origin is allowed, and a cache keeps answers apart by what they depend on. */
+/* A page may read a response if its origin is allowed, and a cache keeps responses apart by what they depend on. */
 static void
 check_origin(Span method, const Headers *headers, const HttpResponse *response)
 {
@@ -450,7 +450,7 @@ check_links(Span target, const HttpResponse *response)
 	}
 }
 
-/* A parameter that nobody knows changes nothing of a body. */
+/* An unknown parameter changes nothing of a body. */
 static void
 check_unknown_parameter(Span target, const Headers *headers, const HttpResponse *response)
 {
@@ -465,7 +465,7 @@ check_unknown_parameter(Span target, const Headers *headers, const HttpResponse 
 	require(equal_bodies(response, &other));
 }
 
-/* Whoever has an response already gets a 304, and only they; an empty header is none. */
+/* A caller that has the response already gets a 304, and only such a caller. An empty header counts as none. */
 static void
 check_version(Span target, const Headers *headers, const HttpResponse *response)
 {

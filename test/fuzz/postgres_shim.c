@@ -3,7 +3,7 @@
  *		What stands in for PostgreSQL around the files that are fuzzed.
  *
  * Each allocation is one of malloc, so that AddressSanitizer knows its bounds. An ereport ends the process, as no request
- * may raise an error here. What is neither here nor in PostgreSQL's libpgcommon and libpgport does not link: whoever uses more of
+ * may raise an error here. What is neither here nor in PostgreSQL's libpgcommon and libpgport does not link: code that uses more of
  * PostgreSQL in a file that is fuzzed adds it here.
  */
 #include "postgres.h"
@@ -145,7 +145,7 @@ enlargeStringInfo(StringInfo text, int needed)
 		abort();
 	if (text->len + needed + 1 <= text->maxlen)
 		return;
-	/* As much as is asked for and no more, so that whoever asks for too little is caught. */
+	/* As much as is asked for and no more, so that a request for too little is caught. */
 	text->maxlen = text->len + needed + 1;
 	text->data = repalloc(text->data, text->maxlen);
 }

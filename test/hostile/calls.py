@@ -15,7 +15,7 @@ BY_NAME = {
 }
 BY_TYPE = {
     'uuid[]': lambda w: w.files, 'interval': lambda w: '5 minutes', 'integer': lambda w: '1', 'bigint': lambda w: '10',
-    'boolean': lambda w: 'true', 'regrole': lambda w: 'hostile_nobody', 'session_files.write_mode': lambda w: 'KEEP',
+    'boolean': lambda w: 'true', 'regrole': lambda w: 'hostile_ungranted', 'session_files.write_mode': lambda w: 'KEEP',
     'session_files.ingestion_status': lambda w: 'FAILED', 'session_files.ingestion_status_reason': lambda w: 'EMPTY_FILE',
 }
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PRIVILEGES = (ROOT / 'docs/privileges.md').read_text()
 KINDS = ['lister', 'uploader', 'worker', 'watcher', 'keeper']
 # Further roles: may do all, in its workspace; the same, with a schema full of traps; is granted the secret workspace; may do nothing.
-ROLES = [*KINDS, 'mighty', 'intruder', 'stranger', 'nobody']
+ROLES = [*KINDS, 'mighty', 'intruder', 'stranger', 'ungranted']
 FATAL = re.compile(r'PANIC|FATAL|terminated by signal|TRAP: ')
 
 # What the workspaces of the fixture hold. In the secret one each text has the word SECRET in it, whatever it is printed with.
@@ -54,7 +54,7 @@ def make_workspace(db, name, mark):
     """Makes a workspace with a session of files of every kind, one of them under a lease, and one deleted; gives what they are called."""
     db.execute('SELECT session_files.create_workspace(%s)', [name])
     [[session]] = db.execute('SELECT session_files.create_session(%s)', [name])
-    names = [f'{mark} finished', f'{mark} failed', f'{mark} leased', f'{mark} put off', f'{mark} pending']
+    names = [f'{mark} finished', f'{mark} failed', f'{mark} leased', f'{mark} delayed', f'{mark} pending']
     files = [row[0] for row in db.execute('SELECT * FROM session_files.register_files(%s, %s)', [session, names])]
     tokens = [row[0] for row in db.execute(
         'SELECT lease_token FROM session_files.claim_files(%s, 4, workspace => %s)', [f'{mark} worker', name])]

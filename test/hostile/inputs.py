@@ -20,7 +20,7 @@ assert len(set(STRINGS)) == len(STRINGS), 'each once'
 LONG = ['x' * 601, 'x' * 800, 'x' * 801, '\U0010ffff' * 801, "'" * 2600, '\U0010ffff' * 830]
 # And those that are too long for any name.
 TOO_LONG = ["'" * 2601, '\U0010ffff' * 831, 'x' * 1000000]
-# Not to be had as text at all: the bytes of a parameter.
+# Not possible as text at all: the bytes of a parameter.
 BYTES = [b'\xff', b'\xc0\x80', b'\xc0\xaf', b'\xed\xa0\x80', b'\xed\xb0\x80', b'\xf4\x90\x80\x80', b'\xf8\x88\x80\x80\x80', b'\xe2\x82', b'a\xe2', b'\x80',
          b'\xfe\xff']
 NUL = [b'\x00', b'a\x00b', b'\x00\x00', b"'\x00'"]
@@ -41,8 +41,8 @@ JSON = ['{}', '[]', 'null', '1', '"a"', 'true', '', '{', "'", '{"if-none-match":
         '{"if-none-match":"\\u0000"}', '{"if-none-match":"\\ud800"}', '{"if-none-match":"\\udc00\\ud800"}', '{"\\u0000":1}', '{"if-none-match":"\\"","if-none-match":"*"}',
         '{"if-none-match":"' + 'W/' * 50000 + '"}', '{"if-none-match":"' + '\\"0123456789abcdef\\",' * 5000 + '"}', '[' * 900 + ']' * 900, '[' * 100000,
         '{"a":' * 100000, '{"If-None-Match":"*"}', '{"if-none-match":"\ufffe\U0010ffff"}', '1e999999', '{"a":1}{"b":2}', '\ufeff{}']
-ROLES = ['hostile_nobody', 'none', 'public', '"public"', '"none"', '-', '0', '10', '4294967295', '4294967296', 'postgres', 'pg_read_all_data', '"', '""', 'a.b', 'a b',
-         '"a"b', "hostile_nobody'", 'HOSTILE_NOBODY', '"HOSTILE_NOBODY"', 'x' * 63, 'x' * 64, 'current_user', '"current_user"', '', ' ', '1e3', 'ü', '\u202e']
+ROLES = ['hostile_ungranted', 'none', 'public', '"public"', '"none"', '-', '0', '10', '4294967295', '4294967296', 'postgres', 'pg_read_all_data', '"', '""', 'a.b', 'a b',
+         '"a"b', "hostile_ungranted'", 'HOSTILE_UNGRANTED', '"HOSTILE_UNGRANTED"', 'x' * 63, 'x' * 64, 'current_user', '"current_user"', '', ' ', '1e3', 'ü', '\u202e']
 BOOLEANS = ['true', 'false', 'yes', '', 'x', '2', "'"]
 BYTEAS = ['\\x', '\\xff00', '\\x0', '\\xzz', '\\', '\\000', "'", '', 'x' * 100000]
 TARGETS = ['', '/', '*', '//', '?', '#', '/api', '/healthz', '/openapi.json', 'http://host/healthz', '/api/v1/workspaces//upload_sessions//files', '/%', '/%0', '/%00', '/%zz',

@@ -112,7 +112,7 @@ def check(function, values, result, types):
 
 
 def test_functions_and_types(db):
-    """Whoever adds a function, a parameter of another type, or an error has to say so here."""
+    """A new function, a parameter of another type, or a new error has to be added here."""
     functions = functions_of(db)
     assert set(documented()) | set(INTERNAL) == set(functions)
     for function in functions.values():

@@ -35,7 +35,7 @@ ACTIONS = {
     '`retry_failed`': ['SELECT session_files.retry_failed(%(session)s)'],
     '`maintain`': [(EXPIRE, 'SELECT * FROM session_files.maintain()')],
     '`grant_workspace`, `revoke_workspace`': [
-        "SELECT session_files.grant_workspace('hostile_nobody', %(name)s)", "SELECT session_files.revoke_workspace('hostile_nobody', %(name)s)"],
+        "SELECT session_files.grant_workspace('hostile_ungranted', %(name)s)", "SELECT session_files.revoke_workspace('hostile_ungranted', %(name)s)"],
     '`check`, `repair`': ['SELECT invariant FROM session_files.check()', 'SELECT invariant FROM session_files.repair()'],
     'the views': [
         'SELECT * FROM session_files.session_progress WHERE session_id = %(session)s',
@@ -60,7 +60,7 @@ ACTIONS = {
     'writing `file_counts`, `file_deletions`, `workspace_grants`': [
         'UPDATE session_files.file_counts SET pending = 0 WHERE session_id = %(session)s',
         'DELETE FROM session_files.file_deletions WHERE session_id = %(session)s',
-        "INSERT INTO session_files.workspace_grants SELECT 'hostile_nobody', name FROM (VALUES (%(name)s::text)) AS w (name)"
+        "INSERT INTO session_files.workspace_grants SELECT 'hostile_ungranted', name FROM (VALUES (%(name)s::text)) AS w (name)"
         ' WHERE EXISTS (SELECT FROM session_files.workspaces AS s WHERE s.name = w.name)'],
     '`TRUNCATE`': [f'TRUNCATE session_files.{table}' for table in ('files', 'file_counts', 'file_queue', 'file_deletions', 'workspace_grants')],
     '`COPY files FROM`': ['COPY session_files.files (session_id, name) FROM STDIN'],
@@ -130,7 +130,7 @@ def cell(db, who, action, workspaces):
 
 
 def user(column):
-    return {'session_files_anonymous': column, 'any other': role('nobody'), 'superuser': None}.get(column, role(column))
+    return {'session_files_anonymous': column, 'any other': role('ungranted'), 'superuser': None}.get(column, role(column))
 
 
 def test_rows():
@@ -176,7 +176,7 @@ def test_check_and_repair(database):
         assert answers() == ['done', 'done']
 
 
-def test_nobody_else_has_rights(db):
+def test_no_other_role_has_rights(db):
     """No function and no table is PUBLIC's, but for the two that policies call; no function of the extension runs as its owner."""
     public = db.execute('''
         SELECT p.proname FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a

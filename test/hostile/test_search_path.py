@@ -1,4 +1,4 @@
-"""Whoever has objects of his own in front of pg_catalog changes nothing: no function, trigger, policy or view of the extension looks
+"""A role with objects of its own in front of pg_catalog changes nothing: no function, trigger, policy or view of the extension looks
 anything up by search_path.
 
 The traps (traps.sql) have the names and types of all that could be looked up. A trap that is touched says so, and fails. Each
@@ -43,7 +43,7 @@ STATEMENTS = [
     "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries) VALUES (%(session)s, '2020-01-01', '{}', 0)",
     "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries) VALUES (%(session)s, '2020-01-01', %(files)s, 0)",
     'UPDATE session_files.file_queue SET worker = NULL WHERE session_id OPERATOR(pg_catalog.=) %(session)s',
-    "INSERT INTO session_files.workspace_grants VALUES ('hostile_nobody', %(name)s)",
+    "INSERT INTO session_files.workspace_grants VALUES ('hostile_ungranted', %(name)s)",
     'DELETE FROM session_files.workspace_grants WHERE workspace_name OPERATOR(pg_catalog.=) %(name)s',
     'SELECT total, pending, claimed, put_off, failed_by_reason FROM session_files.session_progress',
     'SELECT worker, files, attempt FROM session_files.leases',
@@ -75,7 +75,7 @@ SEQUENCES = [
     (None, 'SELECT session_files.create_session(%(name)s, expires_in => %(interval)s) IS NULL'),
     (None, 'SELECT name, ingestion_status FROM session_files.register_files(%(session)s, %(some)s)'),
     (None, 'SELECT session_files.create_workspace(%(new)s)'),
-    (None, "SELECT session_files.grant_workspace('hostile_nobody', %(name)s)"),
+    (None, "SELECT session_files.grant_workspace('hostile_ungranted', %(name)s)"),
     (None, "SELECT session_files.revoke_workspace('hostile_mighty', %(name)s)"),
     (None, 'SELECT session_files.create_workspace(%(name)s)'),
     (None, "SELECT session_files.get_session_files(%(name)s, %(session)s, 'PENDING', field => 'name')"),
@@ -251,7 +251,7 @@ ADD_TO_SCHEMA = {
 
 @pytest.mark.parametrize('kind', list(ADD_TO_SCHEMA))
 def test_schema_of_others(database, kind):
-    """CREATE EXTENSION takes over no schema in which somebody else has, or may put, something that its functions would find."""
+    """CREATE EXTENSION takes over no schema in which another role has, or may put, something that its functions would find."""
     with connect(database) as db, db.transaction(force_rollback=True):
         db.execute('DROP EXTENSION session_files CASCADE')
         db.execute(ADD_TO_SCHEMA[kind])

@@ -1,6 +1,6 @@
 """What a role can learn of a workspace that was not granted to it: no more than of one that is not there.
 
-Whoever asks here may do everything with tables and functions (`mighty`), so that row level security alone is in the way.
+The role that asks here may do everything with tables and functions (`mighty`), so that row level security alone is in the way.
 """
 
 import random
@@ -39,7 +39,7 @@ def plain(result, workspace):
              *workspace.files, *workspace.names]
     for word in sorted(map(str, known), key=len, reverse=True):
         text = text.replace(word, '?')
-    # What is made anew in each call.
+    # What is made again in each call.
     text = re.sub(r'[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}', '<id>', text)
     return re.sub(r'datetime\.datetime\(.*?\)\)|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?', '<time>', text)
 
@@ -249,7 +249,7 @@ def test_peeking(db, mighty, workspaces, table):
 
 
 def test_plans_of_others(database, workspaces):
-    """A statement that a superuser has prepared is planned anew when he becomes a role."""
+    """A statement that a superuser has prepared is planned again when the superuser becomes a role."""
     with connect(database) as db:
         db.execute('PREPARE names AS SELECT name FROM session_files.files')
         db.execute('PREPARE page AS SELECT session_files.get_session_files($1, $2)')
@@ -431,7 +431,7 @@ def rough(result):
     return result[0], result[1][:2] if result[0] == 'error' else len(result[1]) if isinstance(result[1], list) else result[1]
 
 
-def test_waits_for_nobody(database, db, mighty, workspaces):
+def test_waits_for_no_lock(database, db, mighty, workspaces):
     """Who may not see rows does not wait for who has locked and changed them; statement by statement, what comes back is the same."""
     calls = list(everything(db, workspaces))
     free = [rough(outcome(mighty, *call)) for call in calls]
@@ -451,8 +451,8 @@ def test_waits_for_nobody(database, db, mighty, workspaces):
             db.execute('SELECT FROM session_files.upload_sessions WHERE session_id = %s FOR UPDATE NOWAIT', [workspaces.secret.session])
 
 
-def test_has_nobody_wait(db, mighty, workspaces):
-    """And what he asks locks none of these rows, for as long as his transaction goes on."""
+def test_makes_no_other_wait(db, mighty, workspaces):
+    """And what the role asks locks none of these rows, for as long as its transaction goes on."""
     held = 0
     for query, parameters in everything(db, workspaces):
         with mighty.transaction(force_rollback=True):

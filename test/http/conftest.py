@@ -1,4 +1,4 @@
-"""The options of the suite: which doors to test, and the database behind them."""
+"""The options of the suite: which front ends to test, and the database behind them."""
 
 import psycopg
 import pytest
@@ -6,20 +6,20 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption('--base-url', action='append', default=[],
-                     help='a door to test, for example http://127.0.0.1:8080; several are tested each, and against the first')
-    parser.addoption('--database', help='the database behind the door, for example dbname=door, for tests that write; without it they are skipped')
+                     help='a front end to test, for example http://127.0.0.1:8080; several are tested each, and against the first')
+    parser.addoption('--database', help='the database behind the front end, for example dbname=http, for tests that write; without it they are skipped')
     parser.addoption('--allowed-origin', help='an origin whose pages may read answers, one of several; without it the tests of that are skipped')
     parser.addoption('--nginx', action='append', default=[], help='one of these URLs, where nginx is in front')
-    parser.addoption('--jwt-secret', help='what the doors verify tokens with')
+    parser.addoption('--jwt-secret', help='what the front ends verify tokens with')
 
 
 def pytest_configure(config):
     if not config.getoption('--base-url') and not config.option.help:
-        raise pytest.UsageError('test/http needs a door to test: pytest test/http --base-url http://127.0.0.1:PORT')
+        raise pytest.UsageError('test/http needs a front end to test: pytest test/http --base-url http://127.0.0.1:PORT')
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leaves out the tests of tokens for doors whose secret is not known, and those of other origins where none is allowed."""
+    """Leaves out the tests of tokens for front ends whose secret is not known, and those of other origins where none is allowed."""
     needs = {'test_identity.py': '--jwt-secret', 'test_cors.py': '--allowed-origin'}
     return collection_path.name in needs and not config.getoption(needs[collection_path.name]) or None
 
@@ -39,7 +39,7 @@ def has_nginx(request, base_url):
 
 @pytest.fixture
 def database(request):
-    """Gives a connection to the database behind the door."""
+    """Gives a connection to the database behind the front end."""
     conninfo = request.config.getoption('--database')
     if not conninfo:
         pytest.skip('needs --database')

@@ -1,5 +1,5 @@
 -- What cases.json and test_http.py ask for: loaded by psql into a database that has the extension and none of these workspaces.
--- With --set=role=NAME the role of the door is granted the workspaces that it shall show, which is all but the one named hidden.
+-- With --set=role=NAME the role of the front end is granted the workspaces that it shall show, which is all but the one named hidden.
 -- The labels in the comments are those of cases.json. Ids are of version 7 with chosen times.
 
 BEGIN;

@@ -2,7 +2,7 @@
 
 import pytest
 
-from door import ask
+from client import ask
 from test_http import text_of
 
 LISTING = text_of('<S>?limit=1')

@@ -1,6 +1,6 @@
-"""Runs cases.json and the golden answers against a door: pytest test/http --base-url http://127.0.0.1:PORT
+"""Runs cases.json and the golden answers against a front end: pytest test/http --base-url http://127.0.0.1:PORT
 
-The door's database has the extension and fixture.sql. cases.json has
+The front end's database has the extension and fixture.sql. cases.json has
 
 - `sessions`: label -> path of the listing and the value of Session-Expires-At;
 - `files`: label -> [file_ingestion_id, ingestion_status, ingestion_status_reason, name];
@@ -15,8 +15,8 @@ A case has a name, a target and the answer: `status` (200 if left out), `headers
 
 `method` is GET if left out. `request_headers` and `request_body` are sent along. In targets and inputs <label> stands
 for the path of a session or the id of a file. A list is a long text, in parts that are a string or [string, repeats].
-`any_body`: what refuses that is the door's HTTP library, in its own words. Characters of a target are sent as UTF-8,
-unescaped, and U+DC80 to U+DCFF as the bytes 80 to FF. `or_status`: a door may refuse such a target before it looks at the
+`any_body`: what refuses that is the front end's HTTP library, in its own words. Characters of a target are sent as UTF-8,
+unescaped, and U+DC80 to U+DCFF as the bytes 80 to FF. `or_status`: a front end may refuse such a target before it looks at the
 path, with this status and any JSON detail. A header that is null is not there. Every answer with a body has
 Content-Type: application/json; a listing whose target begins with <session> has its Session-Expires-At, an ETag and
 Cache-Control, and so has the answer that it has not changed; an error is not to be kept. Vary says that an answer depends on the
@@ -33,7 +33,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
 
-from door import ask, exchange, make_request, parse
+from client import ask, exchange, make_request, parse
 
 HERE = pathlib.Path(__file__).parent
 CASES = json.loads((HERE / 'cases.json').read_text(encoding='utf-8'))

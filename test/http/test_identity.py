@@ -1,6 +1,6 @@
-"""Whose a request is: the same tokens, roles and grants at every door.
+"""Whose a request is: the same tokens, roles and grants at every front end.
 
-Needs --database, to make roles, and --jwt-secret, with which the doors verify tokens; the doors' authenticator is session_files_authenticator.
+Needs --database, to make roles, and --jwt-secret, with which the front ends verify tokens; the front ends' authenticator is session_files_authenticator.
 """
 
 import base64
@@ -13,7 +13,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from door import ask
+from client import ask
 
 WORKSPACE = 'identity ü'
 SESSION = '0197fabc-def0-7abc-9def-0123456789f0'
@@ -28,7 +28,7 @@ SETUP = '''
     CREATE ROLE http_stranger;    -- may list, and sees nothing
     CREATE ROLE http_powerless;   -- may not list
     CREATE ROLE http_unreadable;  -- may call the function, not read the tables
-    CREATE ROLE http_ungranted;   -- is not for the doors
+    CREATE ROLE http_ungranted;   -- is not for the front ends
     GRANT http_reader TO http_member;
     GRANT http_reader, http_member, http_tenant, http_stranger, http_powerless, http_unreadable TO session_files_authenticator;
     GRANT session_files_anonymous TO http_reader, http_tenant, http_stranger, http_ungranted;
@@ -117,7 +117,7 @@ def test_the_role_is_that_of_the_token(base_url, secret, role, status, body):
 
 
 def test_a_token_without_a_role_is_anonymous(base_url, secret):
-    assert_answer(ask_as(base_url, make_token(secret, {'sub': 'somebody'})), 404, NO_SESSION)
+    assert_answer(ask_as(base_url, make_token(secret, {'sub': 'unknown'})), 404, NO_SESSION)
 
 
 @pytest.mark.parametrize('workspace, status, body', [(WORKSPACE, 200, PAGE), ('another', 404, NO_SESSION), (None, 404, NO_SESSION)])

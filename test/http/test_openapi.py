@@ -1,11 +1,11 @@
-"""Validates real answers against the schemas of the document that the door serves."""
+"""Validates real answers against the schemas of the document that the front end serves."""
 
 import json
 
 import jsonschema
 import pytest
 
-from door import ask
+from client import ask
 from test_http import all_cases, send, text_of
 
 LISTING = '/api/v1/workspaces/{workspace_name}/upload_sessions/{session_id}/files'

@@ -157,7 +157,7 @@ def spell_uuid(rng, text):
 
 
 def random_request(rng, sessions):
-    """Picks (workspace, session, parameters as the typed desk takes them), now and then wrong ones."""
+    """Picks (workspace, session, parameters as the typed function takes them), now and then wrong ones."""
     session = rng.choice(list(sessions))
     workspace, files = sessions[session]
     field, order = rng.choice(SORTS)
@@ -202,7 +202,7 @@ def random_request(rng, sessions):
 
 
 def as_only_text_can(rng, workspace, session, params):
-    """Makes of a request, now and then, one that the typed desk could not be asked."""
+    """Makes of a request, now and then, one that the typed function could not be asked."""
     if rng.random() < 0.05:
         texts = ['abc\0', '1e1', '0x10', '10.', '.0', '10.5', '1__0', '_1', 'true', 'null', '\u0663', '9' * 30,
                  '-' + '9' * 30, '0' * 5000, '1' * 4301, session[:-1], session + 'a', session[1:].replace('-', ''),
@@ -230,7 +230,7 @@ def check_queue(db):
 
 
 def check_requests(db, rng, count):
-    """Asks for every session's totals and for `count` random things, at both desks."""
+    """Asks for every session's totals and for `count` random things, of both functions."""
     check_queue(db)
     sessions = read_sessions(db)
     requests = [(workspace, session, {'limit': 0, 'ingestion_status': status})
@@ -421,7 +421,7 @@ def test_latin1_client(db, writer):
 
 @pytest.mark.parametrize('level', ['REPEATABLE READ', 'SERIALIZABLE'])
 def test_deleting_a_session_with_an_old_snapshot(db, database, writer, level):
-    """Whoever deletes a session and does not see what others did to its files leaves no count behind."""
+    """A transaction that deletes a session and does not see what others did to its files leaves no count behind."""
     session = writer.create_session(10)
     with connect(database) as own:
         try:

@@ -59,7 +59,7 @@ SELECT cmp_ok(pg_temp.buffers('00000000-0000-7000-8000-00000000000b', status, cu
 	FROM unnest(ARRAY['ASC', 'DESC']) AS direction, unnest(ARRAY[NULL, 'FAILED']) AS status,
 		LATERAL (VALUES ('none', NULL::uuid), ('middle', (SELECT file_ingestion_id FROM session_files.files WHERE name = repeat('x', 2000) || 2500))) AS cursors (cursor_name, cursor_id);
 
--- Whoever changes files goes by place, too, although the statistics, of another time, know nothing of the sessions.
+-- Statements that change files go by TID, too, although the statistics, of another time, know nothing of the sessions.
 CREATE FUNCTION pg_temp.buffers(query text) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
 	plan json;
@@ -85,7 +85,7 @@ SELECT cmp_ok(registered[2], '<=', 300, 'ten files registered: at most 300 buffe
 SELECT cmp_ok(registered_before[2], '<=', 250, 'ten files that were registered before: at most 250 buffers, of ' || files) FROM written;
 SELECT diag(written::text) FROM written;
 
--- Whoever claims takes the same, however many files are waiting, claimed or finished, here or elsewhere.
+-- A claim reads the same, however many files are waiting, claimed or finished, here or elsewhere.
 CREATE TEMP TABLE claimed AS
 	SELECT files,
 		(SELECT count(*) FROM session_files.claim_files('before', files / 4, session => session_id)) AS claimed_before,
@@ -98,7 +98,7 @@ SELECT cmp_ok(of_a_session[3], '<=', 80, 'ten files claimed: at most 80 buffers,
 SELECT cmp_ok(of_any[3], '<=', 80, 'a file of any session claimed: at most 80 buffers, after ' || files) FROM claimed;
 SELECT diag(claimed::text) FROM claimed;
 
--- Whoever looks at leases reads those, however much is waiting; with what ANALYZE leaves to the planner.
+-- A query of leases reads those, however much is waiting; with what ANALYZE leaves to the planner.
 CREATE TEMP TABLE watched AS SELECT n, 0 AS buffers FROM generate_series(1, 2) n;
 UPDATE watched SET buffers = pg_temp.buffers('SELECT * FROM session_files.leases') WHERE n = 1;
 INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)

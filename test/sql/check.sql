@@ -1,4 +1,4 @@
--- check() finds what does not agree, and repair() makes anew what follows from the rest. Damage is done with all triggers off, as a restore
+-- check() finds what does not agree, and repair() makes again what follows from the rest. Damage is done with all triggers off, as a restore
 -- with --disable-triggers does.
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
@@ -45,7 +45,7 @@ SELECT session_id = pg_temp.s(4) AS few, retries, count(*), min(cardinality(file
 SELECT count(*), count(DISTINCT file_ingestion_id) FROM session_files.claim_files('w', 100000, session => pg_temp.s(3));
 SELECT * FROM session_files.repair() WHERE repaired > 0;
 
--- Twice in the queue: whoever holds it keeps it, be it alone in its row or not.
+-- Twice in the queue: a worker that holds it keeps it, be it alone in its row or not.
 SELECT lease_token AS t FROM session_files.claim_files('holder', 1, session => pg_temp.s(4)) \gset
 INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)
 	SELECT session_id, 'epoch', file_ingestion_ids, 0 FROM session_files.file_queue WHERE lease_token = :'t';
@@ -60,7 +60,7 @@ SELECT * FROM session_files.check() WHERE broken > 0;
 SELECT name FROM session_files.claim_files('another', 10, session => pg_temp.s(4)) ORDER BY 1;
 SELECT changed FROM session_files.files f, session_files.finish_files(pg_temp.s(4), ARRAY[f.file_ingestion_id], :'t') WHERE f.name = 'h5001';
 
--- What belongs to nothing: goes, but for files and sessions, which are somebody's.
+-- What belongs to nothing is removed, except files and sessions, which are a user's data.
 SET session_replication_role = replica;
 INSERT INTO session_files.file_counts VALUES (pg_temp.s(8), 1, 0, 0, 1, 1, 0);
 INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries) VALUES (pg_temp.s(8), now(), ARRAY[pg_temp.f(1)], 0);
@@ -77,7 +77,7 @@ DELETE FROM session_files.files WHERE name = 'lost';
 DELETE FROM session_files.upload_sessions WHERE workspace_name = 'lost';
 RESET session_replication_role;
 
--- Rules that rows break; triggers, constraints, indexes and policies that are not as they should be. Nobody but the administrator can know why.
+-- Rules that rows break; triggers, constraints, indexes and policies that are not as they should be. Only the administrator can know why.
 BEGIN;
 ALTER TABLE session_files.files DISABLE TRIGGER count_updates;
 DROP TRIGGER queue_inserts ON session_files.files;
@@ -91,7 +91,7 @@ UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'session_files.files_r
 SELECT invariant, broken, regexp_replace(example, '\(\d+,\d+\)', '(…)') AS example FROM session_files.check() WHERE broken > 0;
 SELECT guard, problem FROM session_files.missing_guards() WHERE problem IS NOT NULL ORDER BY 1, 2;
 ROLLBACK;
--- Row level security that is off everywhere is somebody's will.
+-- Row level security that is off everywhere is off on purpose.
 BEGIN;
 SELECT format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', oid::regclass) FROM pg_class WHERE relnamespace = 'session_files'::regnamespace AND relkind = 'r' \gexec
 SELECT invariant, broken FROM session_files.check() WHERE broken > 0;
@@ -135,7 +135,7 @@ BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT * FROM session_files.repair();
 ROLLBACK;
 
--- A library that does not know the tables says so, to whoever asks, and works again when it does.
+-- A library that does not know the tables says so, in every function, and works again when it does.
 ALTER TABLE session_files.files RENAME retries TO tries;
 SELECT session_files.get_session_files('check', pg_temp.s(1));
 \echo :LAST_ERROR_SQLSTATE

@@ -38,7 +38,7 @@ SELECT pg_temp.name_of(file_ingestion_id), lease_expires_at > now() + interval '
 SELECT name, attempt FROM session_files.claim_files('w4', 1);
 SELECT lease_token AS w4 FROM session_files.leases WHERE worker = 'w4' \gset
 
--- A lease that ran out: its worker goes on as long as nobody else has the file, and then has lost it.
+-- A lease that ran out: its worker goes on as long as no other worker has the file, and then has lost it.
 SELECT pg_temp.run_out();
 SELECT worker, overdue_files FROM session_files.workers ORDER BY worker;
 SELECT pg_temp.name_of(file_ingestion_id), lease_expires_at > now() AS extended FROM session_files.extend_lease(:'s', pg_temp.ids('b'), :'w1');
@@ -50,7 +50,7 @@ SELECT pg_temp.name_of(file_ingestion_id), lease_expires_at FROM session_files.e
 SELECT pg_temp.name_of(file_ingestion_id), changed FROM session_files.release_files(:'s', pg_temp.ids('e'), :'w4');
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed, retry_at FROM session_files.fail_files(:'s', pg_temp.ids('e'), 'SLOWDOWN', :'w4');
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'s', pg_temp.ids('e'), :'w5');
--- Without a token whoever holds the file; the worker learns it.
+-- Without a token, whatever worker holds the file; that worker learns it.
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, ingestion_status_reason, changed FROM session_files.fail_files(:'s', pg_temp.ids('b'), 'SLOWDOWN');
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, ingestion_status_reason, changed FROM session_files.finish_files(:'s', pg_temp.ids('b'), :'w1');
 SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;

@@ -1,4 +1,4 @@
--- Totals stay exact whoever writes: each step shows what is counted beside what there is.
+-- Totals stay exact, whatever writes: each step shows what is counted beside what there is.
 \set VERBOSITY terse
 INSERT INTO session_files.workspaces VALUES ('counts');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name)
@@ -81,7 +81,7 @@ DO $$ BEGIN
 	END LOOP;
 END $$;
 SELECT count(*) AS slots FROM session_files.file_counts WHERE session_id = pg_temp.s(2);
--- Also when the table was made anew meanwhile.
+-- Also when the table was made again meanwhile.
 VACUUM FULL session_files.file_counts;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(2), 'after VACUUM FULL');
@@ -89,7 +89,7 @@ COMMIT;
 SELECT count(*) AS slots FROM session_files.file_counts WHERE session_id = pg_temp.s(2);
 SELECT * FROM pg_temp.totals WHERE session = 2;
 
--- Slots that many transactions at a time have left, which amount to nothing here, are merged by whoever writes more often.
+-- Slots that many transactions at a time have left, which amount to nothing here, are merged by a backend that writes more often.
 INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest, minute)
 	SELECT pg_temp.s(2), n, sign, -sign, sign, n / 2, 0 FROM (SELECT n, 1 - 2 * (n % 2) AS sign FROM generate_series(2, 41) AS n) AS s;
 SELECT count(*) > 32 AS piled_up FROM session_files.file_counts WHERE session_id = pg_temp.s(2);

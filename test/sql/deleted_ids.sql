@@ -22,14 +22,14 @@ CALL put(:other, 10);
 SELECT * FROM state;
 SELECT count(*) FROM session_files.file_deletions;
 
--- Waiting, deleted, inserted anew: one worker gets it.
+-- Waiting, deleted, inserted again: one worker gets it.
 DELETE FROM session_files.files WHERE session_id = :s AND name = 'file 10';
 CALL put(:s, 10);
 SELECT * FROM state;
 SELECT name, attempt FROM session_files.claim_files('first', 10, session => :s) ORDER BY name;
 SELECT name, attempt FROM session_files.claim_files('second', 10, session => :s) ORDER BY name;
 
--- Claimed, deleted, inserted anew: the claim does not hold it, and another worker gets it.
+-- Claimed, deleted, inserted again: the claim does not hold it, and another worker gets it.
 SELECT lease_token AS token FROM session_files.file_queue WHERE worker = 'first' LIMIT 1 \gset
 DELETE FROM session_files.files WHERE session_id = :s AND name IN ('file 11', 'file 12');
 CALL put(:s, 11, 12);
@@ -98,7 +98,7 @@ UPDATE session_files.files SET file_ingestion_id = '01900000-0000-7000-8000-0000
 SELECT * FROM state WHERE session = '1';
 SELECT * FROM broken;
 
--- New files have ids that nobody can have deleted.
+-- New files have ids that cannot have been deleted.
 SELECT name, ingestion_status FROM session_files.register_files(:s, ARRAY['new 1', 'new 2']);
 INSERT INTO session_files.files (session_id, name) VALUES (:s, 'new 3');
 SELECT name, retries FROM session_files.files WHERE session_id = :s AND name LIKE 'new%' ORDER BY name;

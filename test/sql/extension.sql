@@ -1,4 +1,4 @@
--- Installing, dropping and installing anew, in one backend; databases that are refused.
+-- Installing, dropping and installing again, in one backend; databases that are refused.
 \set VERBOSITY terse
 CREATE DATABASE regress_recreate ENCODING 'UTF8' TEMPLATE template0;
 \c regress_recreate

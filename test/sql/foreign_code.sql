@@ -1,4 +1,4 @@
--- Policies, triggers and constraints of an administrator run with his own settings of the planner, or else without JIT: it would take
+-- Policies, triggers and constraints of an administrator run with settings of the planner of their own, or else without JIT: it would take
 -- a plan that cannot but read a table, where that is disabled, for one that is worth it.
 
 SET client_min_messages = warning;

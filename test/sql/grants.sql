@@ -172,7 +172,7 @@ SELECT worker, sessions FROM session_files.workers;
 RESET ROLE;
 SELECT count(*) AS left_of_two FROM session_files.claim_files('w');
 
--- Who creates a workspace is granted it, by whichever way; whoever sees all is not.
+-- A role that creates a workspace is granted it, in whatever way it is created; a role that sees all is not.
 SET ROLE regress_none;
 SELECT session_files.create_workspace('by function');
 INSERT INTO session_files.workspaces VALUES ('by insert'), ('by insert, too');
@@ -196,7 +196,7 @@ DROP TRIGGER a ON foreign_table;
 CREATE TRIGGER a AFTER INSERT ON foreign_table FOR EACH STATEMENT EXECUTE FUNCTION session_files.report_grants();
 INSERT INTO foreign_table VALUES ('two');
 
--- A workspace that is renamed stays granted; one that is deleted and created anew does not.
+-- A workspace that is renamed stays granted; one that is deleted and created again does not.
 UPDATE session_files.workspaces SET name = 'uno' WHERE name = 'one';
 SET ROLE regress_one;
 SELECT string_agg(name, ' ') FROM session_files.workspaces;

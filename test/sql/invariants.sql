@@ -1,4 +1,4 @@
--- What the tables themselves refuse, whoever writes.
+-- What the tables themselves refuse, whatever role writes.
 \set VERBOSITY terse
 INSERT INTO session_files.workspaces VALUES ('invariants');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-000000000001', 'invariants');
@@ -61,7 +61,7 @@ UPDATE session_files.files SET name = repeat('z', 801) WHERE length(name) = 800 
 INSERT INTO session_files.files (session_id, name)
 	SELECT :session, string_agg(chr(65536 + (n * 7919 + 104729 * (n % 13)) % 900000), '' ORDER BY n) FROM generate_series(1, 800) n;
 SELECT length(name), octet_length(name), ingestion_status FROM session_files.files WHERE session_id = :session ORDER BY name COLLATE "C" DESC LIMIT 1;
--- Names have a maximum, 2,600 bytes or 830 characters, whoever writes: the largest of each kind of character that is taken, the smallest
+-- Names have a maximum, 2,600 bytes or 830 characters, whatever role writes: the largest of each kind of character that is taken, the smallest
 -- that is not. What nothing compresses fits into an index entry.
 CREATE FUNCTION pg_temp.name(first int, characters int) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(chr(first + ('x' || left(md5(n::text), 6))::bit(24)::int % (CASE first WHEN 33 THEN 94 WHEN 200 THEN 1800 ELSE 12000 END)), '' ORDER BY n)

@@ -22,7 +22,7 @@ RESET session_files.session_lifetime;
 DELETE FROM session_files.upload_sessions;
 
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) SELECT pg_temp.session(n), 'maintenance' FROM generate_series(1, 3) n;
-SELECT count(*) FROM session_files.register_files(pg_temp.session(1), ARRAY['never delivered', 'finished', 'put off', 'claimed', 'run out', 'empty']);
+SELECT count(*) FROM session_files.register_files(pg_temp.session(1), ARRAY['never delivered', 'finished', 'delayed', 'claimed', 'run out', 'empty']);
 SELECT count(*) FROM session_files.register_files(pg_temp.session(2), ARRAY['of a closed session']);
 SELECT session_files.close_session(pg_temp.session(2));
 SELECT d.changed FROM session_files.files f, LATERAL session_files.finish_files(f.session_id, ARRAY[f.file_ingestion_id]) d WHERE f.name = 'finished';
@@ -36,7 +36,7 @@ SELECT name, lease_token AS t FROM session_files.claim_files('w2', 1, session =>
 -- For longer than the others take to claim.
 SET session_files.retry_delay = '5 min';
 SELECT ingestion_status, retry_at > now() AS later FROM session_files.fail_files(pg_temp.session(1),
-	ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE name = 'put off'), 'SLOWDOWN', :'t');
+	ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE name = 'delayed'), 'SLOWDOWN', :'t');
 SELECT name FROM session_files.claim_files('w3', 1, '1 hour', session => pg_temp.session(1));
 SELECT name FROM session_files.claim_files('w4', 1, '1 microsecond', session => pg_temp.session(1));
 
@@ -45,7 +45,7 @@ SELECT * FROM session_files.maintain();
 SELECT pg_temp.age(n, '23 hours 59 minutes') FROM generate_series(1, 3) n;
 SELECT * FROM session_files.maintain();
 
--- Past it: no more files, no more claims; what nobody holds fails, and the session waits for the rest.
+-- Past it: no more files, no more claims; what no worker holds fails, and the session waits for the rest.
 SELECT pg_temp.age(1, '1 minute');
 SELECT pg_temp.age(2, '1 minute');
 DO $$ BEGIN

@@ -1,5 +1,5 @@
 # Whatever dies in the middle of a write, totals equal what count(*) says, nothing committed is lost and
-# nothing uncommitted is there; a slot held by a prepared transaction holds nobody up.
+# nothing uncommitted is there; a slot held by a prepared transaction makes no other wait.
 use strict;
 use warnings;
 

@@ -11,10 +11,10 @@ my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--locale=C' ]);
 $node->start;
 $node->safe_psql('postgres', q{CREATE EXTENSION session_files; SELECT session_files.create_workspace('w')});
-# Whoever does not ask for a local commit waits for a standby that never comes, with its changes not visible yet.
-$node->append_conf('postgresql.conf', q{synchronous_standby_names = 'nobody'});
+# A transaction that does not ask for a local commit waits for a standby that never comes, with its changes not visible yet.
+$node->append_conf('postgresql.conf', q{synchronous_standby_names = 'absent'});
 $node->reload;
-$node->poll_query_until('postgres', q{SELECT current_setting('synchronous_standby_names') = 'nobody'}) or die 'no reload';
+$node->poll_query_until('postgres', q{SELECT current_setting('synchronous_standby_names') = 'absent'}) or die 'no reload';
 
 my $local = 'SET synchronous_commit = local;';
 my $listener = $node->background_psql('postgres');

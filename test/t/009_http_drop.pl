@@ -1,5 +1,5 @@
 # The HTTP server lives with an extension that is not there, goes and comes, and with a database that is dropped: answers are right, or say
-# why not, and nobody who drops something waits for idle workers.
+# why not, and a DROP does not wait for idle workers.
 use strict;
 use warnings;
 
@@ -19,7 +19,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE files');
 
 # Without the extension.
 my $missing = '{"detail":"The database does not have the extension session_files."}';
-my $kept = dial($port) // do { await('somebody listens', sub { return defined dial($port) }); dial($port) };
+my $kept = dial($port) // do { await('a worker listens', sub { return defined dial($port) }); dial($port) };
 my $answer = ask_on($kept, $listing);
 is("$answer->{status} $answer->{body}", "503 $missing", 'a database without the extension: 503 and the reason');
 fill($node, 'files');

@@ -157,7 +157,7 @@ $psql->query_safe('COMMIT');
 my @answers = map { read_answer($_) } @requests;
 is(scalar(grep { $_->{status} == 200 && $_->{body} eq $page } @answers), 5, 'requests that waited are answered');
 
-# kill -9 of a worker: PostgreSQL starts all processes anew.
+# kill -9 of a worker: PostgreSQL starts all processes again.
 my $position = log_position($node);
 ($first) = split(/ /, worker_pids($node));
 kill('KILL', $first);

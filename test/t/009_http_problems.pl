@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my ($node, $port) = create_http_node('main', 'session_files.http_role' => 'door');
+my ($node, $port) = create_http_node('main', 'session_files.http_role' => 'http_login');
 my $position = 0;
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION session_files');
@@ -21,7 +21,7 @@ sub is_said
 {
 	my ($line) = @_;
 	await_log($node, $position, "FATAL:  .*$line");
-	await_log($node, $position, 'CONTEXT:  HTTP worker for the database ".*" \(session_files.http_database\), as role "door" \(session_files.http_role\)');
+	await_log($node, $position, 'CONTEXT:  HTTP worker for the database ".*" \(session_files.http_database\), as role "http_login" \(session_files.http_role\)');
 	pass("it is said: $line");
 	return;
 }
@@ -53,13 +53,13 @@ sub end_workers
 # The role. Clients who come before a worker can serve wait for it.
 my $early = dial($port);
 print $early request('/healthz');
-is_said('role "door" does not exist');
-$node->safe_psql('postgres', 'CREATE ROLE door NOLOGIN');
-is_said('role "door" is not permitted to log in');
-$node->safe_psql('postgres', 'ALTER ROLE door LOGIN SUPERUSER');
-is_said('the role "door" is a superuser, and may not serve HTTP');
+is_said('role "http_login" does not exist');
+$node->safe_psql('postgres', 'CREATE ROLE http_login NOLOGIN');
+is_said('role "http_login" is not permitted to log in');
+$node->safe_psql('postgres', 'ALTER ROLE http_login LOGIN SUPERUSER');
+is_said('the role "http_login" is a superuser, and may not serve HTTP');
 await_log($node, $position, 'HINT:  Set session_files.http_role to a role that can do nothing but become others.');
-$node->safe_psql('postgres', 'ALTER ROLE door NOSUPERUSER');
+$node->safe_psql('postgres', 'ALTER ROLE http_login NOSUPERUSER');
 serves_again('the role is right');
 is(read_answer($early)->{status}, 200, 'a client who came before the first worker is answered');
 
@@ -104,7 +104,7 @@ serves_again('the lock is gone');
 restart_with('session_files.http_database' => 'postgres', 'session_files.http_listen_address' => '192.0.2.1');
 await_log($node, $position, 'cannot serve HTTP: could not bind to the address "192.0.2.1", port ' . $port);
 await_log($node, $position, 'HINT:  Set session_files.http_listen_address to an IP address of this machine');
-is($node->safe_psql('postgres', $workers), '0', 'an address of another machine: the server starts, and nobody serves');
+is($node->safe_psql('postgres', $workers), '0', 'an address of another machine: the server starts, and no worker serves');
 reconfigure($node, 'session_files.http_listen_address' => '127.0.0.1');
 my $free = PostgreSQL::Test::Cluster::get_free_port();
 my $other = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $free, Listen => 1, ReuseAddr => 1) or die "port: $!";

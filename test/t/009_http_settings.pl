@@ -37,10 +37,10 @@ my @pids;
 $node->start;
 fill($node, 'postgres');
 is($node->safe_psql('postgres', $processes), '0', 'without session_files_http among the preloaded libraries no process runs');
-is(dial($port), undef, 'and nobody listens');
+is(dial($port), undef, 'and no worker listens');
 reconfigure($node, shared_preload_libraries => 'session_files_http', 'session_files.http_workers' => 0);
 $node->restart;
-is(dial($port), undef, 'with no workers nobody listens');
+is(dial($port), undef, 'without workers the port is closed');
 is($node->safe_psql('postgres', $processes), '0', 'and no process runs');
 
 # Workers, and who needs a token.
@@ -113,7 +113,7 @@ $port = PostgreSQL::Test::Cluster::get_free_port();
 restart_with(2, 'session_files.http_workers' => 2, 'session_files.http_port' => $port);
 is(await_answer($port, 200, $listing)->{body}, $page, 'the port can be changed');
 ok(ends_cleanly($idle), 'connections to the old one ended cleanly');
-is(dial($old_port), undef, 'where nobody listens any more');
+is(dial($old_port), undef, 'where no worker listens any more');
 reconfigure($node, 'session_files.http_listen_address' => '::1');
 $node->restart;
 SKIP:
@@ -191,7 +191,7 @@ await('a token by the file is taken', sub { return ask_on($kept, $listing, token
 $write_keys->($new);
 await('the file is replaced', sub { return ask_on($kept, $listing, token($old, $claims))->{status} == 401 });
 is(ask_on($kept, $listing, token($new, $claims))->{status}, 200, 'a set of keys in a file is read again by a reload');
-is(worker_pids($node), $pids, 'for none of that a worker was started anew');
+is(worker_pids($node), $pids, 'for none of that a worker was started again');
 
 # Wrong values.
 $position = log_position($node);

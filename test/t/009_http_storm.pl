@@ -75,7 +75,7 @@ sub check_storm
 check_storm('before', storm($count / 10, 2000));
 my $before = memory();
 check_storm('many at a time', storm($count * 0.5, 4000));
-cmp_ok(metric('answers_without_room_total'), '>', 0, 'answers that nobody reads were refused beyond the limit');
+cmp_ok(metric('answers_without_room_total'), '>', 0, 'answers that no client reads were refused beyond the limit');
 cmp_ok(metric('connections_dropped_total'), '>', 0, 'connections were closed to make room');
 
 # The same without descriptors for more than some hundred connections: EMFILE.

@@ -108,7 +108,7 @@ sub no_complaints
 	is(join("\n", @lines), '', 'no warning in the log of ' . $node->name);
 }
 
-# Connects; returns undef if nobody listens.
+# Connects; returns undef if no worker listens.
 sub dial
 {
 	my ($port, $address) = @_;

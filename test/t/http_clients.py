@@ -3,7 +3,7 @@
 
 load PORT TARGET CONNECTIONS DOWNTIME
                              asks for a target over and over until SIGTERM, then prints each answer that came, "STATUS BODY", a tab and how
-                             often. With DOWNTIME 1 a connection may be refused or end without an answer: then it is opened anew.
+                             often. With DOWNTIME 1 a connection may be refused or end without an answer: then it is opened again.
 slow PORT CONNECTIONS        opens connections that each send a byte of a request a second; prints "open N" when all of them are open, and
                              "ended N" when the server has ended all of them.
 vanish PORT TARGET ROUNDS    clients that are gone in the middle of a request or of an answer, in turns by a reset and a half close.

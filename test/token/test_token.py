@@ -169,7 +169,7 @@ def test_bad_header(check, header, problem):
     {'alg': 'HS256', 'typ': 'at+jwt', 'cty': 'x'},
     b' { "alg" : "HS256" } ',
     b'{"\\u0061lg":"HS256"}',
-    {'alg': 'HS256', 'kid': 'nobody'},
+    {'alg': 'HS256', 'kid': 'unknown'},
 ])
 def test_good_header(check, header):
     assert check(hmac_token(header, {'role': 'lister'}), SECRET)[2] == 'role lister'
@@ -183,7 +183,7 @@ def test_other_algorithm(check, key, algorithm):
 
 @pytest.mark.parametrize('key', [RSA, EC])
 def test_public_key_is_no_secret(check, key):
-    """A token signed by HMAC, with what everybody knows of a key as the secret."""
+    """A token signed by HMAC, with the public half of a key as the secret."""
     exported = public(key)
     forms = [key.export_to_pem(), key.export_to_pem().strip(), json.dumps(exported).encode(), key.export_public().encode()]
     forms += [exported[name].encode() for name in ('n', 'x', 'y') if name in exported]

@@ -1,4 +1,4 @@
-# pg_upgrade from each older major, by copy and by link: what was there is there, byte for byte, the extension is as one created anew, and work
+# pg_upgrade from each older major, by copy and by link: what was there is there, byte for byte, the extension is as one created again, and work
 # goes on. OLD_PREFIXES has the folders of the older majors, with the extension installed, separated by colons.
 use strict;
 use warnings;
@@ -130,7 +130,7 @@ sub fill
 		SELECT session_files.retry_failed(session_id, '{EMPTY_FILE}') FROM session_files.upload_sessions WHERE workspace_name = 'w1';
 		SELECT session_files.close_session(min(session_id::text)::uuid) FROM session_files.upload_sessions;
 	});
-	# Held, run out, put off, given back.
+	# Held, run out, delayed, given back.
 	$node->safe_psql('uploads', q{
 		SET session_files.retry_delay = '1h';
 		SET session_files.retry_delay_limit = '1h';
@@ -172,7 +172,7 @@ sub check_upgraded
 	}
 	my ($fresh, $upgraded) = map { $new->safe_psql($_, $catalog) } ('fresh', 'uploads');
 	like($fresh, qr/CREATE TRIGGER.*CREATE OR REPLACE FUNCTION/s, 'the catalog has something to compare');
-	ok($fresh eq $upgraded, "$what: the catalog is that of an extension created anew") or diag(difference($fresh, $upgraded));
+	ok($fresh eq $upgraded, "$what: the catalog is that of an extension created again") or diag(difference($fresh, $upgraded));
 }
 
 # The lines that only one of two outputs has, a few of them.

@@ -26,7 +26,7 @@
 
 static const char *files[2];
 
-/* Tells whether the library adds this header itself. */
+/* Returns whether the library adds this header itself. */
 static int
 is_own_header(const char *name)
 {

@@ -1,4 +1,4 @@
-"""Sends requests to a door byte for byte, and reads what comes back."""
+"""Sends requests to a front end byte for byte, and reads what comes back."""
 
 import http.client
 import io
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 SECONDS = 30
 
-# A door under test has a certificate of its own making.
+# A front end under test has a certificate of its own making.
 UNVERIFIED = ssl.create_default_context()
 UNVERIFIED.check_hostname = False
 UNVERIFIED.verify_mode = ssl.CERT_NONE
@@ -41,9 +41,9 @@ def make_request(base_url, method, target, headers=(), body=b''):
 
 
 def exchange(base_url, request, whole=False):
-    """Returns all bytes that the door sends until it closes the connection. It need not read all of a request that is too large, unless it has to be whole."""
+    """Returns all bytes that the front end sends until it closes the connection. It need not read all of a request that is too large, unless it has to be whole."""
     url = urlsplit(base_url)
-    assert url.scheme in ('http', 'https') and url.path in ('', '/'), f'not the URL of a door: {base_url}'
+    assert url.scheme in ('http', 'https') and url.path in ('', '/'), f'not the URL of a front end: {base_url}'
     connection = socket.create_connection((url.hostname, url.port), timeout=SECONDS)
     if url.scheme == 'https':
         connection = UNVERIFIED.wrap_socket(connection)

@@ -1,8 +1,8 @@
-"""Compares a door with the first one: the same request must get the same answer, to the byte, from every door of a database."""
+"""Compares a front end with the first one: the same request must get the same answer, to the byte, from every front end of a database."""
 
 import pytest
 
-from door import ask
+from client import ask
 from test_http import all_cases, send, text_of
 
 # What a server says of itself and of the connection is its own business.
@@ -15,7 +15,7 @@ def content(answer):
 
 
 def is_comparable(case):
-    """A door may refuse some targets before it looks at them, each in its own way."""
+    """A front end may refuse some targets before it looks at them, each in its own way."""
     return 'or_status' not in case and not case.get('any_body')
 
 
