@@ -34,6 +34,7 @@ OBJS = \
 	src/request.o \
 	src/response.o \
 	src/route.o \
+	src/row_set.o \
 	src/scan.o \
 	src/seek.o \
 	src/session_files.o \

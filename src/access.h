@@ -28,6 +28,10 @@ typedef struct Access
 	AccessRule rule;
 } Access;
 
+/* For whoever asks for what is not there, or may not be seen: the same for both. */
+#define NOT_GRANTED_HINT \
+	"Either it is not there, or its workspace was not granted to the role, which session_files.grant_workspace() does."
+
 /* To be called once, when the library is loaded. */
 extern void access_init(void);
 
@@ -39,6 +43,9 @@ extern bool access_covers(const Access *access, Relation table);
 
 /* Tells whether the current user may see a session that is there, of a workspace. */
 extern bool access_may_see(const Access *access, const pg_uuid_t *session_id, Span workspace_name);
+
+/* Tells whether the current user may see some workspace, as far as grants decide: reads all of them, in the worst case. */
+extern bool access_has_grants(const Access *access);
 
 /* The same for a session that may not be there: false then, unless the user may see all. */
 extern bool access_may_see_id(const Access *access, const pg_uuid_t *session_id);

@@ -7,6 +7,7 @@
 
 #include "compat.h"
 
+#include "counts.h"
 #include "datatype/timestamp.h"
 #include "order.h"
 #include "request.h"
@@ -35,5 +36,8 @@ typedef struct ListPage
 
 /* Lists under the active snapshot. */
 extern ListingOutcome listing_read(Span workspace_name, const ListRequest *request, ListPage *page);
+
+/* Counts a session's files under the active snapshot: LISTING_DONE, LISTING_FORBIDDEN or LISTING_NO_SESSION. */
+extern ListingOutcome listing_count(const pg_uuid_t *session_id, Counts *counts);
 
 #endif

@@ -52,7 +52,7 @@ $node->safe_psql('postgres', q{SELECT session_files.grant_workspace('uploader', 
 
 # What the README says that each role does, in the order in which it can be done. %s is the session of the uploader.
 my $session = $node->safe_psql('postgres', q{SET ROLE uploader; SELECT session_files.create_session('research')});
-my @claimed = map { "WITH claimed AS MATERIALIZED (SELECT * FROM session_files.claim_files('w', 1, session => '%s'))
+my @claimed = map { "WITH claimed AS MATERIALIZED (SELECT * FROM session_files.claim_files('w', 1, session_id => '%s'))
 	SELECT count(*) FROM (SELECT lease_token, array_agg(file_ingestion_id) AS ids FROM claimed GROUP BY 1) AS c, LATERAL session_files.$_" }
 	(q{extend_lease('%s', ids, lease_token)}, q{finish_files('%s', ids, lease_token)}, q{fail_files('%s', ids, 'SLOWDOWN', lease_token)},
 	q{fail_files('%s', ids, 'EMPTY_FILE', lease_token)}, q{release_files('%s', ids, lease_token)});
@@ -65,7 +65,7 @@ foreach my $does (
 	[ lister => qq{SELECT status FROM session_files.handle_request('GET', '$path')}, '200' ],
 	[ worker => q{SELECT f.changed FROM session_files.files AS g, session_files.finish_files('%s', ARRAY[g.file_ingestion_id]) AS f WHERE g.name = 'file 1'}, 't' ],
 	[ worker => q{SELECT f.changed FROM session_files.files AS g, session_files.fail_files('%s', ARRAY[g.file_ingestion_id], 'EMPTY_FILE') AS f WHERE g.name = 'file 2'}, 't' ],
-	[ worker => q{SELECT count(*) FROM session_files.claim_files('w', 1, workspace => 'research')}, '1' ],
+	[ worker => q{SELECT count(*) FROM session_files.claim_files('w', 1, workspace_name => 'research')}, '1' ],
 	(map { [ worker => $_, '1' ] } @claimed),
 	[ keeper => q{SELECT session_files.retry_failed('%s')}, '2' ],
 	[ uploader => q{SELECT session_files.close_session('%s')}, '' ],
