@@ -40,8 +40,8 @@ ACTIONS = {
     '`grant_workspace`, `revoke_workspace`': [
         "SELECT session_files.grant_workspace('hostile_nobody', %(name)s)", "SELECT session_files.revoke_workspace('hostile_nobody', %(name)s)"],
     '`check`, `repair`': ['SELECT invariant FROM session_files.check()', 'SELECT invariant FROM session_files.repair()'],
-    'the views': [
-        'SELECT * FROM session_files.session_progress WHERE session_id = %(session)s',
+    '`session_progress`': ['SELECT * FROM session_files.session_progress WHERE session_id = %(session)s'],
+    '`leases`, `workers`': [
         'SELECT * FROM session_files.leases WHERE session_id = %(session)s',
         'SELECT * FROM session_files.workers WHERE worker = %(worker)s'],
     '`SELECT` on `upload_sessions`': ['SELECT * FROM session_files.upload_sessions WHERE session_id = %(session)s'],

@@ -1,5 +1,6 @@
-# The documents are true as far as a machine can tell: the SQL of OPERATIONS.md runs, and finds a healthy database healthy; the grants of the
-# README are enough for what it says of each role; what the documents name is there.
+# The documents are true as far as a machine can tell: the SQL of OPERATIONS.md runs, as a superuser and as the role for monitoring that it makes, and finds a
+# healthy database healthy; the grants of the README are enough for what it says of each role; what the documents name is there. 018_recipes.pl runs the
+# README's other blocks.
 use strict;
 use warnings;
 
@@ -23,12 +24,26 @@ $node->safe_psql('postgres', q{
 
 my @blocks = slurp_file("$root/OPERATIONS.md") =~ /^```sql\n(.*?)^```$/msg;
 cmp_ok(scalar @blocks, '>=', 9, 'OPERATIONS.md has statements');
-foreach my $block (@blocks)
+$ENV{PGOPTIONS} = '-c client_min_messages=warning';
+foreach my $user ($node->safe_psql('postgres', 'SELECT current_user'), 'monitor')
 {
-	my ($title) = $block =~ /^(.{1,60})/;
-	my ($status, $out, $err) = $node->psql('postgres', $block);
-	is("$status: $err", '0: ', "runs: $title");
-	is($out, '', 'and finds nothing') if $block =~ /check\(\) WHERE/;
+	foreach my $block (grep { $user ne 'monitor' || !/^CREATE ROLE/m } @blocks)
+	{
+		my ($title) = $block =~ /^(.{1,60})/;
+		my ($status, $out, $err) = $node->psql('postgres', $block, extra_params => [ '-U', $user ], on_error_stop => 1);
+		is("$status: $err", '0: ', "$user runs: $title");
+		is($out, '', 'and finds nothing') if $block =~ /check\(\) WHERE/;
+	}
+}
+delete $ENV{PGOPTIONS};
+# It sees all rows, and writes none.
+is($node->safe_psql('postgres', 'SELECT count(*) FROM session_files.files', extra_params => [ '-U', 'monitor' ]), '300', 'the role for monitoring sees all rows');
+foreach my $write (q{SELECT session_files.create_workspace('x')}, q{SELECT session_files.claim_files('x')}, q{SELECT session_files.maintain()}, q{SELECT session_files.repair()},
+	q{INSERT INTO session_files.workspaces VALUES ('x')}, q{UPDATE session_files.files SET name = 'x'}, q{DELETE FROM session_files.file_queue},
+	q{TRUNCATE session_files.file_counts CASCADE})
+{
+	my ($status, $out, $err) = $node->psql('postgres', $write, extra_params => [ '-U', 'monitor' ]);
+	like($err, qr/permission denied/, "the role for monitoring cannot: $write");
 }
 my ($longest_wait) = grep { /longest_wait/ } @blocks;
 like($node->safe_psql('postgres', $longest_wait), qr/^00:0\d:\d\d\.\d+\|[1-9]\d*$/m, 'the wait of what is queued is seen');
@@ -48,7 +63,6 @@ is_deeply(\@roles, [qw(lister uploader worker watcher keeper)], 'the README gran
 $node->safe_psql('postgres', join ';', "SELECT session_files.create_workspace('research')", map { "CREATE ROLE $_" } @roles);
 my ($status, $out, $err) = $node->psql('postgres', $grants, on_error_stop => 1);
 is("$status: $err", '0: ', 'the grants of the README run');
-$node->safe_psql('postgres', q{SELECT session_files.grant_workspace('uploader', 'research')});
 
 # What the README says that each role does, in the order in which it can be done. %s is the session of the uploader.
 my $session = $node->safe_psql('postgres', q{SET ROLE uploader; SELECT session_files.create_session('research')});
@@ -61,6 +75,9 @@ foreach my $does (
 	[ uploader => q{SELECT session_files.create_workspace('new')}, '' ],
 	[ uploader => q{SELECT count(*) FROM session_files.register_files('%s', ARRAY(SELECT 'file ' || n FROM generate_series(1, 9) n) || repeat('x', 801))}, '10' ],
 	[ uploader => q{SELECT count(*) FROM session_files.register_files('%s', '{file 1}')}, '1' ],
+	[ lister => q{SELECT total FROM session_files.session_counts('%s')}, '10' ],
+	[ lister => q{SELECT count(*) FROM session_files.list_session_files('research', '%s', sort => 'name', max_files => 100)}, '10' ],
+	[ worker => q{SELECT total FROM session_files.session_progress WHERE session_id = '%s'}, '10' ],
 	[ lister => q{SELECT session_files.get_session_files('research', '%s', "limit" => 0) ->> 'total'}, '10' ],
 	[ lister => qq{SELECT status FROM session_files.handle_request('GET', '$path')}, '200' ],
 	[ worker => q{SELECT f.changed FROM session_files.files AS g, session_files.finish_files('%s', ARRAY[g.file_ingestion_id]) AS f WHERE g.name = 'file 1'}, 't' ],
@@ -98,12 +115,18 @@ $node->safe_psql('postgres', 'REVOKE SELECT ON session_files.upload_sessions FRO
 ($status, $out, $err) = $node->psql('postgres', q{SET ROLE worker; SELECT * FROM session_files.claim_files('w')});
 like($err, qr/permission denied for table upload_sessions/, 'without SELECT on upload_sessions a worker claims nothing');
 
+# The reference is that of the catalog.
+($status, $out, $err) = $node->psql('postgres', slurp_file("$root/dev/reference.sql"), on_error_stop => 1);
+is("$status: $err", '0: ', 'the reference can be made');
+is($out =~ s/\n+\z//r, slurp_file("$root/docs/reference.md") =~ s/\n+\z//r, 'docs/reference.md is what dev/reference writes');
+is($node->safe_psql('postgres', q{SELECT p.oid::regprocedure FROM pg_proc AS p WHERE p.pronamespace = 'session_files'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL}), '', 'each function has a comment');
+
 # Paths of the project, between back quotes or as the target of a link.
 foreach my $document (@documents)
 {
 	my $text = slurp_file($document);
 	my @named = map { s/[# ].*//r } grep { defined } $text =~ /`([^`\n]+)`|\]\(([^)\s]+)\)/g;
-	my @paths = grep { m{^(?:test|bench|dev|src|sql|http|postgrest|examples|debian|\.ci)/} || /^[A-Z]+\.md$/ } @named;
+	my @paths = grep { m{^(?:test|bench|dev|docs|src|sql|http|postgrest|examples|debian|\.ci)/} || /^[A-Z]+\.md$/ } @named;
 	# Made when there is something to keep.
 	my @missing = grep { !-e "$root/$_" && $_ ne 'test/fuzz/findings' } @paths;
 
