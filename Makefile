@@ -11,6 +11,7 @@ OBJS = \
 	src/catalog.o \
 	src/http_api.o \
 	src/owner.o \
+	src/row_set.o \
 	src/session_files.o \
 	src/settings.o \
 	src/trigger.o \

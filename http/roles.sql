@@ -1,8 +1,18 @@
--- The roles of both ways over HTTP, the server in PostgreSQL and PostgREST. Run by psql as a superuser, in the database that has the extension; can be run again.
+-- The roles of both ways over HTTP, the server in PostgreSQL and PostgREST, and the extension, where it is not there yet. Run by psql as a
+-- superuser, in the database that is served; can be run again.
 
 \set ON_ERROR_STOP on
 BEGIN;
 SET LOCAL client_min_messages = warning;
+DO $$
+BEGIN
+	IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+		RAISE EXCEPTION 'the role "%" is no superuser, and what serves HTTP is set up by one', current_user
+			USING ERRCODE = 'insufficient_privilege';
+	END IF;
+END
+$$;
+CREATE EXTENSION IF NOT EXISTS session_files;
 
 -- The HTTP workers, or PostgREST, log in as the authenticator, which can do nothing but become one of the roles granted to it.
 SELECT 'CREATE ROLE session_files_authenticator LOGIN NOINHERIT'

@@ -104,21 +104,13 @@ access_init(void)
 	CacheRegisterSyscacheCallback(DATABASEOID, on_role_change, (Datum) 0);
 }
 
-/* Returns whether a user has a role that was granted a workspace, or, for NULL, every workspace. */
+/* Returns whether a scan of the grants finds one of a role that a user has, and ends the scan. */
 static bool
-has_grant(Relation grants, Oid index, Oid user, text *workspace_name)
+finds_role(Relation grants, SysScanDesc scan, Oid user)
 {
-	ScanKeyData key;
-	SysScanDesc scan;
 	HeapTuple grant;
 	bool found = false;
 
-	ScanKeyInit(&key, Anum_workspace_grants_workspace_name, BTEqualStrategyNumber, F_TEXTEQ,
-	            PointerGetDatum(workspace_name));
-	if (workspace_name == NULL)
-		key.sk_flags = SK_ISNULL | SK_SEARCHNULL;
-	/* Without a snapshot, PostgreSQL takes a new one, also in a parallel query. */
-	scan = systable_beginscan(grants, index, true, NULL, 1, &key);
 	while (!found && HeapTupleIsValid(grant = systable_getnext(scan)))
 	{
 		bool isnull;
@@ -130,6 +122,20 @@ has_grant(Relation grants, Oid index, Oid user, text *workspace_name)
 	}
 	systable_endscan(scan);
 	return found;
+}
+
+/* Returns whether a user has a role that was granted a workspace; NULL for every workspace. */
+static bool
+has_grant(Relation grants, Oid index, Oid user, text *workspace_name)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, Anum_workspace_grants_workspace_name, BTEqualStrategyNumber, F_TEXTEQ,
+	            PointerGetDatum(workspace_name));
+	if (workspace_name == NULL)
+		key.sk_flags = SK_ISNULL | SK_SEARCHNULL;
+	/* Without a snapshot, PostgreSQL takes a new one, also in a parallel query. */
+	return finds_role(grants, systable_beginscan(grants, index, true, NULL, 1, &key), user);
 }
 
 /* Returns whether a user was granted a workspace, by its name or with every workspace, as of now. */
@@ -291,6 +297,20 @@ access_may_see(const Access *access, const pg_uuid_t *session_id, Span workspace
 			return may_query(session_id);
 	}
 	return false;
+}
+
+bool
+access_has_grants(const Access *access)
+{
+	Relation grants;
+	bool found;
+
+	if (access->rule != ACCESS_BY_GRANTS)
+		return true;
+	grants = table_open(access->catalog->workspace_grants, AccessShareLock);
+	found = finds_role(grants, systable_beginscan(grants, InvalidOid, false, NULL, 0, NULL), GetUserId());
+	table_close(grants, AccessShareLock);
+	return found;
 }
 
 /* Finds a session under the active snapshot. Returns whether it exists, and in *may_see whether the user may see it. */

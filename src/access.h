@@ -29,6 +29,10 @@ typedef struct Access
 	AccessRule rule;
 } Access;
 
+/* For whoever asks for what is not there, or may not be seen: the same for both. */
+#define NOT_GRANTED_HINT \
+	"Either it is not there, or its workspace was not granted to the role, which session_files.grant_workspace() does."
+
 /* To be called once, when the library is loaded. */
 extern void access_init(void);
 
@@ -43,6 +47,9 @@ extern bool access_covers(const Access *access, Relation table);
 
 /* Returns whether the current user may see a session that exists, of a workspace. */
 extern bool access_may_see(const Access *access, const pg_uuid_t *session_id, Span workspace_name);
+
+/* Returns whether the current user may see some workspace, as far as grants decide. Reads all of them, in the worst case. */
+extern bool access_has_grants(const Access *access);
 
 /* Returns whether the current user may see a session: false for one that does not exist, unless the user may see all. */
 extern bool access_may_see_session(const pg_uuid_t *session_id);

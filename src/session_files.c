@@ -2,8 +2,8 @@
  * session_files.c
  *		_PG_init of the library, and the functions that SQL calls for a listing.
  *
- * get_session_files takes typed arguments and raises errors; handle_request takes an HTTP request and returns a response. Both call the
- * same code in src/listing, and decide nothing themselves.
+ * get_session_files, list_session_files and session_counts take typed arguments and raise errors; handle_request takes an HTTP request and
+ * returns a response. All call the same code in src/listing, and decide nothing themselves.
  */
 #include "compat.h"
 
@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "access.h"
@@ -25,12 +26,20 @@
 #include "listing/list_result.h"
 #include "listing/request.h"
 #include "listing/route.h"
+#include "row_set.h"
 #include "settings.h"
 
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(session_files_get_session_files);
+PG_FUNCTION_INFO_V1(session_files_list_session_files);
+PG_FUNCTION_INFO_V1(session_files_session_counts);
 PG_FUNCTION_INFO_V1(session_files_handle_request);
+
+/* What list_session_files calls the parameters. */
+static const char *const row_argument_names[PARAM_COUNT] = {
+	"session_id", "ingestion_status", "max_files", "before", "after", "page_number", "sort", "sort",
+};
 
 void _PG_init(void);
 
@@ -124,44 +133,57 @@ bigint_argument(FunctionCallInfo fcinfo, int number)
 
 /* Returns the message about the first wrong argument. */
 static const char *
-first_error(const RequestErrors *errors)
+first_error(const RequestErrors *errors, const char *const *names)
 {
 	const RequestError *error = &errors->items[0];
 
 	return psprintf("invalid value \"%.*s\" for argument \"%s\": %s%.*s", error->input.len, error->input.bytes,
-	                parameter_names[error->parameter], error->prefix, error->message.len, error->message.bytes);
+	                names[error->parameter], error->prefix, error->message.len, error->message.bytes);
+}
+
+static void
+raise_forbidden(void)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+	     errmsg("permission denied for the tables upload_sessions and files of session_files"),
+	     errhint(
+			 "Listing needs the privilege SELECT on both, and can apply no other policy of row level security on files than the extension's own.")));
 }
 
 /* Raises an error unless there is a page. Its detail is the body that an HTTP caller gets. */
 static void
-raise_error(const ListResult *result, Span workspace_name, Span session_id)
+raise_error(const ListResult *result, Span workspace_name, Span session_id, const char *const *names)
 {
 	switch (result->status)
 	{
 		case HTTP_OK:
 			return;
 		case HTTP_UNPROCESSABLE:
-			ereport(ERROR,
-			        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", first_error(&result->errors)),
-			         errdetail_internal("%s", result->body.data)));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			                errmsg_internal("%s", first_error(&result->errors, names)),
+			                errdetail_internal("%s", result->body.data)));
 			break;
 		case HTTP_NOT_FOUND:
 			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 			                errmsg("there is no session \"%.*s\" in the workspace \"%.*s\"", session_id.len,
 			                       session_id.bytes, workspace_name.len, workspace_name.bytes),
-			                errdetail_internal("%s", result->body.data)));
+			                errdetail_internal("%s", result->body.data), errhint(NOT_GRANTED_HINT)));
 			break;
 		case HTTP_FORBIDDEN:
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			     errmsg("permission denied for the tables upload_sessions and files of session_files"),
-			     errhint(
-					 "Listing needs the privilege SELECT on both, and can apply no other policy of row level security on files than the extension's own.")));
+			raise_forbidden();
 			break;
 		default:
 			elog(ERROR, "unexpected status %d", result->status);
 	}
+}
+
+static void
+require_session_id(bool is_null)
+{
+	if (is_null)
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("session_id must not be null")));
 }
 
 /*
@@ -175,8 +197,7 @@ session_files_get_session_files(PG_FUNCTION_ARGS)
 	RequestText text = {.room = PG_INT64_MAX};
 	ListResult result;
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("session_id must not be null")));
+	require_session_id(PG_ARGISNULL(1));
 	text.values[PARAM_SESSION_ID] = uuid_argument(fcinfo, 1);
 	text.values[PARAM_INGESTION_STATUS] = text_argument(fcinfo, 2);
 	text.values[PARAM_LIMIT] = bigint_argument(fcinfo, 3);
@@ -186,8 +207,88 @@ session_files_get_session_files(PG_FUNCTION_ARGS)
 	text.values[PARAM_FIELD] = text_argument(fcinfo, 7);
 	text.values[PARAM_ORDER] = text_argument(fcinfo, 8);
 	list_result_make(workspace_name, &text, &result);
-	raise_error(&result, workspace_name, text.values[PARAM_SESSION_ID]);
+	raise_error(&result, workspace_name, text.values[PARAM_SESSION_ID], parameter_names);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(result.body.data, result.body.len));
+}
+
+/* Reads "name", or "name ASC", as field and order. */
+static void
+split_sort(Span sort, RequestText *text)
+{
+	bool has_order;
+
+	sort = span_trim(sort);
+	text->values[PARAM_FIELD] = span_cut(&sort, ' ', &has_order);
+	text->values[PARAM_ORDER] = span_trim(sort);
+}
+
+static void
+put_row(const Catalog *catalog, const FileRow *entry, ReturnSetInfo *result)
+{
+	bool has_reason = entry->reason != REASON_NONE;
+	Datum values[5] = {UUIDPGetDatum(&entry->id), ObjectIdGetDatum(catalog->statuses[entry->status]),
+	                   has_reason ? ObjectIdGetDatum(catalog->reasons[entry->reason]) : (Datum) 0,
+	                   PointerGetDatum(cstring_to_text_with_len(entry->name.bytes, entry->name.len)),
+	                   TimestampTzGetDatum(uuid7_read_time(&entry->id))};
+	bool nulls[5] = {false, false, !has_reason, false, false};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/*
+ * SQL: session_files.list_session_files(workspace_name text, session_id uuid, ingestion_status text, sort text,
+ * max_files bigint, page_number bigint, before uuid, after uuid) returns a table.
+ */
+Datum
+session_files_list_session_files(PG_FUNCTION_ARGS)
+{
+	Span workspace_name = text_argument(fcinfo, 0);
+	RequestText text = {.room = PG_INT64_MAX};
+	ReturnSetInfo *result = row_set_begin(fcinfo);
+	ListResult list;
+
+	require_session_id(PG_ARGISNULL(1));
+	text.values[PARAM_SESSION_ID] = uuid_argument(fcinfo, 1);
+	text.values[PARAM_INGESTION_STATUS] = text_argument(fcinfo, 2);
+	split_sort(text_argument(fcinfo, 3), &text);
+	text.values[PARAM_LIMIT] = bigint_argument(fcinfo, 4);
+	text.values[PARAM_PAGE_NUMBER] = bigint_argument(fcinfo, 5);
+	text.values[PARAM_BEFORE] = uuid_argument(fcinfo, 6);
+	text.values[PARAM_AFTER] = uuid_argument(fcinfo, 7);
+	list_result_make(workspace_name, &text, &list);
+	raise_error(&list, workspace_name, text.values[PARAM_SESSION_ID], row_argument_names);
+	for (int i = 0; i < list.page.count; i++)
+		put_row(catalog_get(), &list.page.files[i], result);
+	return (Datum) 0;
+}
+
+/* SQL: session_files.session_counts(session_id uuid) returns a record: pending, finished, failed, total. */
+Datum
+session_files_session_counts(PG_FUNCTION_ARGS)
+{
+	Counts counts;
+	TupleDesc desc;
+	Datum values[4];
+	bool nulls[4] = {false, false, false, false};
+	ListingOutcome outcome;
+
+	require_session_id(PG_ARGISNULL(0));
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	outcome = listing_count(PG_GETARG_UUID_P(0), &counts);
+	if (outcome == LISTING_FORBIDDEN)
+		raise_forbidden();
+	if (outcome == LISTING_NO_SESSION)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+		                errmsg("there is no session \"%s\"",
+		                       DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)))),
+		                errhint(NOT_GRANTED_HINT)));
+	values[0] = Int64GetDatum(counts.by_status[STATUS_PENDING]);
+	values[1] = Int64GetDatum(counts.by_status[STATUS_FINISHED]);
+	values[2] = Int64GetDatum(counts.by_status[STATUS_FAILED]);
+	values[3] = Int64GetDatum(counts.by_status[STATUS_PENDING] + counts.by_status[STATUS_FINISHED] +
+	                          counts.by_status[STATUS_FAILED]);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 /* Renders headers in the form of PostgREST's response.headers: an array of objects of one key. */

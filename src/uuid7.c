@@ -241,16 +241,23 @@ session_files_uuid7(PG_FUNCTION_ARGS)
 	PG_RETURN_UUID_P(id);
 }
 
+TimestampTz
+uuid7_read_time(const pg_uuid_t *id)
+{
+	int64 milliseconds = 0;
+
+	for (int i = 0; i < 6; i++)
+		milliseconds = (milliseconds << 8) | id->data[i];
+	return milliseconds * 1000 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
 /* SQL: session_files.uuid7_time(uuid). */
 Datum
 session_files_uuid7_time(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t *id = PG_GETARG_UUID_P(0);
-	int64 milliseconds = 0;
 
 	if (id->data[6] >> 4 != 7)
 		PG_RETURN_NULL();
-	for (int i = 0; i < 6; i++)
-		milliseconds = (milliseconds << 8) | id->data[i];
-	PG_RETURN_TIMESTAMPTZ(milliseconds * 1000 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	PG_RETURN_TIMESTAMPTZ(uuid7_read_time(id));
 }

@@ -23,6 +23,9 @@ extern bool uuid7_parse(Span text, pg_uuid_t *id, Span *error);
 /* Makes the lowest UUID of version 7 of a time's millisecond. */
 extern void uuid7_lowest(TimestampTz time, pg_uuid_t *id);
 
+/* Returns the time in a UUID of version 7. */
+extern TimestampTz uuid7_read_time(const pg_uuid_t *id);
+
 /* Writes the canonical lower-case form, UUID_TEXT_LEN bytes without a NUL. */
 extern void uuid7_format(const pg_uuid_t *id, char *text);
 

@@ -1,18 +1,18 @@
-CREATE FUNCTION session_files.create_workspace(name text) RETURNS void
+CREATE FUNCTION session_files.create_workspace(workspace_name text) RETURNS void
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF name IS NULL THEN
-		RAISE EXCEPTION 'workspace name must not be null' USING ERRCODE = 'null_value_not_allowed';
+	IF workspace_name IS NULL THEN
+		RAISE EXCEPTION 'workspace_name must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	IF char_length(name) NOT BETWEEN 1 AND 600 THEN
-		RAISE EXCEPTION 'workspace name has % characters, and 1 to 600 are allowed', char_length(name)
+	IF char_length(workspace_name) NOT BETWEEN 1 AND 600 THEN
+		RAISE EXCEPTION 'workspace_name has % characters, and 1 to 600 are allowed', char_length(workspace_name)
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	INSERT INTO session_files.workspaces (name) VALUES (create_workspace.name) ON CONFLICT DO NOTHING;
+	INSERT INTO session_files.workspaces (name) VALUES (workspace_name) ON CONFLICT DO NOTHING;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'workspace "%" already exists', name USING ERRCODE = 'unique_violation';
+		RAISE EXCEPTION 'workspace "%" already exists', workspace_name USING ERRCODE = 'unique_violation';
 	END IF;
 END
 $$;
@@ -49,7 +49,9 @@ BEGIN
 	END IF;
 	PERFORM FROM session_files.workspaces AS w WHERE w.name = create_session.workspace_name;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'there is no workspace "%"', workspace_name USING ERRCODE = 'no_data_found';
+		RAISE EXCEPTION 'there is no workspace "%"', workspace_name
+			USING ERRCODE = 'no_data_found',
+				HINT = 'Create it with session_files.create_workspace(). If it is there, it was not granted to the role, which session_files.grant_workspace() does.';
 	END IF;
 	INSERT INTO session_files.upload_sessions (workspace_name, write_mode, expires_at)
 		VALUES (create_session.workspace_name, create_session.write_mode, coalesce(now() + expires_in, session_files.default_expiry()))
@@ -121,15 +123,17 @@ BEGIN
 	SELECT s.status, s.expires_at INTO session
 		FROM session_files.upload_sessions AS s WHERE s.session_id = register_files.session_id FOR SHARE;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'there is no session "%"', session_id USING ERRCODE = 'no_data_found';
+		RAISE EXCEPTION 'there is no session "%"', session_id
+			USING ERRCODE = 'no_data_found',
+				HINT = 'Either it is not there, or its workspace was not granted to the role, which session_files.grant_workspace() does.';
 	END IF;
 	IF session.status <> 'OPEN' THEN
 		RAISE EXCEPTION 'session "%" is %, and only an OPEN one takes files', session_id, session.status
-			USING ERRCODE = 'object_not_in_prerequisite_state';
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Open another with session_files.create_session().';
 	END IF;
 	IF session.expires_at <= clock_timestamp() THEN
 		RAISE EXCEPTION 'session "%" expired at %, and takes no more files', session_id, session.expires_at
-			USING ERRCODE = 'object_not_in_prerequisite_state';
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Open another with session_files.create_session().';
 	END IF;
 	FOR attempt IN 1 .. 10 LOOP
 		WITH added AS (
@@ -228,7 +232,9 @@ BEGIN
 	missing := ARRAY(SELECT u.id FROM unnest(unchanged_ids) AS u (id)
 		WHERE session_files.locate_ids(settle_files.session_id, ARRAY[u.id]) = '{}');
 	IF others IS NULL THEN
-		RAISE EXCEPTION 'session "%" has no file "%"', session_id, missing[1] USING ERRCODE = 'no_data_found';
+		RAISE EXCEPTION 'session "%" has no file "%"', session_id, missing[1]
+			USING ERRCODE = 'no_data_found',
+				HINT = 'Either the file or the session is not there, or its workspace was not granted to the role, which session_files.grant_workspace() does.';
 	END IF;
 	RETURN QUERY SELECT m.id, NULL::session_files.ingestion_status, NULL::session_files.ingestion_status_reason, false
 		FROM unnest(missing) AS m (id);
@@ -365,7 +371,9 @@ BEGIN
 	IF NOT FOUND THEN
 		PERFORM FROM session_files.upload_sessions AS s WHERE s.session_id = close_session.session_id;
 		IF NOT FOUND THEN
-			RAISE EXCEPTION 'there is no session "%"', session_id USING ERRCODE = 'no_data_found';
+			RAISE EXCEPTION 'there is no session "%"', session_id
+				USING ERRCODE = 'no_data_found',
+					HINT = 'Either it is not there, or its workspace was not granted to the role, which session_files.grant_workspace() does.';
 		END IF;
 	END IF;
 END

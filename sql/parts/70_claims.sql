@@ -46,20 +46,25 @@ $$;
 COMMENT ON FUNCTION session_files.check_lease(interval) IS
 	'Checks the duration of a lease. Errors: 22004 (NULL), 22023 (not more than 0 and at most 1 year).';
 
-CREATE FUNCTION session_files.claim_files(
-	worker text,
-	max integer DEFAULT 100,
-	lease interval DEFAULT '5 minutes',
-	workspace text DEFAULT NULL,
-	session uuid DEFAULT NULL
-) RETURNS TABLE (
+-- A type instead of columns of the function, whose names its arguments could not have.
+CREATE TYPE session_files.claimed_file AS (
 	session_id uuid,
 	file_ingestion_id uuid,
 	name text,
 	attempt integer,
 	lease_token uuid,
 	lease_expires_at timestamptz
-)
+);
+COMMENT ON TYPE session_files.claimed_file IS
+	'A file that claim_files gave to a worker: which attempt it is, from 1, and the token of the lease with its end.';
+
+CREATE FUNCTION session_files.claim_files(
+	worker text,
+	max_files integer DEFAULT 100,
+	lease interval DEFAULT '5 minutes',
+	workspace_name text DEFAULT NULL,
+	session_id uuid DEFAULT NULL
+) RETURNS SETOF session_files.claimed_file
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
@@ -72,32 +77,34 @@ DECLARE
 	token constant uuid := gen_random_uuid();
 	expires_at timestamptz;
 BEGIN
-	IF worker IS NULL OR max IS NULL THEN
-		RAISE EXCEPTION 'worker and max must not be null' USING ERRCODE = 'null_value_not_allowed';
+	IF worker IS NULL OR max_files IS NULL THEN
+		RAISE EXCEPTION 'worker and max_files must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	IF char_length(worker) NOT BETWEEN 1 AND 200 THEN
 		RAISE EXCEPTION 'worker has % characters, and 1 to 200 are allowed', char_length(worker)
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	IF max NOT BETWEEN 1 AND 100000 THEN
-		RAISE EXCEPTION 'max is %, and it must be 1 to 100000', max USING ERRCODE = 'invalid_parameter_value';
+	IF max_files NOT BETWEEN 1 AND 100000 THEN
+		RAISE EXCEPTION 'max_files is %, and it must be 1 to 100000', max_files USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	PERFORM session_files.check_lease(lease);
 	expires_at := clock_timestamp() + lease;
-	IF workspace IS NOT NULL THEN
-		PERFORM FROM session_files.workspaces AS w WHERE w.name = workspace;
+	IF workspace_name IS NOT NULL THEN
+		PERFORM FROM session_files.workspaces AS w WHERE w.name = workspace_name;
 		IF NOT FOUND THEN
-			RAISE EXCEPTION 'there is no workspace "%"', workspace USING ERRCODE = 'no_data_found';
+			RAISE EXCEPTION 'there is no workspace "%"', workspace_name
+				USING ERRCODE = 'no_data_found',
+					HINT = 'Create it with session_files.create_workspace(). If it is there, it was not granted to the role, which session_files.grant_workspace() does.';
 		END IF;
 	END IF;
-	FOR batch IN SELECT * FROM session_files.take_batches(session, workspace, max) LOOP
+	FOR batch IN SELECT * FROM session_files.take_batches(session_id, workspace_name, max_files) LOOP
 		IF batch.rest IS NOT NULL THEN
 			-- In rows of the size of this claim: the next worker may want as many. A lease that has run out still holds them.
 			INSERT INTO session_files.file_queue
 					(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
 				SELECT batch.session_id, CASE WHEN batch.claimed_at IS NULL THEN session_files.uuid7_time(batch.rest[i]) ELSE batch.due_at END,
-					batch.rest[i : i + max - 1], batch.retries, batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker
-				FROM generate_series(1, cardinality(batch.rest), max) AS i;
+					batch.rest[i : i + max_files - 1], batch.retries, batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker
+				FROM generate_series(1, cardinality(batch.rest), max_files) AS i;
 		END IF;
 		IF batch.exhausted THEN
 			WITH settled AS (
@@ -131,10 +138,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.claim_files(text, integer, interval, text, uuid) IS
-	'Gives a worker up to max PENDING files (1 to 100000, default 100) that no other worker holds, for the time lease (at most 1 year, '
+	'Gives a worker up to max_files PENDING files (1 to 100000, default 100) that no other worker holds, for the time lease (at most 1 year, '
 	'default 5 minutes): of a session, of all sessions of a workspace, or of all sessions in turn. Files that were claimed before come '
 	'first, then the oldest. Skips files that another transaction is claiming, and expired sessions. attempt counts from 1. A file '
-	'whose last attempt ended without a report becomes FAILED. Errors: 22004 (NULL), 22023 (out of range), P0002 (no such workspace or '
+	'whose last attempt ended without a report becomes FAILED. A role that was granted no workspace gets a NOTICE. Errors: 22004 (NULL), 22023 (out of range), P0002 (no such workspace or '
 	'session).';
 
 -- What the functions that end a lease, or change it, have in common.
@@ -299,7 +306,9 @@ BEGIN
 	SELECT s.status, s.expires_at INTO session
 		FROM session_files.upload_sessions AS s WHERE s.session_id = retry_failed.session_id FOR SHARE;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'there is no session "%"', session_id USING ERRCODE = 'no_data_found';
+		RAISE EXCEPTION 'there is no session "%"', session_id
+			USING ERRCODE = 'no_data_found',
+				HINT = 'Either it is not there, or its workspace was not granted to the role, which session_files.grant_workspace() does.';
 	END IF;
 	IF session.status = 'EXPIRED' OR session.expires_at <= clock_timestamp() THEN
 		RAISE EXCEPTION 'session "%" expired at %, and its files cannot be retried', session_id, session.expires_at

@@ -68,7 +68,8 @@ BEGIN
 	IF workspace_name IS NOT NULL THEN
 		PERFORM FROM session_files.workspaces AS w WHERE w.name = grant_workspace.workspace_name;
 		IF NOT FOUND THEN
-			RAISE EXCEPTION 'there is no workspace "%"', workspace_name USING ERRCODE = 'no_data_found';
+			RAISE EXCEPTION 'there is no workspace "%"', workspace_name
+				USING ERRCODE = 'no_data_found', HINT = 'Create it with session_files.create_workspace().';
 		END IF;
 	END IF;
 	INSERT INTO session_files.workspace_grants (role, workspace_name)
@@ -94,7 +95,8 @@ BEGIN
 	END IF;
 	PERFORM FROM session_files.workspaces AS w WHERE w.name = revoke_workspace.workspace_name;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'there is no workspace "%"', workspace_name USING ERRCODE = 'no_data_found';
+		RAISE EXCEPTION 'there is no workspace "%"', workspace_name
+			USING ERRCODE = 'no_data_found', HINT = 'Create it with session_files.create_workspace().';
 	END IF;
 	DELETE FROM session_files.workspace_grants AS g
 		WHERE g.role = revoke_workspace.role AND g.workspace_name = revoke_workspace.workspace_name;

@@ -17,7 +17,7 @@ CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 			THEN now() + least(c.pending / c.settled_per_second, 1e9) * interval '1 second' END AS estimated_end
 	FROM session_files.upload_sessions AS s,
 		LATERAL (
-			SELECT coalesce(sum(c.failed), 0) AS failed, coalesce(sum(c.finished), 0) AS finished, coalesce(sum(c.pending), 0) AS pending,
+			SELECT coalesce(sum(c.failed), 0)::bigint AS failed, coalesce(sum(c.finished), 0)::bigint AS finished, coalesce(sum(c.pending), 0)::bigint AS pending,
 				-- This minute's, and the last one's as far as it lies within the last 60 seconds.
 				coalesce(sum(CASE this_minute - c.minute
 					WHEN 0 THEN c.settled + c.settled_before * (1 - past)
@@ -53,8 +53,8 @@ COMMENT ON VIEW session_files.leases IS
 	'Leases: a row per claim and session. remaining is negative if the lease has ended and its files were not claimed again.';
 
 CREATE VIEW session_files.workers WITH (security_barrier) AS
-	SELECT l.worker, count(DISTINCT l.session_id) AS sessions, count(DISTINCT l.lease_token) AS leases, sum(l.files) AS files,
-		coalesce(sum(l.files) FILTER (WHERE l.expires_at <= clock_timestamp()), 0) AS overdue_files,
+	SELECT l.worker, count(DISTINCT l.session_id) AS sessions, count(DISTINCT l.lease_token) AS leases, sum(l.files)::bigint AS files,
+		coalesce(sum(l.files) FILTER (WHERE l.expires_at <= clock_timestamp()), 0)::bigint AS overdue_files,
 		min(l.claimed_at) AS oldest_claim, max(l.claimed_at) AS newest_claim, min(l.expires_at) AS next_expiry
 	FROM session_files.leases AS l
 	GROUP BY l.worker;

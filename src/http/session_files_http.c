@@ -54,6 +54,9 @@ start_serving(const HttpSettings *settings)
 		                      "session_files.http_port to a port that is free, and restart the server.")));
 		return;
 	}
+	ereport(LOG, (errmsg(strchr(settings->listen_address, ':') ? "session_files: listening on http://[%s]:%d"
+	                                                           : "session_files: listening on http://%s:%d",
+	                     settings->listen_address, settings->port)));
 	for (int i = 0; i < settings->workers; i++)
 		register_worker(i);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -349,6 +350,11 @@ connect_database(void)
 	BackgroundWorkerInitializeConnection(settings->database, settings->role, 0);
 	StartTransactionCommand();
 	is_superuser = superuser_arg(GetSessionUserId());
+	if (!OidIsValid(get_extension_oid("session_files", true)))
+		ereport(LOG,
+		        (errmsg("the database \"%s\" does not have the extension session_files: until then requests get a 503",
+		                settings->database),
+		         errhint("CREATE EXTENSION session_files in it, or set session_files.http_database to another.")));
 	CommitTransactionCommand();
 	if (is_superuser)
 		ereport(FATAL, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -27,7 +27,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -41,6 +40,7 @@
 #include "catalog.h"
 #include "index/scan.h"
 #include "ingestion/batch.h"
+#include "row_set.h"
 #include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_take_batches);
@@ -396,23 +396,21 @@ close_claim(Claim *claim)
 	table_close(claim->upload_sessions, NoLock);
 }
 
-/* Prepares the result of a set-returning function in materialize mode. */
-static ReturnSetInfo *
-begin_result(FunctionCallInfo fcinfo)
+/*
+ * Reports why there is nothing to claim, if no workspace was granted to the user. Once in a row per backend and user: it may have to look at all grants.
+ */
+static void
+explain_nothing(const Claim *claim)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext caller;
+	static Oid told = InvalidOid;
 
-	if (result == NULL || !IsA(result, ReturnSetInfo) || (result->allowedModes & SFRM_Materialize) == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("the set cannot be returned here")));
-	caller = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
-	if (get_call_result_type(fcinfo, NULL, &result->setDesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	result->setDesc = CreateTupleDescCopy(result->setDesc);
-	result->returnMode = SFRM_Materialize;
-	result->setResult = tuplestore_begin_heap(false, false, work_mem);
-	MemoryContextSwitchTo(caller);
-	return result;
+	if (claim->rows > 0 || told == GetUserId())
+		return;
+	told = GetUserId();
+	if (!access_has_grants(&claim->access))
+		ereport(NOTICE, (errmsg("no workspace was granted to the role \"%s\", so there are no files for it to claim",
+		                        GetUserNameFromId(told, false)),
+		                 errhint("Grant it one, or all, with session_files.grant_workspace().")));
 }
 
 /*
@@ -426,10 +424,13 @@ session_files_take_batches(PG_FUNCTION_ARGS)
 	               .batch.wanted = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2)};
 
 	PreventCommandIfReadOnly("claim_files()");
-	claim.batch.result = begin_result(fcinfo);
+	claim.batch.result = row_set_begin(fcinfo);
 	open_claim(&claim);
 	if (PG_ARGISNULL(0))
+	{
 		serve_sessions(&claim);
+		explain_nothing(&claim);
+	}
 	else
 	{
 		bool exists;
@@ -441,7 +442,8 @@ session_files_take_batches(PG_FUNCTION_ARGS)
 			                errmsg(claim.workspace ? "there is no session \"%s\" in the workspace \"%s\""
 			                                       : "there is no session \"%s\"",
 			                       DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0))),
-			                       claim.workspace ? text_to_cstring(claim.workspace) : NULL)));
+			                       claim.workspace ? text_to_cstring(claim.workspace) : NULL),
+			                errhint(NOT_GRANTED_HINT)));
 	}
 	batch_return(&claim.batch);
 	close_claim(&claim);

@@ -34,6 +34,22 @@
 
 PGDLLEXPORT void maintenance_main(Datum arg);
 
+/* Logs, once, that there is nothing to look after. */
+static void
+report_no_extension(void)
+{
+	static bool reported = false;
+
+	if (!reported)
+		ereport(
+			LOG,
+			(errmsg(
+				 "the database \"%s\" does not have the extension session_files: until then there is nothing to maintain",
+				 settings_maintenance_database),
+		     errhint("CREATE EXTENSION session_files in it, or set session_files.maintenance_database to another.")));
+	reported = true;
+}
+
 /* Calls maintain() in a transaction; returns whether there is more to do. */
 static bool
 maintain(void)
@@ -56,6 +72,8 @@ maintain(void)
 		SPI_finish();
 		PopActiveSnapshot();
 	}
+	else
+		report_no_extension();
 	CommitTransactionCommand();
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);

@@ -87,7 +87,7 @@ may_list(const Tables *tables, Access *access)
 	return access_covers(access, tables->files);
 }
 
-/* Finds the session in the workspace, and when it expires. A session that the user may not see is not found. */
+/* Finds the session in the workspace, or in any if that has no bytes, and when it expires. A session that the user may not see is not found. */
 static bool
 find_session(Tables *tables, const Access *access, Span workspace_name, const pg_uuid_t *session_id,
              TimestampTz *expires_at)
@@ -98,11 +98,12 @@ find_session(Tables *tables, const Access *access, Span workspace_name, const pg
 	found = scan_find(&scan, tables->upload_sessions, tables->catalog.upload_sessions_pkey, session_id);
 	if (found)
 	{
-		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
+		text *value = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
+		Span name = {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
 
-		found = VARSIZE_ANY_EXHDR(name) == workspace_name.len &&
-		        memcmp(VARDATA_ANY(name), workspace_name.bytes, workspace_name.len) == 0 &&
-		        access_may_see(access, session_id, workspace_name);
+		found = (workspace_name.bytes == NULL ||
+		         (name.len == workspace_name.len && memcmp(name.bytes, workspace_name.bytes, name.len) == 0)) &&
+		        access_may_see(access, session_id, name);
 		*expires_at = DatumGetTimestampTz(scan_value(&scan, Anum_upload_sessions_expires_at));
 	}
 	scan_end(&scan);
@@ -289,6 +290,25 @@ listing_read(Span workspace_name, const ListRequest *request, ListPage *page)
 		outcome = LISTING_NO_SESSION;
 	else
 		outcome = read_session(&tables, request, page);
+	close_tables(&tables);
+	return outcome;
+}
+
+ListingOutcome
+listing_count(const pg_uuid_t *session_id, Counts *counts)
+{
+	Tables tables;
+	Access access;
+	TimestampTz expires_at;
+	ListingOutcome outcome = LISTING_DONE;
+
+	open_tables(&tables);
+	if (!may_list(&tables, &access))
+		outcome = LISTING_FORBIDDEN;
+	else if (!find_session(&tables, &access, (Span){NULL, 0}, session_id, &expires_at))
+		outcome = LISTING_NO_SESSION;
+	else
+		counts_read(&tables.catalog, tables.file_counts, session_id, counts);
 	close_tables(&tables);
 	return outcome;
 }

@@ -8,6 +8,7 @@
 #include "compat.h"
 
 #include "datatype/timestamp.h"
+#include "ingestion/counts.h"
 #include "listing/etag.h"
 #include "listing/ordered_scan.h"
 #include "listing/request.h"
@@ -36,5 +37,8 @@ typedef struct ListPage
 
 /* Reads under the active snapshot. */
 extern ListingOutcome listing_read(Span workspace_name, const ListRequest *request, ListPage *page);
+
+/* Counts a session's files under the active snapshot: LISTING_DONE, LISTING_FORBIDDEN or LISTING_NO_SESSION. */
+extern ListingOutcome listing_count(const pg_uuid_t *session_id, Counts *counts);
 
 #endif

@@ -135,7 +135,7 @@ def test_files_that_another_took_over_are_lost(scene):
     wait_until(lambda: scene.held_by('a') == 10)
     worker.signal(signal.SIGSTOP)
     scene.db.execute('UPDATE session_files.file_queue SET due_at = now() WHERE session_id = %s', [scene.session])
-    rows = scene.db.execute('SELECT file_ingestion_id, lease_token FROM session_files.claim_files(%s, 100, session => %s)',
+    rows = scene.db.execute('SELECT file_ingestion_id, lease_token FROM session_files.claim_files(%s, 100, session_id => %s)',
                             ['rival', scene.session]).fetchall()
     assert len(rows) == scene.count('PENDING') > 0
     worker.signal(signal.SIGCONT)

@@ -10,7 +10,7 @@ BY_NAME = {
     'lease_token': lambda w: w.token, 'before': lambda w: w.files[1], 'after': lambda w: w.files[0], 'id': lambda w: w.files[0],
     'name': lambda w: w.name, 'names': lambda w: w.names, 'worker': lambda w: 'me', 'target': lambda w: target(w.name, w.session),
     'method': lambda w: 'GET', 'ingestion_status': lambda w: None, 'field': lambda w: None, 'order': lambda w: None,
-    'page_number': lambda w: None, 'limit': lambda w: '10', 'headers': lambda w: '{}', 'body': lambda w: None,
+    'page_number': lambda w: None, 'sort': lambda w: None, 'limit': lambda w: '10', 'headers': lambda w: '{}', 'body': lambda w: None,
     'file_ingestion_id': lambda w: w.files[0], 'caller': lambda w: 'me', 'new_status': lambda w: 'FAILED', 'others': lambda w: None, 'expires_in': lambda w: None, 'reasons': lambda w: None,
 }
 BY_TYPE = {

@@ -57,7 +57,7 @@ def make_workspace(db, name, mark):
     names = [f'{mark} finished', f'{mark} failed', f'{mark} leased', f'{mark} delayed', f'{mark} pending']
     files = [row[0] for row in db.execute('SELECT * FROM session_files.register_files(%s, %s)', [session, names])]
     tokens = [row[0] for row in db.execute(
-        'SELECT lease_token FROM session_files.claim_files(%s, 4, workspace => %s)', [f'{mark} worker', name])]
+        'SELECT lease_token FROM session_files.claim_files(%s, 4, workspace_name => %s)', [f'{mark} worker', name])]
     db.execute('SELECT session_files.finish_files(%s, %s, %s)', [session, files[:1], tokens[0]])
     db.execute("SELECT session_files.fail_files(%s, %s, 'EMPTY_FILE', %s)", [session, files[1:2], tokens[0]])
     db.execute("SELECT session_files.fail_files(%s, %s, 'SLOWDOWN', %s)", [session, files[3:4], tokens[0]])

@@ -48,7 +48,7 @@ INTERNAL = {
     'unqueued_files': set(),
 }
 # What a function has in common with another, in the documents' words.
-SAME_AS = {'fail_files': 'finish_files'}
+SAME_AS = {'fail_files': 'finish_files', 'list_session_files': 'get_session_files'}
 # They go through all sessions.
 SLOW = {'maintain', 'expire_files', 'check', 'repair', 'count_errors', 'unqueued_files', 'files_queued_twice', 'rule_breaks', 'missing_guards'}
 # To grant every workspace is for those who see all.
@@ -205,7 +205,7 @@ def test_names_come_back(db, types):
         assert listed == sorted(names, key=lambda name: name.encode()) and page['total'] == len(names)
         [[body]] = db.execute('SELECT session_files.get_session_files(%s, %s, "limit" => 100)::text', [workspace, session])
         assert {row['name'] for row in json.loads(body)['data']} <= set(names)
-        claimed = db.execute('SELECT name FROM session_files.claim_files(%s, 1000, session => %s)', [VALID[7], session]).fetchall()
+        claimed = db.execute('SELECT name FROM session_files.claim_files(%s, 1000, session_id => %s)', [VALID[7], session]).fetchall()
         assert {name for name, in claimed} == {name for name in names if len(name) <= 800}
         assert db.execute('SELECT worker, files FROM session_files.workers WHERE worker = %s', [VALID[7]]).fetchall() == [(VALID[7], len(claimed))]
 

@@ -16,7 +16,10 @@ TARGET = '/api/v1/workspaces/{}/upload_sessions/{}/files'
 
 # For each row of the table the statements that it stands for, all with the same result; what is to be there first is made by a superuser.
 ACTIONS = {
-    '`get_session_files`': ['SELECT session_files.get_session_files(%(name)s, %(session)s)'],
+    '`get_session_files`, `list_session_files`, `session_counts`': [
+        'SELECT session_files.get_session_files(%(name)s, %(session)s)',
+        'SELECT * FROM session_files.list_session_files(%(name)s, %(session)s)',
+        'SELECT * FROM session_files.session_counts(%(session)s)'],
     '`handle_request`, which is HTTP': ["SELECT status, headers::text, body FROM session_files.handle_request('GET', %(target)s)"],
     '`create_workspace`': ["SELECT session_files.create_workspace('another')", "INSERT INTO session_files.workspaces VALUES ('another')"],
     '`create_session`, `register_files`, `close_session`': [
@@ -27,8 +30,8 @@ ACTIONS = {
         'SELECT * FROM session_files.finish_files(%(session)s, %(pending)s)',
         "SELECT * FROM session_files.fail_files(%(session)s, %(pending)s, 'EMPTY_FILE')"],
     '`claim_files`, `extend_lease`, `release_files`': [
-        "SELECT name FROM session_files.claim_files('me', workspace => %(name)s)",
-        "SELECT name FROM session_files.claim_files('me', session => %(session)s)",
+        "SELECT name FROM session_files.claim_files('me', workspace_name => %(name)s)",
+        "SELECT name FROM session_files.claim_files('me', session_id => %(session)s)",
         'SELECT file_ingestion_id, lease_expires_at > now() FROM session_files.extend_lease(%(session)s, %(leased)s, %(token)s)',
         'SELECT * FROM session_files.release_files(%(session)s, %(leased)s, %(token)s)',
         'SELECT * FROM session_files.finish_files(%(session)s, %(leased)s, %(token)s)'],
@@ -37,8 +40,8 @@ ACTIONS = {
     '`grant_workspace`, `revoke_workspace`': [
         "SELECT session_files.grant_workspace('hostile_ungranted', %(name)s)", "SELECT session_files.revoke_workspace('hostile_ungranted', %(name)s)"],
     '`check`, `repair`': ['SELECT invariant FROM session_files.check()', 'SELECT invariant FROM session_files.repair()'],
-    'the views': [
-        'SELECT * FROM session_files.session_progress WHERE session_id = %(session)s',
+    '`session_progress`': ['SELECT * FROM session_files.session_progress WHERE session_id = %(session)s'],
+    '`leases`, `workers`': [
         'SELECT * FROM session_files.leases WHERE session_id = %(session)s',
         'SELECT * FROM session_files.workers WHERE worker = %(worker)s'],
     '`SELECT` on `upload_sessions`': ['SELECT * FROM session_files.upload_sessions WHERE session_id = %(session)s'],

@@ -356,7 +356,7 @@ WRITES = [
     "UPDATE session_files.files SET ingestion_status_reason = 'EMPTY_FILE' WHERE session_id = %(s)s AND name = 'file 8'",
     "SELECT session_files.register_files(%(s)s, ARRAY['file 1', 'file 2'])",
     "SELECT session_files.register_files(%(s)s, ARRAY['file 1', 'new'])",
-    "SELECT session_files.claim_files('w', 3, session => %(s)s)",
+    "SELECT session_files.claim_files('w', 3, session_id => %(s)s)",
     "SELECT session_files.finish_files(%(s)s, ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = %(s)s AND name < 'file 4'))",
     "SELECT session_files.finish_files(%(s)s, ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = %(s)s AND name < 'file 4'))",
     "UPDATE session_files.upload_sessions SET expires_at = expires_at + '1 second' WHERE session_id = %(s)s",

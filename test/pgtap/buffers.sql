@@ -88,10 +88,10 @@ SELECT diag(written::text) FROM written;
 -- A claim reads the same, however many files are waiting, claimed or finished, here or elsewhere.
 CREATE TEMP TABLE claimed AS
 	SELECT files,
-		(SELECT count(*) FROM session_files.claim_files('before', files / 4, session => session_id)) AS claimed_before,
-		ARRAY(SELECT pg_temp.buffers(format($$SELECT * FROM session_files.claim_files('w', 10, session => %L)$$, session_id))
+		(SELECT count(*) FROM session_files.claim_files('before', files / 4, session_id => session_id)) AS claimed_before,
+		ARRAY(SELECT pg_temp.buffers(format($$SELECT * FROM session_files.claim_files('w', 10, session_id => %L)$$, session_id))
 			FROM generate_series(1, 3)) AS of_a_session,
-		ARRAY(SELECT pg_temp.buffers($$SELECT * FROM session_files.claim_files('w', 1, workspace => 'buffers')$$) FROM generate_series(1, 3)) AS of_any
+		ARRAY(SELECT pg_temp.buffers($$SELECT * FROM session_files.claim_files('w', 1, workspace_name => 'buffers')$$) FROM generate_series(1, 3)) AS of_any
 	FROM sizes;
 SELECT cmp_ok(claimed_before, '>', files / 5::bigint, 'there are files that are claimed, of ' || files) FROM claimed;
 SELECT cmp_ok(of_a_session[3], '<=', 80, 'ten files claimed: at most 80 buffers, of ' || files) FROM claimed;

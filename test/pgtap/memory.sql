@@ -30,7 +30,7 @@ BEGIN
 				WHERE session_id = '00000000-0000-7000-8000-00000000000a' AND name = repeat('n', 700) || 1;
 		WHEN 'claim' THEN
 			PERFORM session_files.release_files(c.session_id, ARRAY[c.file_ingestion_id], c.lease_token)
-				FROM session_files.claim_files('w' || n, 3, session => CASE WHEN n % 2 = 0 THEN '00000000-0000-7000-8000-00000000000a'::uuid END) c;
+				FROM session_files.claim_files('w' || n, 3, session_id => CASE WHEN n % 2 = 0 THEN '00000000-0000-7000-8000-00000000000a'::uuid END) c;
 	END CASE;
 END $$;
 -- Each kind runs three times, and what the backend holds is noted after each: the first time warms its caches.

@@ -42,11 +42,11 @@ SELECT session_files.get_session_files('check', pg_temp.s(3), "limit" => 0)::jso
 -- As the trigger would have queued them: a hundred in a row where there are many, one where there are few.
 SELECT session_id = pg_temp.s(4) AS few, retries, count(*), min(cardinality(file_ingestion_ids)), max(cardinality(file_ingestion_ids)), bool_and(due_at = session_files.uuid7_time(file_ingestion_ids[1])) AS due
 	FROM session_files.file_queue WHERE session_id IN (pg_temp.s(3), pg_temp.s(4)) GROUP BY 1, 2 ORDER BY 1, 2;
-SELECT count(*), count(DISTINCT file_ingestion_id) FROM session_files.claim_files('w', 100000, session => pg_temp.s(3));
+SELECT count(*), count(DISTINCT file_ingestion_id) FROM session_files.claim_files('w', 100000, session_id => pg_temp.s(3));
 SELECT * FROM session_files.repair() WHERE repaired > 0;
 
 -- Twice in the queue: a worker that holds it keeps it, be it alone in its row or not.
-SELECT lease_token AS t FROM session_files.claim_files('holder', 1, session => pg_temp.s(4)) \gset
+SELECT lease_token AS t FROM session_files.claim_files('holder', 1, session_id => pg_temp.s(4)) \gset
 INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)
 	SELECT session_id, 'epoch', file_ingestion_ids, 0 FROM session_files.file_queue WHERE lease_token = :'t';
 INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)
@@ -57,7 +57,7 @@ INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, re
 SELECT invariant, broken, example FROM session_files.check() WHERE broken > 0;
 SELECT * FROM session_files.repair() WHERE repaired > 0;
 SELECT * FROM session_files.check() WHERE broken > 0;
-SELECT name FROM session_files.claim_files('another', 10, session => pg_temp.s(4)) ORDER BY 1;
+SELECT name FROM session_files.claim_files('another', 10, session_id => pg_temp.s(4)) ORDER BY 1;
 SELECT changed FROM session_files.files f, session_files.finish_files(pg_temp.s(4), ARRAY[f.file_ingestion_id], :'t') WHERE f.name = 'h5001';
 
 -- What belongs to nothing is removed, except files and sessions, which are a user's data.

@@ -17,10 +17,10 @@ SELECT count(*) FROM session_files.register_files(:'s', ARRAY['a', 'b', 'c', 'd'
 SELECT name, attempt, session_id = :'s' AS right_session, lease_expires_at BETWEEN now() + interval '9 minutes' AND now() + interval '11 minutes' AS for_so_long
 	FROM session_files.claim_files('w1', 2, '10 minutes');
 SELECT lease_token AS w1 FROM session_files.leases WHERE worker = 'w1' \gset
-SELECT name, attempt FROM session_files.claim_files('w2', 3, session => :'s');
+SELECT name, attempt FROM session_files.claim_files('w2', 3, session_id => :'s');
 SELECT lease_token AS w2 FROM session_files.leases WHERE worker = 'w2' \gset
-SELECT name FROM session_files.claim_files('w3', 10, workspace => 'claims elsewhere');
-SELECT name FROM session_files.claim_files('w3', 10, workspace => 'claims', session => :'s');
+SELECT name FROM session_files.claim_files('w3', 10, workspace_name => 'claims elsewhere');
+SELECT name FROM session_files.claim_files('w3', 10, workspace_name => 'claims', session_id => :'s');
 SELECT name FROM session_files.claim_files('w4');
 SELECT worker, session_id = :'s' AS right_session, files, attempt, remaining > '4 minutes' AS holds FROM session_files.leases ORDER BY worker;
 SELECT worker, sessions, leases, files, overdue_files FROM session_files.workers ORDER BY worker;
@@ -155,12 +155,12 @@ SELECT name, attempt, session_id = :'other' AS other
 -- Made PENDING again while a worker holds it, by whatever way: that lease is void, and another worker has it.
 SELECT session_files.create_session('claims') AS again \gset
 SELECT count(*) FROM session_files.register_files(:'again', ARRAY['r1', 'r2', 'r3', 'r4']);
-SELECT count(*), lease_token AS before FROM session_files.claim_files('before', 3, session => :'again') GROUP BY lease_token \gset
+SELECT count(*), lease_token AS before FROM session_files.claim_files('before', 3, session_id => :'again') GROUP BY lease_token \gset
 SELECT count(*) FROM session_files.fail_files(:'again', pg_temp.ids('r1', 'r4'), 'EMPTY_FILE');
 SELECT session_files.retry_failed(:'again');
 UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name = 'r2';
 UPDATE session_files.files SET ingestion_status = 'PENDING' WHERE name = 'r2';
-SELECT name, attempt FROM session_files.claim_files('after', 10, session => :'again');
+SELECT name, attempt FROM session_files.claim_files('after', 10, session_id => :'again');
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'again', pg_temp.ids('r1', 'r2', 'r3'), :'before');
 SELECT lease_token AS after FROM session_files.leases WHERE worker = 'after' \gset
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'again', pg_temp.ids('r1', 'r2', 'r4'), :'after');
@@ -169,7 +169,7 @@ SELECT name, retries FROM session_files.files WHERE session_id = :'again' ORDER 
 SELECT count(*) FROM session_files.register_files(:'again', ARRAY(SELECT 'm' || n FROM generate_series(1, 9) n));
 SELECT count(*) FROM session_files.fail_files(:'again', pg_temp.ids('m2', 'm5'), 'EMPTY_FILE');
 SELECT session_files.retry_failed(:'again');
-SELECT count(*), lease_token AS t, count(DISTINCT lease_token) AS tokens FROM session_files.claim_files('w', 9, session => :'again') GROUP BY lease_token \gset
+SELECT count(*), lease_token AS t, count(DISTINCT lease_token) AS tokens FROM session_files.claim_files('w', 9, session_id => :'again') GROUP BY lease_token \gset
 SELECT retries, cardinality(file_ingestion_ids) AS files FROM session_files.file_queue WHERE lease_token = :'t' ORDER BY 1;
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM (
 	SELECT f.* FROM session_files.finish_files(:'again', pg_temp.ids('m1', 'm2', 'm3', 'm4', 'm5', 'r1'), :'t') f
@@ -182,19 +182,19 @@ SELECT session_files.create_session('claims') AS later \gset
 INSERT INTO session_files.files (session_id, file_ingestion_id, name)
 	SELECT :'later', ('0000000' || n || '-0000-7000-8000-000000000000')::uuid, 't' || n FROM generate_series(1, 4) n;
 BEGIN;
-SELECT name FROM session_files.claim_files('w', 1, session => :'later');
-SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+SELECT name FROM session_files.claim_files('w', 1, session_id => :'later');
+SELECT name FROM session_files.claim_files('w', 1, session_id => :'later');
 ROLLBACK;
 BEGIN;
-SELECT name FROM session_files.claim_files('w', 1, session => :'later');
-SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+SELECT name FROM session_files.claim_files('w', 1, session_id => :'later');
+SELECT name FROM session_files.claim_files('w', 1, session_id => :'later');
 SAVEPOINT s;
-SELECT name FROM session_files.claim_files('w', 1, session => :'later');
-SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+SELECT name FROM session_files.claim_files('w', 1, session_id => :'later');
+SELECT name FROM session_files.claim_files('w', 1, session_id => :'later');
 ROLLBACK TO s;
-SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+SELECT name FROM session_files.claim_files('w', 1, session_id => :'later');
 ROLLBACK;
-SELECT name FROM session_files.claim_files('w', 1, session => :'later');
+SELECT name FROM session_files.claim_files('w', 1, session_id => :'later');
 -- A session that was finished without leases leaves nothing in the queue.
 SELECT count(*) AS in_the_queue FROM session_files.file_queue WHERE session_id = :'later';
 SELECT count(*) FROM session_files.finish_files(:'later', pg_temp.ids('t1', 't2', 't3', 't4'));
@@ -220,15 +220,15 @@ DELETE FROM session_files.upload_sessions WHERE session_id = :'fast';
 -- Many in a call: more than a row of the queue holds, and all kinds of rows.
 SELECT count(*) FROM session_files.register_files(:'other', ARRAY(SELECT 'n' || to_char(n, 'FM0000') FROM generate_series(1, 2500) n));
 SELECT count(*) AS rows, max(cardinality(file_ingestion_ids)) AS longest FROM session_files.file_queue WHERE claimed_at IS NULL;
-SELECT count(*), min(name), max(name), count(DISTINCT lease_token) AS tokens FROM session_files.claim_files('w', 250, session => :'other');
-SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 1, session => :'other');
-SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 48, session => :'other');
-SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 10000, session => :'other');
+SELECT count(*), min(name), max(name), count(DISTINCT lease_token) AS tokens FROM session_files.claim_files('w', 250, session_id => :'other');
+SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 1, session_id => :'other');
+SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 48, session_id => :'other');
+SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 10000, session_id => :'other');
 SELECT max(cardinality(file_ingestion_ids)) AS longest FROM session_files.file_queue;
 SELECT pg_temp.run_out();
 SELECT count(*), count(DISTINCT file_ingestion_id), min(attempt), max(attempt), bool_and(file_ingestion_id > before) AS in_order
 	FROM (SELECT *, lag(file_ingestion_id) OVER (PARTITION BY lease_token ORDER BY n) AS before
-		FROM session_files.claim_files('w', 100, session => :'other') WITH ORDINALITY AS c (session_id, file_ingestion_id, name, attempt, lease_token, lease_expires_at, n)) claimed;
+		FROM session_files.claim_files('w', 100, session_id => :'other') WITH ORDINALITY AS c (session_id, file_ingestion_id, name, attempt, lease_token, lease_expires_at, n)) claimed;
 
 -- One worker gets to all sessions in turn, whatever their size.
 DELETE FROM session_files.upload_sessions;
@@ -256,9 +256,9 @@ SELECT * FROM session_files.claim_files('w', 1, NULL);
 SELECT * FROM session_files.claim_files('w', 1, '0');
 SELECT * FROM session_files.claim_files('w', 1, '-1 minute');
 SELECT * FROM session_files.claim_files('w', 1, '1 year 1 day');
-SELECT * FROM session_files.claim_files('w', 1, session => '00000000-0000-7000-8000-00000000000f');
-SELECT * FROM session_files.claim_files('w', 1, workspace => 'claims elsewhere', session => '00000000-0000-7000-8000-000000000001');
-SELECT * FROM session_files.claim_files('w', 1, workspace => 'nowhere');
+SELECT * FROM session_files.claim_files('w', 1, session_id => '00000000-0000-7000-8000-00000000000f');
+SELECT * FROM session_files.claim_files('w', 1, workspace_name => 'claims elsewhere', session_id => '00000000-0000-7000-8000-000000000001');
+SELECT * FROM session_files.claim_files('w', 1, workspace_name => 'nowhere');
 BEGIN READ ONLY;
 SELECT * FROM session_files.claim_files('w', 1);
 ROLLBACK;
@@ -284,7 +284,7 @@ SELECT * FROM session_files.release_files(NULL, ARRAY[:'f']::uuid[], :'t');
 
 -- A file that was deleted, or never was, does not fail the others of a lease.
 SELECT count(*) FROM session_files.register_files(:'s', ARRAY['x', 'y', 'z']);
-SELECT count(*), lease_token AS t FROM session_files.claim_files('w', 3, session => :'s') GROUP BY lease_token \gset
+SELECT count(*), lease_token AS t FROM session_files.claim_files('w', 3, session_id => :'s') GROUP BY lease_token \gset
 CREATE TEMP TABLE ids AS SELECT pg_temp.ids('x', 'y', 'z') || :'f'::uuid AS ids;
 DELETE FROM session_files.files WHERE name = 'y';
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM ids, LATERAL session_files.finish_files(:'s', ids, :'t') ORDER BY 1;

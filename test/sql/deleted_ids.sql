@@ -26,14 +26,14 @@ SELECT count(*) FROM session_files.file_deletions;
 DELETE FROM session_files.files WHERE session_id = :s AND name = 'file 10';
 CALL put(:s, 10);
 SELECT * FROM state;
-SELECT name, attempt FROM session_files.claim_files('first', 10, session => :s) ORDER BY name;
-SELECT name, attempt FROM session_files.claim_files('second', 10, session => :s) ORDER BY name;
+SELECT name, attempt FROM session_files.claim_files('first', 10, session_id => :s) ORDER BY name;
+SELECT name, attempt FROM session_files.claim_files('second', 10, session_id => :s) ORDER BY name;
 
 -- Claimed, deleted, inserted again: the claim does not hold it, and another worker gets it.
 SELECT lease_token AS token FROM session_files.file_queue WHERE worker = 'first' LIMIT 1 \gset
 DELETE FROM session_files.files WHERE session_id = :s AND name IN ('file 11', 'file 12');
 CALL put(:s, 11, 12);
-SELECT name, attempt FROM session_files.claim_files('second', 10, session => :s) ORDER BY name;
+SELECT name, attempt FROM session_files.claim_files('second', 10, session_id => :s) ORDER BY name;
 SELECT right(file_ingestion_id::text, 2) AS id, changed FROM session_files.finish_files(:s,
 	ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :s AND name IN ('file 11', 'file 12', 'file 13')), :'token');
 SELECT * FROM state;

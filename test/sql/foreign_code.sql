@@ -52,7 +52,7 @@ CALL as_app('finish_files', format($$SELECT session_files.finish_files(%L, ids[1
 CALL as_app('fail_files', format($$SELECT session_files.fail_files(%L, ids[1:1], 'SLOWDOWN') FROM pending$$, :'s'));
 CALL as_app('retry_failed', format($$SELECT session_files.retry_failed(%L)$$, :'s'));
 CALL as_app('claim_files of any session', $$SELECT session_files.claim_files('worker', 4)$$);
-CALL as_app('claim_files of a session', format($$SELECT session_files.claim_files('worker', 1, session => %L)$$, :'s'));
+CALL as_app('claim_files of a session', format($$SELECT session_files.claim_files('worker', 1, session_id => %L)$$, :'s'));
 CALL as_app('extend_lease', format($$SELECT session_files.extend_lease(%L, ids, token) FROM lease$$, :'s'));
 CALL as_app('finish_files by lease', format($$SELECT session_files.finish_files(%L, ids[1:1], token) FROM lease$$, :'s'));
 CALL as_app('fail_files by lease', format($$SELECT session_files.fail_files(%L, ids[1:1], 'UNKNOWN_ERROR', token) FROM lease$$, :'s'));

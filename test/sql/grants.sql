@@ -111,8 +111,8 @@ INSERT INTO calls (call) VALUES
 	($$SELECT * FROM session_files.close_session(pg_temp.s(%1$s))$$),
 	($$SELECT * FROM session_files.retry_failed(pg_temp.s(%1$s))$$),
 	($$SELECT * FROM session_files.expire_files(pg_temp.s(%1$s), 100)$$),
-	($$SELECT * FROM session_files.claim_files('w', session => pg_temp.s(%1$s))$$),
-	($$SELECT * FROM session_files.claim_files('w', session => pg_temp.s(%1$s), workspace => 'one')$$),
+	($$SELECT * FROM session_files.claim_files('w', session_id => pg_temp.s(%1$s))$$),
+	($$SELECT * FROM session_files.claim_files('w', session_id => pg_temp.s(%1$s), workspace_name => 'one')$$),
 	($$SELECT * FROM session_files.take_batches(pg_temp.s(%1$s), NULL, 10)$$),
 	($$SELECT * FROM session_files.take_batches(pg_temp.s(%1$s), 'two', 10)$$),
 	($$SELECT * FROM session_files.leave_lease(pg_temp.s(%1$s), ARRAY[pg_temp.f(1)], pg_temp.s(5))$$),
@@ -128,7 +128,7 @@ UPDATE session_files.file_queue SET lease_token = pg_temp.s(5), worker = 'w', cl
 	WHERE session_id = pg_temp.s(2) AND file_ingestion_ids[1] = pg_temp.f(1);
 SET ROLE regress_one;
 SELECT n, pg_temp.try(format(call, 2)) = pg_temp.try(format(call, 9)) AS same, pg_temp.try(format(call, 2)) FROM calls ORDER BY n;
-SELECT pg_temp.try(format($$SELECT * FROM session_files.claim_files('w', workspace => %L)$$, name)) FROM unnest('{two,nowhere}'::text[]) name;
+SELECT pg_temp.try(format($$SELECT * FROM session_files.claim_files('w', workspace_name => %L)$$, name)) FROM unnest('{two,nowhere}'::text[]) name;
 SELECT pg_temp.try(format($$SELECT * FROM session_files.create_session(%L)$$, name)) FROM unnest('{two,nowhere}'::text[]) name;
 SELECT pg_temp.try(format($$SELECT session_files.grant_workspace('regress_none', %L)$$, name)) FROM unnest('{two,nowhere}'::text[]) name;
 SELECT pg_temp.try(format($$SELECT session_files.revoke_workspace('regress_none', %L)$$, name)) FROM unnest('{two,nowhere}'::text[]) name;
@@ -298,7 +298,7 @@ SELECT count(DISTINCT session_id) FROM session_files.upload_sessions WHERE works
 SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
 SELECT count(*) > 0 AS sees_files FROM session_files.files WHERE session_id = pg_temp.s(1);
 SELECT count(*) FROM session_files.finish_files(pg_temp.s(1), ARRAY[pg_temp.f(1)]);
-SELECT count(*) AS claimed_before FROM session_files.claim_files('w', session => pg_temp.s(1));
+SELECT count(*) AS claimed_before FROM session_files.claim_files('w', session_id => pg_temp.s(1));
 SELECT pg_temp.try($$SELECT session_files.get_session_files('two', pg_temp.s(2))$$) = pg_temp.try($$SELECT session_files.get_session_files('two', pg_temp.s(9))$$) AS same;
 SET request.jwt.claims = '{"workspace":"two"}';
 SELECT pg_temp.try($$SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0)$$);

@@ -28,17 +28,17 @@ SELECT session_files.close_session(pg_temp.session(2));
 SELECT d.changed FROM session_files.files f, LATERAL session_files.finish_files(f.session_id, ARRAY[f.file_ingestion_id]) d WHERE f.name = 'finished';
 SELECT d.changed FROM session_files.files f, LATERAL session_files.fail_files(f.session_id, ARRAY[f.file_ingestion_id], 'EMPTY_FILE') d WHERE f.name = 'empty';
 -- Workers: one never comes back, one is at work, one was told to slow down.
-SELECT name FROM session_files.claim_files('w1', 1, session => pg_temp.session(1));
+SELECT name FROM session_files.claim_files('w1', 1, session_id => pg_temp.session(1));
 SELECT r.changed FROM session_files.leases l,
 	LATERAL session_files.release_files(l.session_id, ARRAY(SELECT f.file_ingestion_id FROM session_files.files f WHERE f.name = 'never delivered'), l.lease_token) r;
 UPDATE session_files.file_queue SET due_at = now() + interval '1 hour' WHERE claimed_at IS NOT NULL;
-SELECT name, lease_token AS t FROM session_files.claim_files('w2', 1, session => pg_temp.session(1)) \gset
+SELECT name, lease_token AS t FROM session_files.claim_files('w2', 1, session_id => pg_temp.session(1)) \gset
 -- For longer than the others take to claim.
 SET session_files.retry_delay = '5 min';
 SELECT ingestion_status, retry_at > now() AS later FROM session_files.fail_files(pg_temp.session(1),
 	ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE name = 'delayed'), 'SLOWDOWN', :'t');
-SELECT name FROM session_files.claim_files('w3', 1, '1 hour', session => pg_temp.session(1));
-SELECT name FROM session_files.claim_files('w4', 1, '1 microsecond', session => pg_temp.session(1));
+SELECT name FROM session_files.claim_files('w3', 1, '1 hour', session_id => pg_temp.session(1));
+SELECT name FROM session_files.claim_files('w4', 1, '1 microsecond', session_id => pg_temp.session(1));
 
 -- Before its time nothing happens.
 SELECT * FROM session_files.maintain();

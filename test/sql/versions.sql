@@ -107,7 +107,7 @@ SELECT * FROM pg_temp.step();
 SELECT changed FROM session_files.finish_files(pg_temp.s(1), ARRAY[pg_temp.f(12)]);
 SELECT * FROM pg_temp.step();
 SELECT changed FROM session_files.finish_files(pg_temp.s(1), ARRAY[pg_temp.f(12)]);
-SELECT count(*) FROM session_files.claim_files('w', 2, session => pg_temp.s(1));
+SELECT count(*) FROM session_files.claim_files('w', 2, session_id => pg_temp.s(1));
 SELECT * FROM pg_temp.step();
 SELECT session_files.retry_failed(pg_temp.s(1));
 SELECT * FROM pg_temp.step();

@@ -202,7 +202,7 @@ sub check_work
 		SELECT bool_and(f.changed), count(*) FROM l, session_files.finish_files(l.session_id, l.ids, l.lease_token) f}), 't|40',
 		"$what: its files can be finished");
 	is($new->safe_psql('uploads', q{SELECT attempt FROM session_files.claim_files('next', 1,
-		session => (SELECT session_id FROM session_files.leases WHERE worker = 'slow'))}), '2', "$what: what came back goes first");
+		session_id => (SELECT session_id FROM session_files.leases WHERE worker = 'slow'))}), '2', "$what: what came back goes first");
 	my ($claimed, $changed) = split /\|/, $new->safe_psql('uploads', q{
 		WITH c AS MATERIALIZED (SELECT session_id, lease_token, array_agg(file_ingestion_id) ids, count(*) files
 			FROM session_files.claim_files('next', 1000) GROUP BY 1, 2)
