@@ -72,11 +72,13 @@ sub fill_faults
 # Starts a program with its output in a log; returns its process.
 sub start_program
 {
-	my ($log, @command) = @_;
+	my ($name, @command) = @_;
+	# It is there at once, to be read.
+	open(my $log, '>', $name) or die "$name: $!";
 	my $pid = fork // die "fork: $!";
 	if ($pid == 0)
 	{
-		open(STDOUT, '>', $log) && open(STDERR, '>&', \*STDOUT) && exec(@command);
+		open(STDOUT, '>&', $log) && open(STDERR, '>&', $log) && exec(@command);
 		_exit(127);
 	}
 	$programs{$pid} = 1;
