@@ -92,7 +92,7 @@ typedef struct Claim
 
 static HTAB *hints = NULL;
 
-/* The session that was served last; all zeros at first. */
+/* The session that was served last, if has_last_session. */
 static pg_uuid_t last_session;
 static bool has_last_session = false;
 
