@@ -96,11 +96,11 @@ my $ours = $node->safe_psql('files', q{SELECT session_files.create_session('rese
 like(feed('an upload', '', 'env', 'PGDATABASE=files', 'PGUSER=uploader', 'examples/upload.py', $ours, $folder), qr/^3 files registered$/m, 'the uploader registers a folder');
 like(feed('a worker of examples', '', 'env', 'PGDATABASE=files', 'PGUSER=worker', 'examples/worker.py', $folder, '--session', $ours, '--until-done'), qr/2 finished, 1 failed/,
 	'the worker judges its files');
-$node->safe_psql('files', q{CREATE ROLE nobody_yet LOGIN;
-	GRANT USAGE ON SCHEMA session_files TO nobody_yet; GRANT SELECT, DELETE ON ALL TABLES IN SCHEMA session_files TO nobody_yet;
-	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA session_files TO nobody_yet});
-my ($status, $out, $err) = $node->psql('files', q{SELECT session_files.claim_files('w')}, extra_params => [ '-U', 'nobody_yet' ]);
-like("$status$out$err", qr/^0.*NOTICE:  no workspace was granted to the role "nobody_yet".*\n.*HINT:  .*grant_workspace/, 'a worker without a grant is told so');
+$node->safe_psql('files', q{CREATE ROLE newcomer LOGIN;
+	GRANT USAGE ON SCHEMA session_files TO newcomer; GRANT SELECT, DELETE ON ALL TABLES IN SCHEMA session_files TO newcomer;
+	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA session_files TO newcomer});
+my ($status, $out, $err) = $node->psql('files', q{SELECT session_files.claim_files('w')}, extra_params => [ '-U', 'newcomer' ]);
+like("$status$out$err", qr/^0.*NOTICE:  no workspace was granted to the role "newcomer".*\n.*HINT:  .*grant_workspace/, 'a worker without a grant is told so');
 
 # The schedulers: pg_cron (where it is not installed, its function's signature), and the worker of the extension.
 $node->safe_psql('postgres', q{CREATE SCHEMA cron; CREATE TABLE cron.job (database text, command text); CREATE FUNCTION cron.schedule_in_database(job_name text, schedule text, command text, database text,
@@ -159,6 +159,14 @@ await_log($node, $log, 'the database "other" does not have the extension session
 like(shell('what PostgREST takes', take(sh => qr/api\.sql/)), qr/^\(1 row\)$/m, 'PostgREST has its schema, and a workspace');
 is($node->safe_psql('files', q{SELECT has_function_privilege('session_files_anonymous', 'session_files_api.handle_request(bytea)', 'EXECUTE')}), 't', 'its role may call the function');
 
-is_deeply([ map { $_->{text} } @blocks ], [], 'there is no block that was not run');
+# Where the command line of the server decides, ALTER SYSTEM would have no effect.
 $node->stop;
+my @control = ('pg_ctl', '-s', '-w', '-D', $node->data_dir, '-l', $node->logfile);
+system_or_bail(@control, '-o', '-c shared_preload_libraries=session_files', 'start');
+my ($output, $errors) = ('', '');
+ok(!IPC::Run::run([ 'bash', '-c', "psql -qXd files -f $script" ], \undef, \$output, \$errors), 'the set-up refuses a command line with the libraries');
+like($errors, qr/shared_preload_libraries is set on the command line.*HINT:/s, 'and says why');
+system_or_bail(@control, '-m', 'fast', 'stop');
+
+is_deeply([ map { $_->{text} } @blocks ], [], 'there is no block that was not run');
 done_testing();
