@@ -5,7 +5,7 @@ SET search_path = session_files, pg_catalog;
 SELECT $$# Reference
 
 Everything in the schema `session_files`, from its comments in the catalog: `dev/reference` writes this page. Errors are SQLSTATEs; 22004 is a NULL
-where none may be. What a role needs for a function is in the [README](../README.md#privileges).
+where none may be. [Privileges](privileges.md) has what a role needs for each.
 $$;
 
 CREATE TEMP VIEW reference_functions AS

@@ -29,7 +29,7 @@ typedef struct Access
 	AccessRule rule;
 } Access;
 
-/* For whoever asks for what is not there, or may not be seen: the same for both. */
+/* The hint of errors about a session that is not there, or may not be seen: the same for both. */
 #define NOT_GRANTED_HINT \
 	"Either it is not there, or its workspace was not granted to the role, which session_files.grant_workspace() does."
 

@@ -262,6 +262,21 @@ session_files_list_session_files(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Counts the files of a session; raises an error if there is none to be seen. */
+static void
+count_files(const pg_uuid_t *session_id, Counts *counts)
+{
+	ListingOutcome outcome = listing_count(session_id, counts);
+
+	if (outcome == LISTING_FORBIDDEN)
+		raise_forbidden();
+	if (outcome == LISTING_NO_SESSION)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+		                errmsg("there is no session \"%s\"",
+		                       DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(session_id)))),
+		                errhint(NOT_GRANTED_HINT)));
+}
+
 /* SQL: session_files.session_counts(session_id uuid) returns a record: pending, finished, failed, total. */
 Datum
 session_files_session_counts(PG_FUNCTION_ARGS)
@@ -270,19 +285,11 @@ session_files_session_counts(PG_FUNCTION_ARGS)
 	TupleDesc desc;
 	Datum values[4];
 	bool nulls[4] = {false, false, false, false};
-	ListingOutcome outcome;
 
 	require_session_id(PG_ARGISNULL(0));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	outcome = listing_count(PG_GETARG_UUID_P(0), &counts);
-	if (outcome == LISTING_FORBIDDEN)
-		raise_forbidden();
-	if (outcome == LISTING_NO_SESSION)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-		                errmsg("there is no session \"%s\"",
-		                       DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)))),
-		                errhint(NOT_GRANTED_HINT)));
+	count_files(PG_GETARG_UUID_P(0), &counts);
 	values[0] = Int64GetDatum(counts.by_status[STATUS_PENDING]);
 	values[1] = Int64GetDatum(counts.by_status[STATUS_FINISHED]);
 	values[2] = Int64GetDatum(counts.by_status[STATUS_FAILED]);

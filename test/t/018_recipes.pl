@@ -1,164 +1,140 @@
-# A new user copies the README's blocks, in their order, on a cluster that has nothing: each runs as it stands there, and what it is for takes place.
-# (The port of HTTP is a free one here, set in postgresql.conf; and where the README has the server restarted, this does.)
+# A new user copies the blocks of README.md, from its top, on a cluster that has nothing: each runs as it stands there, and what it is for takes
+# place. Then the recipes of docs/, which are blocks of sh. (The port of HTTP is a free one here; and this does the restarts.)
 use strict;
 use warnings;
 
 use File::Basename;
 use lib dirname(__FILE__);
+use Documents;
 use HttpNode;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $root = dirname(__FILE__) . '/../..';
-my $readme = slurp_file("$root/README.md");
-# Blocks by language, and those that are about something.
-my @blocks = map { { language => $_->[0], text => $_->[1] } } pairs($readme =~ /^```(\w+)\n(.*?)^```$/msg);
 my $port = PostgreSQL::Test::Cluster::get_free_port();
-
 my $node = PostgreSQL::Test::Cluster->new('bare');
-$node->init(extra => [ '--encoding=SQL_ASCII', '--locale=C' ]);
+$node->init(allows_streaming => 1, extra => [ '--encoding=SQL_ASCII', '--locale=C' ]);
 $node->append_conf('postgresql.conf', "session_files.http_port = $port");
 $node->start;
 @ENV{qw(PGHOST PGPORT)} = ($node->host, $node->port);
 delete $ENV{PGDATABASE};
 
-sub pairs
-{
-	my @pairs;
-	push @pairs, [ splice(@_, 0, 2) ] while @_;
-	return @pairs;
-}
+# What installs, or takes a clone's commands, is not run: test/package has the first.
+my $is_other = qr/\bsudo |^dev\//m;
 
-# The one block of a language that has a text in it; it is taken from the list.
-sub take
-{
-	my ($language, $pattern) = @_;
-	my @found = grep { $_->{language} eq $language && $_->{text} =~ $pattern } @blocks;
-	is(scalar @found, 1, "the README has one block of $language with $pattern");
-	@blocks = grep { $_ != $found[0] } @blocks;
-	return $found[0]{text};
-}
-
-# Runs a command that reads the text, in the folder of the sources; it must succeed and say nothing on stderr.
-sub feed
-{
-	my ($what, $text, @command) = @_;
-	my ($out, $err) = ('', '');
-	my $ok = IPC::Run::run([ 'env', "--chdir=$root", @command ], \$text, \$out, \$err);
-	ok($ok, "runs: $what") or diag("$out$err");
-	# The worker's progress is no complaint.
-	like($err, qr{^(?:\d+/\d+ files, .*\n)*$}, 'and complains of nothing');
-	return $out;
-}
-
+# Runs a recipe; it must succeed and say nothing on stderr.
 sub shell
 {
 	my ($what, $text) = @_;
-	return feed($what, $text, 'bash', '-euo', 'pipefail');
+	my ($out, $err) = feed($what, $text =~ s/\b8080\b/$port/gr, 'bash', '-euo', 'pipefail');
+	is($err, '', 'and complains of nothing');
+	return $out;
 }
 
-# A block of SQL in psql, as a role; with the variable session, where there is one.
-sub sql
+sub restart_and_await
 {
-	my ($what, $text, $user, $session) = @_;
-	return feed($what, $text, 'psql', '-XAt', '-d', 'files', '-v', 'ON_ERROR_STOP=1', '-v', 'session=' . ($session // ''), defined $user ? ('-U', $user) : ());
+	my ($listening) = @_;
+	my $position = log_position($node);
+	$node->restart;
+	await_log($node, $position, $listening);
 }
 
-# From nothing to a listing over SQL.
-my $install = take(sh => qr/^createdb/m);
-shell('a database with the extension', $install);
-my $recipe = take(sql => qr/create_session/);
-my $listed = sql('a session, listed', $recipe);
-like($listed, qr/^[^|]+\|FAILED\|EMPTY_FILE\|empty\.txt\|.*\n[^|]+\|PENDING\|\|notes\.txt\|.*\n[^|]+\|PENDING\|\|report\.pdf\|.*\n2\|0\|1\|3\n\{"data":\[\{.*"name":"report\.pdf"\}\],"has_more":false,"total":2\}$/m,
-	'the rows, the counts, the JSON');
-is(scalar(() = "$install$recipe" =~ /^(?:createdb|psql|SELECT session_files\.create_|SELECT \* FROM session_files\.(?:register|list)_)/mg), 6,
-	'six commands lead from a bare cluster to a listing of files of one\'s own over SQL');
-my $session = $node->safe_psql('files', 'SELECT session_id FROM session_files.upload_sessions');
+# README.md: a database, a listing over SQL, the set-up of HTTP, a listing over HTTP.
+my @blocks = grep { $_->[0] ne 'text' && !($_->[0] eq 'sh' && $_->[1] =~ $is_other) } blocks_of('README.md');
+is(join(' ', map { $_->[0] } @blocks), 'sh sql sql sh console', 'the blocks of the README');
+my ($install, @sql) = @blocks[0 .. 2];
+my ($setup, $http) = @blocks[3, 4];
 
-# Roles.
-sql('roles', take(sql => qr/^CREATE ROLE/m));
-my ($grants) = $readme =~ /^(    GRANT USAGE ON SCHEMA session_files TO .*?\n)(?=\S)/ms;
-sql('grants', $grants);
+shell('a database with the extension', $install->[1]);
+my @outputs = run_sql($node, 'README.md', @sql);
+like($outputs[0], qr/ empty\.txt +\|.*\n.* notes\.txt +\|.*\n.* report\.pdf +\|/, 'the rows of the listing');
+like($outputs[1], qr/report\.pdf \| t\n.*\{"data":\[\{.*"empty\.txt"\}.*"notes\.txt"\}\],"has_more":false,"total":2\}/s, 'a file is finished; the listing has the others');
+my ($to_listing) = "$install->[1]$sql[0][1]" =~ /^(.*?list_session_files)/ms;
+is(scalar(() = $to_listing =~ /^\w/mg), 6, 'six commands lead from a bare cluster to a listing of files of one\'s own over SQL');
 
-# Workers, in a session and in a program; who may not.
-sql('a worker', take(sql => qr/extend_lease/), 'worker');
-is($node->safe_psql('files', q{SELECT ingestion_status, count(*) FROM session_files.files GROUP BY 1 ORDER BY 1}), "FAILED|1\nFINISHED|1\nPENDING|1", 'has finished one file, and put off one');
-like(sql('progress', take(sql => qr/FROM session_files.session_progress/), 'watcher', $session), qr/^research\|OPEN\|3\|1\|0\|/, 'the watcher sees it');
-like(sql('the end of a session', take(sql => qr/LISTEN/), undef, $session), qr/^Asynchronous notification "session_files_done" with payload "$session"/m, 'is notified');
-$node->safe_psql('files', q{SELECT session_files.register_files(session_files.create_session('research'), '{a,b,c}')});
-is(feed('a program', "def work(db, files):\n    print(len(files))\n    raise SystemExit\n\n" . take(python => qr/claim_files/), 'env', 'PGUSER=worker', '/usr/bin/python3', '-'), "3\n", 'it claims');
-# The programs of examples, as these roles.
-my $folder = PostgreSQL::Test::Utils::tempdir();
-append_to_file("$folder/$_", 'text') for 'one', 'two';
-append_to_file("$folder/empty", '');
-my $ours = $node->safe_psql('files', q{SELECT session_files.create_session('research')}, extra_params => [ '-U', 'uploader' ]);
-like(feed('an upload', '', 'env', 'PGDATABASE=files', 'PGUSER=uploader', 'examples/upload.py', $ours, $folder), qr/^3 files registered$/m, 'the uploader registers a folder');
-like(feed('a worker of examples', '', 'env', 'PGDATABASE=files', 'PGUSER=worker', 'examples/worker.py', $folder, '--session', $ours, '--until-done'), qr/2 finished, 1 failed/,
-	'the worker judges its files');
-$node->safe_psql('files', q{CREATE ROLE nobody_yet LOGIN;
-	GRANT USAGE ON SCHEMA session_files TO nobody_yet; GRANT SELECT, DELETE ON ALL TABLES IN SCHEMA session_files TO nobody_yet;
-	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA session_files TO nobody_yet});
-my ($status, $out, $err) = $node->psql('files', q{SELECT session_files.claim_files('w')}, extra_params => [ '-U', 'nobody_yet' ]);
-like("$status$out$err", qr/^0.*NOTICE:  no workspace was granted to the role "nobody_yet".*\n.*HINT:  .*grant_workspace/, 'a worker without a grant is told so');
+like(shell('the set-up of HTTP', $setup->[1]), qr/restart PostgreSQL/, 'it says what remains');
+shell('the same again', $setup->[1]);
+sub settings
+{
+	return $node->safe_psql('files', q{SELECT name || '=' || setting FROM pg_file_settings WHERE sourcefile ~ 'auto.conf$' ORDER BY 1});
+}
+is(settings(), "session_files.http_database=files\nsession_files.http_workers=2\nshared_preload_libraries=session_files_http", 'the settings, each once');
+restart_and_await("session_files: listening on http://127\\.0\\.0\\.1:$port\$");
+await_answer($port, 200, '/healthz');
+run_console($node, $port, 'README.md', $http);
+is(scalar(() = $setup->[1] =~ /^\w/mg) + 1 + scalar(() = $http->[1] =~ /^\$ /mg), 5,
+	'five commands, one of them the restart, lead from an installation to a listing over HTTP');
 
-# The schedulers: pg_cron (where it is not installed, its function's signature), and the worker of the extension.
+# The recipes of docs/.
+my @recipes = map { my $document = $_; map { "$document\n$_->[1]" } grep { $_->[0] eq 'sh' && $_->[1] !~ $is_other } blocks_of($document) }
+	map { 'docs/' . basename($_) } sort glob("$root/docs/*.md");
+
+# The one recipe that has a text in it; it is taken from the list.
+sub take
+{
+	my ($pattern) = @_;
+	my @found = grep { $_ =~ $pattern } @recipes;
+	is(scalar @found, 1, "there is one recipe with $pattern");
+	@recipes = grep { $_ ne $found[0] } @recipes;
+	return $found[0] =~ s/^.*\n//r;
+}
+
+# pg_cron (where it is not installed, its function's signature), and the worker of the extension.
 $node->safe_psql('postgres', q{CREATE SCHEMA cron; CREATE TABLE cron.job (database text, command text); CREATE FUNCTION cron.schedule_in_database(job_name text, schedule text, command text, database text,
 	username text DEFAULT NULL, active boolean DEFAULT true) RETURNS bigint LANGUAGE sql AS 'INSERT INTO cron.job VALUES (database, command) RETURNING 1::bigint'});
-feed('pg_cron', take(sql => qr/cron\./), 'psql', '-XAtq', '-d', 'postgres', '-v', 'ON_ERROR_STOP=1');
+shell('pg_cron', take(qr/cron\./));
 my ($database, $command) = split /\|/, $node->safe_psql('postgres', 'SELECT * FROM cron.job');
 like($node->safe_psql($database, $command), qr/^\(0,0,0,0,f\)$/, 'what it is to call can be called');
-$node->append_conf('postgresql.conf', take(ini => qr/maintenance_database/));
-$node->restart;
-$node->poll_query_until('files', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'session_files maintenance' AND datname = 'files'}, '1') or die 'no maintenance worker';
-pass('the maintenance worker runs');
 
-# HTTP.
-my ($setup, $http, $asking) = (take(sh => qr/session_files_http\.sql/), take(sh => qr/^session=/m), take(sh => qr/If-None-Match/));
-like(shell('the set-up of HTTP', $setup), qr/restart PostgreSQL/, 'it says what remains');
-shell('the same again', $setup);
-is($node->safe_psql('files', q{SELECT name || '=' || setting FROM pg_file_settings WHERE sourcefile ~ 'auto.conf$' ORDER BY 1}),
-	"session_files.http_database=files\nsession_files.http_workers=2\nshared_preload_libraries=session_files, session_files_http",
-	'the settings, each once');
-my $log = log_position($node);
-$node->restart;
-await_log($node, $log, "session_files: listening on http://127\\.0\\.0\\.1:$port\$");
-await_answer($port, 200, '/healthz');
-s/127\.0\.0\.1:8080/127.0.0.1:$port/ for $http, $asking;
-like(shell('a listing over HTTP', $http), qr/^\{"data":\[\{"file_ingestion_id":.*"total":3\}$/m, 'a listing');
-like(shell('the same, again', $http . $asking), qr{HTTP/1\.1 304 Not Modified\r?\n}, 'is not modified');
-# Five: the script, the restart, and the last three; "make install" and the SQL are before.
-is(scalar(() = $setup =~ /^psql/mg) + 1 + scalar(() = $http =~ /^(?:psql|session=|curl)/mg), 5, 'five commands lead from an installation to a listing over HTTP');
-
-# Other settings, and what is wrong.
-my $script = '"$(pg_config --sharedir)/extension/session_files_http.sql"';
-shell('the set-up with settings', "psql -qXd files -v workers=3 -v address=::1 -v port=$port -f $script; psql -qXd files -f $script");
-is($node->safe_psql('files', q{SELECT string_agg(setting, ' ' ORDER BY name) FROM pg_file_settings WHERE sourcefile ~ 'auto.conf$' AND name ~ 'workers|address|port'}), "::1 $port 3",
-	'what is set stays when it is run again');
-foreach my $wrong ([ '-v workers=many', 'invalid value for parameter "session_files.http_workers"' ], [ '-v address=localhost', 'It takes an IP address' ],
-	[ '-v port=0', 'outside the valid range' ], [ '-U lister', 'the role "lister" is no superuser' ])
+# HTTP with settings, behind another library, and what is wrong.
+my $recipe = take(qr/session_files_http\.sql/);
+$node->safe_psql('postgres', q{ALTER SYSTEM SET shared_preload_libraries = 'session_files'});
+shell('the set-up of HTTP with settings', $recipe);
+shell('that of the README', $setup->[1]);
+is(settings(), join("\n", 'session_files.http_database=files', 'session_files.http_listen_address=127.0.0.1', "session_files.http_port=$port", 'session_files.http_workers=3',
+	'shared_preload_libraries=session_files, session_files_http'), 'what is set stays when it is run again');
+my ($script) = $setup->[1] =~ /-f (".*")$/m;
+sub refuses
 {
-	my ($options, $message) = @$wrong;
-	my ($output, $errors) = ('', '');
-	ok(!IPC::Run::run([ 'bash', '-c', "psql -qXd files $options -f $script" ], \undef, \$output, \$errors), "the set-up refuses $options");
-	like($errors, qr/\Q$message\E/, 'and says why');
+	my ($options, $message) = @_;
+	my ($out, $err) = ('', '');
+	ok(!IPC::Run::run([ 'bash', '-c', "psql -qXd files $options -f $script" ], \undef, \$out, \$err), "the set-up refuses: $message");
+	like($err, qr/\Q$message\E/, 'and says why');
 }
-$log = log_position($node);
-$node->restart;
-await_log($node, $log, "session_files: listening on http://\\[::1\\]:$port\$");
+$node->safe_psql('files', 'CREATE ROLE lister LOGIN');
+refuses('-v workers=many', 'invalid value for parameter "session_files.http_workers"');
+refuses('-v address=localhost', 'It takes an IP address');
+refuses('-v port=0', 'outside the valid range');
+refuses('-U lister', 'the role "lister" is no superuser');
+shell('another address', "psql -qXd files -v address=::1 -f $script");
+restart_and_await("session_files: listening on http://\\[::1\\]:$port\$");
 
 # A database without the extension is told in the log: of both workers.
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('postgres', $_) for q{ALTER SYSTEM SET session_files.http_database = 'other'}, q{ALTER SYSTEM SET session_files.maintenance_database = 'other'};
-$log = log_position($node);
-$node->restart;
-await_log($node, $log, 'the database "other" does not have the extension session_files: until then requests get a 503');
-await_log($node, $log, 'the database "other" does not have the extension session_files: until then there is nothing to maintain');
+my $position = log_position($node);
+restart_and_await('the database "other" does not have the extension session_files: until then requests get a 503');
+await_log($node, $position, 'the database "other" does not have the extension session_files: until then there is nothing to maintain');
 
 # PostgREST: what SQL it takes. test/http has the rest.
-like(shell('what PostgREST takes', take(sh => qr/api\.sql/)), qr/^\(1 row\)$/m, 'PostgREST has its schema, and a workspace');
+like(shell('what PostgREST takes', take(qr/api\.sql/)), qr/^\(1 row\)$/m, 'PostgREST has its schema, and a workspace');
 is($node->safe_psql('files', q{SELECT has_function_privilege('session_files_anonymous', 'session_files_api.handle_request(bytea)', 'EXECUTE')}), 't', 'its role may call the function');
 
-is_deeply([ map { $_->{text} } @blocks ], [], 'there is no block that was not run');
+# A dump and its parallel restore.
+my $restore = take(qr/^pg_restore/m);
+my $files = 'SELECT count(*), min(name), max(name) FROM session_files.files';
+my $before = $node->safe_psql('files', $files);
+my $folder = PostgreSQL::Test::Utils::tempdir();
+shell('a restore', "cd $folder; pg_dump -Fc -f files.dump files; dropdb files; createdb --encoding=UTF8 --template=template0 files\n$restore");
+is($node->safe_psql('files', $files), $before, 'the files are there again');
+is($node->safe_psql('files', 'SELECT * FROM session_files.check() WHERE broken > 0'), '', 'and all is in order');
+
+# Where the command line of the server decides, ALTER SYSTEM would have no effect.
 $node->stop;
+my @control = ('pg_ctl', '-s', '-w', '-D', $node->data_dir, '-l', $node->logfile);
+system_or_bail(@control, '-o', '-c shared_preload_libraries=session_files', 'start');
+refuses('', 'shared_preload_libraries is set on the command line');
+system_or_bail(@control, '-m', 'fast', 'stop');
+
+is_deeply(\@recipes, [], 'there is no recipe that was not run');
 done_testing();
