@@ -223,13 +223,13 @@ split_sort(Span sort, RequestText *text)
 }
 
 static void
-put_row(const Catalog *catalog, const FileRow *entry, ReturnSetInfo *result)
+put_row(const Catalog *catalog, const FileRow *file, ReturnSetInfo *result)
 {
-	bool has_reason = entry->reason != REASON_NONE;
-	Datum values[5] = {UUIDPGetDatum(&entry->id), ObjectIdGetDatum(catalog->statuses[entry->status]),
-	                   has_reason ? ObjectIdGetDatum(catalog->reasons[entry->reason]) : (Datum) 0,
-	                   PointerGetDatum(cstring_to_text_with_len(entry->name.bytes, entry->name.len)),
-	                   TimestampTzGetDatum(uuid7_read_time(&entry->id))};
+	bool has_reason = file->reason != REASON_NONE;
+	Datum values[5] = {UUIDPGetDatum(&file->id), ObjectIdGetDatum(catalog->statuses[file->status]),
+	                   has_reason ? ObjectIdGetDatum(catalog->reasons[file->reason]) : (Datum) 0,
+	                   PointerGetDatum(cstring_to_text_with_len(file->name.bytes, file->name.len)),
+	                   TimestampTzGetDatum(uuid7_read_time(&file->id))};
 	bool nulls[5] = {false, false, !has_reason, false, false};
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

@@ -402,14 +402,14 @@ close_claim(Claim *claim)
 static void
 explain_nothing(const Claim *claim)
 {
-	static Oid told = InvalidOid;
+	static Oid informed = InvalidOid;
 
-	if (claim->rows > 0 || told == GetUserId())
+	if (claim->rows > 0 || informed == GetUserId())
 		return;
-	told = GetUserId();
+	informed = GetUserId();
 	if (!access_has_grants(&claim->access))
 		ereport(NOTICE, (errmsg("no workspace was granted to the role \"%s\", so there are no files for it to claim",
-		                        GetUserNameFromId(told, false)),
+		                        GetUserNameFromId(informed, false)),
 		                 errhint("Grant it one, or all, with session_files.grant_workspace().")));
 }
 

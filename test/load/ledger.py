@@ -113,7 +113,7 @@ class Client:
                 time.sleep(0.05)
 
     def is_lost(self, error):
-        """Tells whether the connection is lost. Of a server that ends it, the error may come first."""
+        """Returns whether the connection is lost. Of a server that ends it, the error may come first."""
         if (error.sqlstate or '').startswith('57P'):
             self.connection.close()
         return self.connection.closed
@@ -263,7 +263,7 @@ class Client:
             self.commit('register', changes, action)
 
     def settle(self):
-        """Finishes and fails files, whoever holds them, of some batches at a time."""
+        """Finishes and fails files, under a lease or not, of some batches at a time."""
         parts, changes = [], {}
         for names in self.some_batches(lambda value: value == 'PENDING', 3).values():
             if self.rng.random() < 0.3:
