@@ -104,9 +104,9 @@ def test_versions():
 def test_content():
     """the zip has what its users need, and nothing of its developers'"""
     top = {path.name for path in folder.iterdir() if path.suffix != ".md"}
-    needed = set("LICENSE META.json Makefile debian examples expected http postgrest session_files.control sql src test".split())
+    needed = set("LICENSE META.json Makefile debian docs examples expected http postgrest session_files.control sql src test".split())
     assert top == needed, top ^ needed
-    for document in {"README.md", "CHANGELOG.md"} | set(re.findall(r"\]\(([A-Z]+\.md)", read("README.md"))):
+    for document in {"README.md", "CHANGELOG.md"} | set(re.findall(r"\]\(((?:docs/)?[A-Za-z]+\.md)", read("README.md"))):
         assert (folder / document).is_file(), document
     assert {path.name for path in (folder / "test").iterdir()} == {"specs", "sql"}
 
