@@ -402,14 +402,14 @@ close_claim(Claim *claim)
 static void
 explain_nothing(const Claim *claim)
 {
-	static Oid reported = InvalidOid;
+	static Oid informed = InvalidOid;
 
-	if (claim->rows > 0 || reported == GetUserId())
+	if (claim->rows > 0 || informed == GetUserId())
 		return;
-	reported = GetUserId();
+	informed = GetUserId();
 	if (!access_has_grants(&claim->access))
 		ereport(NOTICE, (errmsg("no workspace was granted to the role \"%s\", so there are no files for it to claim",
-		                        GetUserNameFromId(reported, false)),
+		                        GetUserNameFromId(informed, false)),
 		                 errhint("Grant it one, or all, with session_files.grant_workspace().")));
 }
 

@@ -76,9 +76,11 @@ sub monitor
 	}
 }
 
-# The maintenance worker runs; it ends here, so that it does not do what the keeper is to do below.
+# The maintenance worker runs; it ends here, so that it does not do what the keeper is to do below. It would start by itself only a minute after the
+# database it had was dropped.
 sub see_maintenance
 {
+	$node->restart;
 	$node->poll_query_until('files', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'session_files maintenance' AND datname = 'files'}, '1')
 		or die 'no maintenance worker';
 	pass('the maintenance worker runs');
