@@ -65,7 +65,7 @@ enter() {
 		mount -t devpts -o newinstance,ptmxmode=0666 devpts "$folder/dev/pts"
 		ln -s pts/ptmx "$folder/dev/ptmx"
 		ln -s /proc/self/fd "$folder/dev/fd"
-		# Not chroot, in which nobody may make a user namespace, as a test does.
+		# Not chroot, in which no user may make a user namespace, as a test does.
 		mount --rbind "$folder" "$folder"
 		cd "$folder"
 		mkdir -p .outside

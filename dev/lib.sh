@@ -44,7 +44,7 @@ postgres_major() {
 }
 
 # Has a function run when this shell ends, also by a signal. Of one Ctrl-C bash can make two signals, of which the second comes in
-# the middle of the function: so it must work when it is run anew.
+# the middle of the function: so it must work when it is run again.
 at_end() {
 	# shellcheck disable=SC2064 # The function's name is known now.
 	trap "$1" EXIT
@@ -97,7 +97,7 @@ run() {
 	local status=0
 	start "$@"
 	wait $! || status=$?
-	# Its id may soon be that of somebody else.
+	# Its id may soon be that of another process.
 	unset 'groups[-1]'
 	return $status
 }
@@ -137,14 +137,14 @@ wait_and_watch() {
 	start_shell watch_log "$@" 2>/dev/null
 	wait "$pid" || status=$?
 	stop_group "${groups[-1]}"
-	forget_group "${groups[-1]}"
+	drop_group "${groups[-1]}"
 	# Its id may soon be that of another process.
-	forget_group "$pid"
+	drop_group "$pid"
 	[ ! -t 1 ] || printf '\033[K'
 	return $status
 }
 
-forget_group() {
+drop_group() {
 	local i
 	for i in "${!groups[@]}"; do
 		if [ "${groups[i]}" = "$1" ]; then unset "groups[i]"; fi
@@ -305,7 +305,7 @@ answers() {
 }
 
 # Has PostgreSQL itself serve a database over HTTP, on a free port of the loopback interface, and sets base_url. Takes further settings,
-# NAME = VALUE. The cluster is started anew for it.
+# NAME = VALUE. The cluster is started again for it.
 start_http() {
 	local database=$1 port setting
 	shift
@@ -326,7 +326,7 @@ start_http() {
 
 # Starts PostgREST and nginx before a database, on a free port of the loopback interface, and sets base_url. Tokens are verified with
 # jwt_secret, if that is set.
-start_door() {
+start_postgrest() {
 	local database=$1 address postgrest_socket=$scratch/socket/postgrest
 	say "Starting PostgREST and nginx"
 	sql --dbname="$database" --file="$scratch/source/http/roles.sql" --file="$scratch/source/postgrest/api.sql"
@@ -370,7 +370,7 @@ start_tls() {
 start_nginx() {
 	local name=$1
 	"${as_server[@]}" mkdir -p "$scratch/$name"
-	"${as_server[@]}" tee "$scratch/$name/door.conf" >/dev/null
+	"${as_server[@]}" tee "$scratch/$name/postgrest.conf" >/dev/null
 	"${as_server[@]}" tee "$scratch/$name/nginx.conf" >/dev/null <<-CONF
 		daemon off;
 		pid pid;
@@ -383,7 +383,7 @@ start_nginx() {
 			fastcgi_temp_path fastcgi;
 			scgi_temp_path scgi;
 			uwsgi_temp_path uwsgi;
-			include door.conf;
+			include postgrest.conf;
 		}
 	CONF
 	start "$scratch/log/$name" nginx -e stderr -p "$scratch/$name" -c nginx.conf

@@ -223,13 +223,13 @@ split_sort(Span sort, RequestText *text)
 }
 
 static void
-put_row(const Catalog *catalog, const FileRow *file, ReturnSetInfo *result)
+put_row(const Catalog *catalog, const FileRow *row, ReturnSetInfo *result)
 {
-	bool has_reason = file->reason != REASON_NONE;
-	Datum values[5] = {UUIDPGetDatum(&file->id), ObjectIdGetDatum(catalog->statuses[file->status]),
-	                   has_reason ? ObjectIdGetDatum(catalog->reasons[file->reason]) : (Datum) 0,
-	                   PointerGetDatum(cstring_to_text_with_len(file->name.bytes, file->name.len)),
-	                   TimestampTzGetDatum(uuid7_read_time(&file->id))};
+	bool has_reason = row->reason != REASON_NONE;
+	Datum values[5] = {UUIDPGetDatum(&row->id), ObjectIdGetDatum(catalog->statuses[row->status]),
+	                   has_reason ? ObjectIdGetDatum(catalog->reasons[row->reason]) : (Datum) 0,
+	                   PointerGetDatum(cstring_to_text_with_len(row->name.bytes, row->name.len)),
+	                   TimestampTzGetDatum(uuid7_read_time(&row->id))};
 	bool nulls[5] = {false, false, !has_reason, false, false};
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

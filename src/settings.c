@@ -241,7 +241,7 @@ define_http(void)
 void
 settings_init(void)
 {
-	define_int("session_files.session_lifetime", "How long a session lasts whose creator does not say.", NULL,
+	define_int("session_files.session_lifetime", "How long a session lasts if its creator does not say.", NULL,
 	           &session_lifetime, 1, INT_MAX, GUC_UNIT_S, PGC_USERSET);
 	define_int("session_files.session_retention", "How long after its end an expired session is kept with its files.",
 	           "-1 keeps it for ever.", &session_retention, -1, INT_MAX, GUC_UNIT_S, PGC_USERSET);
@@ -257,7 +257,7 @@ settings_init(void)
 	                           "Labels of the type ingestion_status_reason, separated by commas.", &retry_reasons,
 	                           "SLOWDOWN", PGC_USERSET, GUC_LIST_INPUT, check_retry_reasons, assign_retry_reasons,
 	                           NULL);
-	DefineCustomBoolVariable("session_files.notify", "Whether transactions notify those who listen.",
+	DefineCustomBoolVariable("session_files.notify", "Whether transactions send notifications.",
 	                         "PostgreSQL lets transactions that notify commit one at a time.", &settings_notify, true,
 	                         PGC_USERSET, 0, NULL, NULL, NULL);
 	define_int("session_files.maintenance_interval", "How often the maintenance worker looks.", NULL,

@@ -4,7 +4,7 @@
 
 CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 	SELECT s.session_id, s.workspace_name, s.status, s.created_at, s.expires_at,
-		c.failed + c.finished + c.pending AS total, c.pending, q.claimed, q.put_off, c.finished, c.failed,
+		c.failed + c.finished + c.pending AS total, c.pending, q.claimed, q.delayed, c.finished, c.failed,
 		(SELECT coalesce(jsonb_object_agg(r.reason, r.files), '{}')
 			FROM (SELECT f.ingestion_status_reason AS reason, count(*) AS files FROM session_files.files AS f
 				WHERE f.session_id = s.session_id AND f.ingestion_status_reason IS NOT NULL GROUP BY 1) AS r) AS failed_by_reason,
@@ -31,12 +31,12 @@ CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 		) AS c,
 		LATERAL (
 			SELECT coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS claimed,
-				coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NULL AND q.claimed_at IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS put_off
+				coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NULL AND q.claimed_at IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS delayed
 			FROM session_files.file_queue AS q WHERE q.session_id = s.session_id
 		) AS q
 	WHERE session_files.may_see_session(s.session_id);
 COMMENT ON VIEW session_files.session_progress IS
-	'Progress of each session: files by status; PENDING files under a lease (claimed) and waiting for a retry (put_off); failed files '
+	'Progress of each session: files by status; PENDING files under a lease (claimed) and waiting for a retry (delayed); failed files '
 	'by reason, counted per query: omit the column if there are millions; creation of the oldest PENDING file; files finished or '
 	'failed per second over the last minute, and the estimated end at that rate.';
 

@@ -92,7 +92,7 @@ typedef struct Claim
 
 static HTAB *hints = NULL;
 
-/* The session that was served last; all zeros at first. */
+/* The session that was served last, if has_last_session. */
 static pg_uuid_t last_session;
 static bool has_last_session = false;
 
@@ -402,14 +402,14 @@ close_claim(Claim *claim)
 static void
 explain_nothing(const Claim *claim)
 {
-	static Oid informed = InvalidOid;
+	static Oid reported = InvalidOid;
 
-	if (claim->rows > 0 || informed == GetUserId())
+	if (claim->rows > 0 || reported == GetUserId())
 		return;
-	informed = GetUserId();
+	reported = GetUserId();
 	if (!access_has_grants(&claim->access))
 		ereport(NOTICE, (errmsg("no workspace was granted to the role \"%s\", so there are no files for it to claim",
-		                        GetUserNameFromId(informed, false)),
+		                        GetUserNameFromId(reported, false)),
 		                 errhint("Grant it one, or all, with session_files.grant_workspace().")));
 }
 

@@ -24,7 +24,7 @@ counts_read(const Catalog *catalog, Relation file_counts, const pg_uuid_t *sessi
 	scan_begin(&scan, ForwardScanDirection, COUNTS_MAX_SLOTS);
 	while (scan_next(&scan))
 	{
-		/* The last column first: the others are taken apart with it. */
+		/* The last column first: the row is deformed up to it, for all of them. */
 		counts->digest ^= (uint64) DatumGetInt64(scan_value(&scan, Anum_file_counts_digest));
 		for (int status = 0; status < STATUS_COUNT; status++)
 			counts->by_status[status] += DatumGetInt64(scan_value(&scan, Anum_file_counts_first_status + status));

@@ -71,7 +71,7 @@ typedef struct SessionEvents
 /* The events of this transaction, in its memory; NULL if there are none. */
 static HTAB *all_events = NULL;
 
-/* What is needed to look at a session. */
+/* The tables that are read before the commit. */
 typedef struct Tables
 {
 	Catalog catalog;

@@ -211,7 +211,7 @@ def test_until_done_ends_at_once_when_all_is_done(scene):
     assert result.status == 0, result.stderr
 
 
-def test_files_put_off_are_tried_again(scene):
+def test_files_delayed_are_tried_again(scene):
     (scene.folder / 'late').touch()
     scene.upload()
     database = scene.value('SELECT quote_ident(current_database())')

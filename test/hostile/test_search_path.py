@@ -45,7 +45,7 @@ STATEMENTS = [
     'UPDATE session_files.file_queue SET worker = NULL WHERE session_id OPERATOR(pg_catalog.=) %(session)s',
     "INSERT INTO session_files.workspace_grants VALUES ('hostile_ungranted', %(name)s)",
     'DELETE FROM session_files.workspace_grants WHERE workspace_name OPERATOR(pg_catalog.=) %(name)s',
-    'SELECT total, pending, claimed, put_off, failed_by_reason FROM session_files.session_progress',
+    'SELECT total, pending, claimed, delayed, failed_by_reason FROM session_files.session_progress',
     'SELECT worker, files, attempt FROM session_files.leases',
     'SELECT * FROM session_files.workers',
     'SELECT name FROM session_files.files',

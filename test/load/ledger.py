@@ -263,7 +263,7 @@ class Client:
             self.commit('register', changes, action)
 
     def settle(self):
-        """Finishes and fails files, under a lease or not, of some batches at a time."""
+        """Finishes and fails files, whatever worker holds them, of some batches at a time."""
         parts, changes = [], {}
         for names in self.some_batches(lambda value: value == 'PENDING', 3).values():
             if self.rng.random() < 0.3:

@@ -24,7 +24,7 @@ SELECT name FROM session_files.claim_files('w3', 10, workspace_name => 'claims',
 SELECT name FROM session_files.claim_files('w4');
 SELECT worker, session_id = :'s' AS right_session, files, attempt, remaining > '4 minutes' AS holds FROM session_files.leases ORDER BY worker;
 SELECT worker, sessions, leases, files, overdue_files FROM session_files.workers ORDER BY worker;
-SELECT total, pending, claimed, put_off, finished, failed, failed_by_reason FROM session_files.session_progress WHERE session_id = :'s';
+SELECT total, pending, claimed, delayed, finished, failed, failed_by_reason FROM session_files.session_progress WHERE session_id = :'s';
 
 -- Each ends its own only.
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'s', pg_temp.ids('a', 'c'), :'w1');

@@ -40,7 +40,7 @@ SELECT * FROM session_files.session_counts('00000000-0000-7000-8000-0000000000a2
 SELECT pg_typeof(pending), pg_typeof(finished), pg_typeof(failed), pg_typeof(total) FROM session_files.session_counts(:s);
 SELECT DISTINCT attrelid::regclass AS view, attname, format_type(atttypid, atttypmod) FROM pg_attribute
 	WHERE attrelid IN ('session_files.session_progress'::regclass, 'session_files.leases'::regclass, 'session_files.workers'::regclass)
-		AND attnum > 0 AND attname IN ('total', 'pending', 'claimed', 'put_off', 'finished', 'failed', 'files', 'overdue_files', 'sessions', 'leases') ORDER BY 1, 2;
+		AND attnum > 0 AND attname IN ('total', 'pending', 'claimed', 'delayed', 'finished', 'failed', 'files', 'overdue_files', 'sessions', 'leases') ORDER BY 1, 2;
 
 -- Errors name the arguments as they are called here.
 SELECT * FROM session_files.list_session_files('rows', :s, max_files => 101);

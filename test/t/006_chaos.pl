@@ -157,7 +157,7 @@ sub crash
 	$done_before = $node->safe_psql('postgres', $done);
 }
 
-# How many files have a final status; and 'done' when all of them have one, or 'lost' when nobody can claim those that have none.
+# How many files have a final status; and 'done' when all of them have one, or 'lost' when no worker can claim those that have none.
 my $state = q{
 	SELECT count(*) FILTER (WHERE ingestion_status <> 'PENDING'),
 		CASE WHEN count(*) FILTER (WHERE ingestion_status = 'PENDING') > 0
@@ -206,7 +206,7 @@ no_row($node, q{
 	SELECT p.*, f.* FROM session_files.session_progress AS p,
 		LATERAL (SELECT count(*) AS total, count(*) FILTER (WHERE ingestion_status = 'FAILED') AS failed,
 			count(*) FILTER (WHERE ingestion_status = 'FINISHED') AS finished FROM session_files.files AS f WHERE f.session_id = p.session_id) AS f
-	WHERE (p.total, p.failed, p.finished, p.pending, p.claimed, p.put_off) IS DISTINCT FROM (f.total, f.failed, f.finished, 0, 0, 0)
+	WHERE (p.total, p.failed, p.finished, p.pending, p.claimed, p.delayed) IS DISTINCT FROM (f.total, f.failed, f.finished, 0, 0, 0)
 }, 'session_progress agrees');
 
 # What happened, by the audit: what the calls told the workers, written by the same transactions. A step is what changed a file's state,
@@ -227,7 +227,7 @@ $node->safe_psql('postgres', q{
 			SELECT session_id, file_ingestion_id, count(*) FILTER (WHERE kind = 'ended') AS ends,
 				max(status) FILTER (WHERE kind = 'ended') AS told_status, max(reason) FILTER (WHERE kind = 'ended') AS told_reason,
 				bool_or(kind IN ('claimed', 'extended')) FILTER (WHERE next_n IS NULL) AS leased,
-				count(*) FILTER (WHERE kind = 'claimed') - count(*) FILTER (WHERE kind = 'released') AS attempts, bool_or(kind = 'put off') AS slowed
+				count(*) FILTER (WHERE kind = 'claimed') - count(*) FILTER (WHERE kind = 'released') AS attempts, bool_or(kind = 'delayed') AS slowed
 			FROM steps GROUP BY 1, 2) AS s USING (session_id, file_ingestion_id);
 	ANALYZE steps;
 	ANALYZE results;
@@ -236,7 +236,7 @@ no_row($node, q{SELECT * FROM results WHERE ends > 1}, 'no file was ended twice'
 no_row($node, q{SELECT * FROM steps WHERE last_kind = 'ended'}, 'what was ended was left alone');
 no_row($node, q{
 	SELECT * FROM steps WHERE kind <> 'claimed' AND (last_kind IN ('claimed', 'extended') AND token = holder) IS NOT TRUE
-}, 'files were ended, extended, put off and released by the last who claimed them');
+}, 'files were ended, extended, delayed and released by the last who claimed them');
 no_row($node, q{
 	SELECT * FROM steps WHERE kind = 'claimed' AND last_kind <> 'released' AND at < held_until
 }, 'no file was claimed while a lease held it, or before its time to be tried again');
@@ -266,7 +266,7 @@ no_row($node, q{
 		WHEN 'INGESTING_FILE_FAILED' THEN leased AND attempts = 6 AND NOT slowed
 		WHEN 'FILE_NOT_FOUND' THEN p.expires AND NOT slowed
 		WHEN 'SLOWDOWN' THEN slowed AND (leased AND attempts = 6 OR p.expires) END) IS NOT TRUE
-}, 'one that nobody ended had a name too long, all its attempts, or a session that expired');
+}, 'one that no worker ended had a name too long, all its attempts, or a session that expired');
 no_row($node, q{
 	SELECT * FROM (SELECT sum(sessions_expired) AS sessions, sum(files_failed) AS files FROM upkeep) AS u,
 		(SELECT count(*) FILTER (WHERE ingestion_status_reason = 'FILE_NOT_FOUND') AS least, count(*) AS most FROM results
@@ -274,7 +274,7 @@ no_row($node, q{
 	WHERE (sessions = 2 AND files BETWEEN least AND most) IS NOT TRUE
 }, 'maintain() ended the two sessions, each once, and what was left of their files');
 no_row($node, q{
-	SELECT kind FROM unnest(ARRAY['claimed', 'extended', 'released', 'put off', 'ended', 'lost']) AS kind
+	SELECT kind FROM unnest(ARRAY['claimed', 'extended', 'released', 'delayed', 'ended', 'lost']) AS kind
 		WHERE NOT EXISTS (SELECT FROM audit AS a WHERE a.kind = kind.kind)
 	UNION ALL
 	SELECT reason::text FROM unnest(enum_range(NULL::session_files.ingestion_status_reason)) AS reason

@@ -146,11 +146,11 @@ is(ask($port, $listing)->{status}, 200, 'and all goes on');
 $node->safe_psql('postgres', 'CREATE DATABASE empty');
 restart_with(2, 'session_files.http_database' => 'empty');
 like(await_answer($port, 503, $listing)->{body}, qr/does not have the extension/, 'the database can be changed');
-$node->safe_psql('postgres', q{CREATE ROLE other_door LOGIN NOINHERIT; GRANT session_files_anonymous TO other_door});
-restart_with(2, 'session_files.http_database' => 'postgres', 'session_files.http_role' => 'other_door');
+$node->safe_psql('postgres', q{CREATE ROLE other_server LOGIN NOINHERIT; GRANT session_files_anonymous TO other_server});
+restart_with(2, 'session_files.http_database' => 'postgres', 'session_files.http_role' => 'other_server');
 await_answer($port, 200, $listing);
 is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT usename, ',') FROM pg_stat_activity WHERE backend_type = 'session_files http worker'}),
-	'other_door', 'the role can be changed');
+	'other_server', 'the role can be changed');
 is(ask($port, $listing, 'X: ' . 'x' x 3000)->{status}, 200, 'a header of 3 kB is not too large');
 restart_with(2, 'session_files.http_header_size' => '2kB');
 await_answer($port, 200, $listing);

@@ -67,7 +67,7 @@ sub stop_in_replay
 # Kills a client whose transaction is committed, and does not know that yet: it waits for a standby that never comes.
 sub kill_unanswered
 {
-	$node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
+	$node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'absent'});
 	$node->reload;
 	my $unanswered = q{application_name = 'ledger' AND wait_event = 'SyncRep'};
 	await('there is a client without an answer', sub { return pids_of($unanswered) > 0 });

@@ -1,6 +1,6 @@
 # A full disk undoes what needs room, and nothing else: what reads goes on, nothing is lost, and with room again all goes on; where the
 # WAL finds no room the server stops, and recovers. The data folder and the WAL are on small file systems in memory, which a plain user
-# can mount in a namespace of his own; so the test runs in one.
+# can mount in a namespace of its own; so the test runs in one.
 # FAULTS_ROUNDS, FAULTS_SEED.
 use strict;
 use warnings;
@@ -112,7 +112,7 @@ for my $round (1 .. $rounds)
 	totals_are_exact($session, "round $round, data full");
 	is($session->query_safe($started), $server, "round $round: the server did not go down for it");
 
-	# At that checkpoint: it stops, recovers, and lets nobody in before there is room, or some.
+	# At that checkpoint: it stops, recovers, and refuses connections before there is room, or some.
 	my $position = log_position($node);
 	eval { $session->query('CHECKPOINT') };
 	eval { $session->quit };
@@ -162,7 +162,7 @@ for my $round (1 .. $rounds)
 	$end_answers->("round $round, WAL full");
 	settle_down($load, "round $round, with room for WAL again");
 	pages_are_intact($node, "round $round");
-	forget_loads($node);
+	drop_loads($node);
 }
 $node->stop;
 done_testing();

@@ -115,7 +115,7 @@ for my $round (1 .. $rounds)
 	is(await_answer($standby_port, 200, $settled)->{body},
 		$standby->safe_psql('postgres', "SELECT (session_files.handle_request('GET', '$settled')).body"), "round $round: HTTP serves what has changed since");
 
-	# The old primary may have what nobody was told of; it is wound back, and follows.
+	# The old primary may have what it told no client of; it is wound back, and follows.
 	system_or_bail('pg_ctl', 'start', '--silent', '-D', $node->data_dir, '-l', $node->logfile, '-o', '--cluster-name=' . $node->name);
 	$node->_update_pid(1);
 	$node->stop;

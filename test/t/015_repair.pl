@@ -25,7 +25,7 @@ $node->safe_psql('postgres', q{
 		SELECT session_id, 'counted ' || n FROM session_files.upload_sessions, generate_series(1, 200) n WHERE workspace_name = 'load';
 });
 
-# Five sessions may be damaged in any way; of the load's the totals, and the queue where nobody holds anything.
+# Five sessions may be damaged in any way; of the load's the totals, and the queue where no worker holds anything.
 sub damage
 {
 	my ($number) = @_;
@@ -87,7 +87,7 @@ is("@errors", '', 'the repairs had nothing to complain of');
 $end_answers->('while it repairs');
 settle_down($load, 'in the end');
 
-# While one has done all but commit, others go on: whoever waits gives up. Nor has it waited for what the load has left prepared.
+# While one has done all but commit, others go on; a transaction that waits gives up. Nor has it waited for what the load has left prepared.
 damage(0);
 my $repair = $node->background_psql('postgres');
 $repair->query_safe('BEGIN');
@@ -102,7 +102,7 @@ is($node->safe_psql('postgres', q{
 	SELECT count(*) FROM session_files.maintain();
 	SELECT count(session_files.get_session_files('load', session_id)) FROM session_files.upload_sessions WHERE session_id = '00000000-0000-7000-8000-000000000100';
 	SELECT count(*) FROM pg_locks WHERE NOT granted;
-}), "2\n2\n1\n1\n1\n0", 'an open repair keeps nobody from writing, claiming and listing');
+}), "2\n2\n1\n1\n1\n0", 'an open repair stops no client from writing, claiming and listing');
 is(ask($port, $listing)->{body}, $page, 'nor over HTTP');
 
 # It is killed, before it has committed; and others, wherever they are.

@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw($rounds $seed answers_are_right await_load copy_ledgers count_ends create_faults_node fill_faults forget_loads ledgers_hold no_row
+our @EXPORT = qw($rounds $seed answers_are_right await_load copy_ledgers count_ends create_faults_node fill_faults drop_loads ledgers_hold no_row
 	pages_are_intact prefix_holds program_ended settle_down start_answers start_load start_program stop_load stop_program totals_are_exact);
 
 # How often each fault takes place, and what chooses among them.
@@ -200,7 +200,7 @@ sub totals_are_exact
 	no_row($node, q{SELECT * FROM session_files.check() WHERE broken > 0}, "$name: check() finds nothing broken");
 }
 
-# While nobody writes: answers, with their ETag, are those of a copy of the session that is written at once; each PENDING file can be
+# While no client writes: answers, with their ETag, are those of a copy of the session that is written at once; each PENDING file can be
 # claimed, once.
 sub answers_are_right
 {
@@ -268,7 +268,7 @@ sub settle_down
 }
 
 # Removes what loads have left, and their ledgers; the room is free again.
-sub forget_loads
+sub drop_loads
 {
 	my ($node) = @_;
 	$node->safe_psql('postgres', "ROLLBACK PREPARED '$_'") for split(/\n/, $node->safe_psql('postgres', 'SELECT gid FROM pg_prepared_xacts'));

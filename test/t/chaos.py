@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """The clients of 006_chaos.pl, which starts and kills them: chaos.py CONNINFO SEED ROLE NAME [NUMBER]
 
-    work       claims files, and ends, loses or forgets them, as their names say
+    work       claims files, and ends, loses or drops them, as their names say
     register   fills those sessions of the table `plan` that have its NUMBER, then closes them or lets them expire
     maintain   calls maintain()
     listen     prints which sessions are announced to be done
     race       NUMBER rounds in which 8 threads end the last files of sessions at the same moment
 
-Each connects anew when the server has gone, and ends with a traceback at whatever else goes wrong. What happens to a file is written
+Each connects again when the server has gone, and ends with a traceback at whatever else goes wrong. What happens to a file is written
 to the table `audit` by the transaction in which it happens.
 """
 
@@ -40,7 +40,7 @@ def run(conninfo, step):
                     pass
                 return
         except psycopg.OperationalError as error:
-            # No SQLSTATE: the connection is lost, or there is none to be had. 57P01 and so on: the server is going down.
+            # No SQLSTATE: the connection is lost, or there is none. 57P01 and so on: the server is going down.
             if error.sqlstate and not error.sqlstate.startswith('57P'):
                 raise
             time.sleep(0.05)
@@ -57,7 +57,7 @@ class Worker:
         RETURNING session_id, token, file_ingestion_id, name, attempt'''
     END = '''
         INSERT INTO audit (kind, worker, session_id, file_ingestion_id, token, status, reason, until)
-        SELECT CASE WHEN NOT f.changed THEN 'lost' WHEN f.ingestion_status = 'PENDING' THEN 'put off' ELSE 'ended' END,
+        SELECT CASE WHEN NOT f.changed THEN 'lost' WHEN f.ingestion_status = 'PENDING' THEN 'delayed' ELSE 'ended' END,
             %(worker)s, %(session)s, f.file_ingestion_id, %(token)s, f.ingestion_status::text,
             CASE WHEN f.changed AND f.ingestion_status = 'PENDING' THEN %(action)s::text ELSE f.ingestion_status_reason::text END, '''
     FAIL = 'f.retry_at FROM session_files.fail_files(%(session)s, %(ids)s, %(action)s::text::session_files.ingestion_status_reason, %(token)s) AS f'
@@ -152,7 +152,7 @@ class Worker:
                 return [(0, 'extend'), (1, 'finish')]
             case 'returned':
                 return [(0, self.rng.choice(['release', 'finish']))]
-            case 'deadly':    # nobody ends it
+            case 'deadly':    # no worker ends it
                 return []
 
 

@@ -8,7 +8,7 @@ import traceback
 
 import psycopg
 
-# What a writer may be told at any time, and what is then done anew or given up: serialization failures, deadlocks, a lock or a
+# What a writer may be told at any time, and then does again or gives up: serialization failures, deadlocks, a lock or a
 # statement that took too long, or a cancel. 57P01: the backend was killed, which is only right if it was by us.
 RETRIED = {'40001', '40P01'}
 GIVEN_UP = {'57014', '55P03'}
@@ -93,14 +93,14 @@ class Client:
         if error.sqlstate != KILLED and not self.db.closed:
             return
         if not self.shared.was_killed(self.pid):
-            raise Failure(f'lost its connection, which nobody killed: {error}') from error
+            raise Failure(f'lost its connection, though no process killed it: {error}') from error
         self.db.close()
         self.await_end(self.pid)
         self.connect()
         raise Lost from error
 
     def await_end(self, pid):
-        """Waits until a backend is gone, and with it its locks; over a connection that nobody kills."""
+        """Waits until a backend is gone, and with it its locks; over a connection that no process kills."""
         with psycopg.connect(self.shared.conninfo, autocommit=True) as other:
             while other.execute('SELECT count(*) FROM pg_stat_activity WHERE pid = %s', [pid]).fetchone()[0]:
                 time.sleep(0.01)

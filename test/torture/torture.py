@@ -129,7 +129,7 @@ class Run:
             if passed >= minutes and (not self.lacking() or passed >= minutes + PATIENCE):
                 break
             self.failures += [f'{name} died' for name, (process, _) in self.processes.items() if process.exitcode]
-        # Who resolves what was prepared goes on until nobody waits for that.
+        # The resolver of prepared transactions goes on until no process waits for one.
         for stage in ('writers', 'others'):
             self.shared.stops[stage].set()
             while any(process.is_alive() for process, of in self.processes.values() if of == stage):
@@ -160,7 +160,7 @@ def find_broken(db):
 
 
 def finish_all(db):
-    """Settles all that was prepared, then has a worker finish whatever can be claimed; gives how many files nobody got."""
+    """Settles all that was prepared, then has a worker finish every file that can be claimed; returns how many files no worker got."""
     for gid, in db.execute('SELECT gid FROM pg_prepared_xacts').fetchall():
         db.execute(f"COMMIT PREPARED '{gid}'")
     broken = find_broken(db)
@@ -196,7 +196,7 @@ def main():
         passed = run.go(minutes)
         show(run.counts())
         print(f'# {passed:.1f} minutes')
-        tap.ok(not run.failures, 'pages, versions, totals, queue and ledgers are right, and nobody is told what should not be', run.failures)
+        tap.ok(not run.failures, 'pages, versions, totals, queue and ledgers are right, and no error came that should not', run.failures)
         tap.ok(not run.lacking(), 'each kind of action succeeded', [f'too few: {run.lacking()}'])
         broken, left = finish_all(db)
         tap.ok(not broken, 'when all is quiet, all is exact', broken)

@@ -41,7 +41,7 @@ def new_id(rng):
 
 
 class Writer(Client):
-    """Does whatever comes to its mind in sessions that are everybody's."""
+    """Takes random actions in sessions that all writers share."""
 
     stage = 'writers'
 
@@ -98,7 +98,7 @@ class Writer(Client):
                     raise
 
     def write(self):
-        """A transaction of some actions, anew as long as it cannot be serialized."""
+        """A transaction of some actions, again as long as it cannot be serialized."""
         plan = [self.draw() for _ in range(self.rng.choice([1, 1, 2, 3, 5]))]
         level = self.rng.choice(LEVELS)
         for _ in range(4):
@@ -236,7 +236,7 @@ class Writer(Client):
 
     @action('P0002', '55000')
     def register_again(self):
-        self.register(2, ['everybody\'s', 'name', 'name', '\u00e9\U0001f600', 'x' * 900, 'x' * 901])
+        self.register(2, ['shared', 'name', 'name', '\u00e9\U0001f600', 'x' * 900, 'x' * 901])
 
     @action('P0002', weight=2)
     def finish(self):
@@ -575,7 +575,7 @@ class Resolver(Client):
 
 
 class Housekeeper(Client):
-    """Vacuums, and makes indexes anew, below the feet of all others."""
+    """Vacuums and reindexes while all others work."""
 
     WORK = {
         'VACUUM {0}': 6, 'VACUUM (FREEZE, INDEX_CLEANUP ON) {0}': 3, 'ANALYZE {0}': 3, 'REINDEX TABLE CONCURRENTLY {0}': 4,
@@ -626,7 +626,7 @@ class Housekeeper(Client):
     def pile_up_slots(self):
         """Gives a session more slots of counts than there may be, for the writers to merge."""
         with self.db.transaction():
-            # Their number is that of a transaction, which nobody else takes; they amount to nothing.
+            # Their number is that of a transaction, which no other takes; they add up to nothing.
             self.db.execute('''INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest, minute)
                 SELECT session_id, -pg_current_xact_id()::text::bigint * 100 - n, 1 - 2 * (n %% 2), 2 * (n %% 2) - 1, n / 2 * (1 - 2 * (n %% 2)), n / 2, 0
                     FROM session_files.upload_sessions, generate_series(2, 41) AS n WHERE session_id = %s FOR KEY SHARE OF upload_sessions''', [BUSY])

@@ -16,7 +16,7 @@ my $data = q{
 	SELECT * FROM session_files.file_queue ORDER BY 1, 2, 3;
 	SELECT * FROM session_files.workspace_grants ORDER BY 1, 2;
 	SELECT session_id, workspace_name, status, created_at, expires_at, total, pending, finished, failed, failed_by_reason, oldest_pending, claimed,
-		put_off FROM session_files.session_progress ORDER BY 1;
+		delayed FROM session_files.session_progress ORDER BY 1;
 	SELECT worker, lease_token, session_id, files, attempt, claimed_at, expires_at FROM session_files.leases ORDER BY 1, 2, 3;
 	SELECT worker, sessions, leases, files, oldest_claim, newest_claim FROM session_files.workers ORDER BY 1;
 };
