@@ -46,7 +46,7 @@ CREATE VIEW session_files.leases WITH (security_barrier) AS
 		CASE WHEN isfinite(min(q.due_at)) THEN min(q.due_at) - clock_timestamp() END AS remaining
 	FROM session_files.file_queue AS q
 	-- Any token. Without statistics the planner takes a range for few rows, and reads their index; IS NOT NULL it takes for all of them.
-	WHERE q.lease_token BETWEEN '00000000-0000-0000-0000-000000000000' AND 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+	WHERE q.lease_token >= '00000000-0000-0000-0000-000000000000' AND q.lease_token <= 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 		AND session_files.may_see_session(q.session_id)
 	GROUP BY q.worker, q.lease_token, q.session_id;
 COMMENT ON VIEW session_files.leases IS
