@@ -5,17 +5,20 @@
  * The triggers write tables on which a role that writes files needs no right: file_counts, file_queue, file_deletions. So they change to
  * the owner of the tables, and back. The functions of SQL and the policies see the caller again afterwards.
  *
- * No statement may depend on search_path, which is the caller's: every name and operator has its schema. What a statement is for is
- * written where it is defined.
+ * They run under a fixed search_path, so operators need no schema, and a plan is not made again for each caller's. What a statement is
+ * for is written where it is defined.
  */
 #include "compat.h"
 
 #include "owner.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
+
+#define SEARCH_PATH "pg_catalog, pg_temp"
 
 static OwnerQuery find_session = {
 	.text = "SELECT FROM session_files.upload_sessions AS s WHERE s.session_id OPERATOR(pg_catalog.=) $1",
@@ -75,6 +78,9 @@ owner_begin(Relation table)
 	SetUserIdAndSecContext(table->rd_rel->relowner,
 	                       caller.context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	caller.guc_level = owner_prefer_indexes();
+	/* To set it costs more than a small statement. */
+	if (strcmp(namespace_search_path, SEARCH_PATH) != 0)
+		set_config_option("search_path", SEARCH_PATH, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return caller;
 }
 

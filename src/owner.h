@@ -38,7 +38,7 @@ typedef struct Caller
 extern int owner_prefer_indexes(void);
 
 /*
- * Connects to SPI as the owner of a table. Plans prefer indexes, as they are made when the table is small and used when it is large.
+ * Connects to SPI as the owner of a table, with a search_path of pg_catalog. Plans prefer indexes, as they are made when the table is small and used when it is large.
  * After an error, the end of the (sub)transaction restores user and settings.
  */
 extern Caller owner_begin(Relation table);
