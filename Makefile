@@ -24,13 +24,17 @@ OBJS = \
 	src/ingestion/claim.o \
 	src/ingestion/count_changes.o \
 	src/ingestion/counts.o \
-	src/ingestion/deletions.o \
 	src/ingestion/digest.o \
+	src/ingestion/enqueue.o \
+	src/ingestion/generation.o \
+	src/ingestion/lease.o \
 	src/ingestion/locate.o \
 	src/ingestion/maintenance.o \
 	src/ingestion/notify.o \
 	src/ingestion/queue.o \
+	src/ingestion/queue_walk.o \
 	src/ingestion/session_cleanup.o \
+	src/ingestion/settle.o \
 	src/listing/cors.o \
 	src/listing/etag.o \
 	src/listing/json.o \

@@ -42,7 +42,7 @@ const char *const reason_labels[REASON_COUNT] = {"EMPTY_FILE",
 
 typedef enum RelationKind
 {
-	TABLE,
+	TABLE, /* or a sequence */
 	INDEX
 } RelationKind;
 
@@ -56,6 +56,7 @@ static const struct
 	{"upload_sessions", offsetof(Catalog, upload_sessions), TABLE},
 	{"upload_sessions_pkey", offsetof(Catalog, upload_sessions_pkey), INDEX},
 	{"files", offsetof(Catalog, files), TABLE},
+	{"files_generation_seq", offsetof(Catalog, files_generation_seq), TABLE},
 	{"files_pkey", offsetof(Catalog, files_pkey), INDEX},
 	{"files_status_idx", offsetof(Catalog, files_status_idx), INDEX},
 	{"files_reason_idx", offsetof(Catalog, files_reason_idx), INDEX},
@@ -65,8 +66,9 @@ static const struct
 	{"file_counts_pkey", offsetof(Catalog, file_counts_pkey), INDEX},
 	{"file_queue", offsetof(Catalog, file_queue), TABLE},
 	{"file_queue_due_idx", offsetof(Catalog, file_queue_due_idx), INDEX},
-	{"file_deletions", offsetof(Catalog, file_deletions), TABLE},
-	{"file_deletions_session_idx", offsetof(Catalog, file_deletions_session_idx), INDEX},
+	{"file_queue_new_idx", offsetof(Catalog, file_queue_new_idx), INDEX},
+	{"file_queue_returned_idx", offsetof(Catalog, file_queue_returned_idx), INDEX},
+	{"file_queue_workspace_returned_idx", offsetof(Catalog, file_queue_workspace_returned_idx), INDEX},
 	{"workspaces", offsetof(Catalog, workspaces), TABLE},
 	{"workspace_grants", offsetof(Catalog, workspace_grants), TABLE},
 	{"workspace_grants_key", offsetof(Catalog, workspace_grants_key), INDEX},
@@ -84,12 +86,14 @@ static const struct
 	{offsetof(Catalog, upload_sessions), "workspace_name", Anum_upload_sessions_workspace_name, TEXTOID},
 	{offsetof(Catalog, upload_sessions), "status", Anum_upload_sessions_status, 0},
 	{offsetof(Catalog, upload_sessions), "expires_at", Anum_upload_sessions_expires_at, TIMESTAMPTZOID},
+	{offsetof(Catalog, upload_sessions), "priority", Anum_upload_sessions_priority, INT2OID},
 	{offsetof(Catalog, files), "session_id", Anum_files_session_id, UUIDOID},
 	{offsetof(Catalog, files), "file_ingestion_id", Anum_files_file_ingestion_id, UUIDOID},
 	{offsetof(Catalog, files), "ingestion_status", Anum_files_ingestion_status, 0},
 	{offsetof(Catalog, files), "ingestion_status_reason", Anum_files_ingestion_status_reason, 0},
 	{offsetof(Catalog, files), "name", Anum_files_name, TEXTOID},
-	{offsetof(Catalog, files), "retries", Anum_files_retries, INT4OID},
+	{offsetof(Catalog, files), "generation", Anum_files_generation, INT8OID},
+	{offsetof(Catalog, files), "error", Anum_files_error, TEXTOID},
 	{offsetof(Catalog, file_counts), "session_id", Anum_file_counts_session_id, UUIDOID},
 	{offsetof(Catalog, file_counts), "failed", Anum_file_counts_first_status + STATUS_FAILED, INT8OID},
 	{offsetof(Catalog, file_counts), "finished", Anum_file_counts_first_status + STATUS_FINISHED, INT8OID},
@@ -98,18 +102,19 @@ static const struct
 	{offsetof(Catalog, workspaces), "name", Anum_workspaces_name, TEXTOID},
 	{offsetof(Catalog, workspace_grants), "role", Anum_workspace_grants_role, REGROLEOID},
 	{offsetof(Catalog, workspace_grants), "workspace_name", Anum_workspace_grants_workspace_name, TEXTOID},
+	{offsetof(Catalog, file_queue), "row_id", Anum_file_queue_row_id, INT8OID},
 	{offsetof(Catalog, file_queue), "session_id", Anum_file_queue_session_id, UUIDOID},
+	{offsetof(Catalog, file_queue), "workspace_name", Anum_file_queue_workspace_name, TEXTOID},
+	{offsetof(Catalog, file_queue), "priority", Anum_file_queue_priority, INT2OID},
 	{offsetof(Catalog, file_queue), "due_at", Anum_file_queue_due_at, TIMESTAMPTZOID},
 	{offsetof(Catalog, file_queue), "file_ingestion_ids", Anum_file_queue_file_ingestion_ids, UUIDARRAYOID},
-	{offsetof(Catalog, file_queue), "retries", Anum_file_queue_retries, INT4OID},
+	{offsetof(Catalog, file_queue), "generation", Anum_file_queue_generation, INT8OID},
 	{offsetof(Catalog, file_queue), "attempt", Anum_file_queue_attempt, INT4OID},
 	{offsetof(Catalog, file_queue), "claimed_at", Anum_file_queue_claimed_at, TIMESTAMPTZOID},
 	{offsetof(Catalog, file_queue), "last_reason", Anum_file_queue_last_reason, 0},
 	{offsetof(Catalog, file_queue), "lease_token", Anum_file_queue_lease_token, UUIDOID},
 	{offsetof(Catalog, file_queue), "worker", Anum_file_queue_worker, TEXTOID},
-	{offsetof(Catalog, file_deletions), "session_id", Anum_file_deletions_session_id, UUIDOID},
-	{offsetof(Catalog, file_deletions), "up_to", Anum_file_deletions_up_to, UUIDOID},
-	{offsetof(Catalog, file_deletions), "retries", Anum_file_deletions_retries, INT4OID},
+	{offsetof(Catalog, file_queue), "company", Anum_file_queue_company, INT4OID},
 };
 
 #define RELATION_OID(catalog, i) (*(Oid *) ((char *) (catalog) + relations[i].offset))

@@ -39,36 +39,39 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_upload_sessions_workspace_name 2
 #define Anum_upload_sessions_status 3
 #define Anum_upload_sessions_expires_at 6
+#define Anum_upload_sessions_priority 7
 
 #define Anum_files_session_id 1
 #define Anum_files_file_ingestion_id 2
 #define Anum_files_ingestion_status 3
 #define Anum_files_ingestion_status_reason 4
 #define Anum_files_name 5
-#define Anum_files_retries 6
+#define Anum_files_generation 6
+#define Anum_files_error 7
 
 #define Anum_file_counts_session_id 1
 #define Anum_file_counts_first_status 3 /* failed, finished, pending */
 #define Anum_file_counts_digest 6
 
-#define Anum_file_deletions_session_id 1
-#define Anum_file_deletions_up_to 2
-#define Anum_file_deletions_retries 3
 
 #define Anum_workspaces_name 1
 
 #define Anum_workspace_grants_role 1
 #define Anum_workspace_grants_workspace_name 2
 
-#define Anum_file_queue_session_id 1
-#define Anum_file_queue_due_at 2
-#define Anum_file_queue_file_ingestion_ids 3
-#define Anum_file_queue_retries 4
-#define Anum_file_queue_attempt 5
-#define Anum_file_queue_claimed_at 6
-#define Anum_file_queue_last_reason 7
-#define Anum_file_queue_lease_token 8
-#define Anum_file_queue_worker 9
+#define Anum_file_queue_row_id 1
+#define Anum_file_queue_session_id 2
+#define Anum_file_queue_workspace_name 3
+#define Anum_file_queue_priority 4
+#define Anum_file_queue_due_at 5
+#define Anum_file_queue_file_ingestion_ids 6
+#define Anum_file_queue_generation 7
+#define Anum_file_queue_attempt 8
+#define Anum_file_queue_claimed_at 9
+#define Anum_file_queue_last_reason 10
+#define Anum_file_queue_lease_token 11
+#define Anum_file_queue_worker 12
+#define Anum_file_queue_company 13
 
 /* An index may be missing or invalid, so its field is only for catalog_open_index. */
 typedef struct Catalog
@@ -76,6 +79,7 @@ typedef struct Catalog
 	Oid upload_sessions;
 	Oid upload_sessions_pkey;
 	Oid files;
+	Oid files_generation_seq;
 	Oid files_pkey;
 	Oid files_status_idx;
 	Oid files_reason_idx;
@@ -85,8 +89,9 @@ typedef struct Catalog
 	Oid file_counts_pkey;
 	Oid file_queue;
 	Oid file_queue_due_idx;
-	Oid file_deletions;
-	Oid file_deletions_session_idx;
+	Oid file_queue_new_idx;
+	Oid file_queue_returned_idx;
+	Oid file_queue_workspace_returned_idx;
 	Oid workspaces;
 	Oid workspace_grants;
 	Oid workspace_grants_key;

@@ -2,7 +2,7 @@
  * owner.c
  *		Statements that run as the owner of the extension's tables, by SPI.
  *
- * The triggers write tables on which a role that writes files needs no right: file_counts, file_queue, file_deletions. So they change to
+ * The triggers write tables on which a role that writes files needs no right: file_counts and file_queue. So they change to
  * the owner of the tables, and back. The functions of SQL and the policies see the caller again afterwards.
  *
  * They run under a fixed search_path, so operators need no schema, and a plan is not made again for each caller's. What a statement is
@@ -12,11 +12,13 @@
 
 #include "owner.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #define SEARCH_PATH "pg_catalog, pg_temp"
 
@@ -26,8 +28,9 @@ static OwnerQuery find_session = {
 	.arg_types = {UUIDOID},
 };
 
-uint64
-owner_run_under(OwnerQuery *query, Datum *values, Snapshot snapshot)
+/* Runs a statement under a snapshot, or, for InvalidSnapshot, under a new one. nulls is as for SPI. */
+static uint64
+run(OwnerQuery *query, Datum *values, const char *nulls, Snapshot snapshot)
 {
 	if (query->plan == NULL)
 	{
@@ -38,15 +41,27 @@ owner_run_under(OwnerQuery *query, Datum *values, Snapshot snapshot)
 		SPI_keepplan(plan);
 		query->plan = plan;
 	}
-	if (SPI_execute_snapshot(query->plan, values, NULL, snapshot, InvalidSnapshot, false, true, 0) < 0)
+	if (SPI_execute_snapshot(query->plan, values, nulls, snapshot, InvalidSnapshot, false, true, 0) < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(SPI_result));
 	return SPI_processed;
 }
 
 uint64
+owner_run_under(OwnerQuery *query, Datum *values, Snapshot snapshot)
+{
+	return run(query, values, NULL, snapshot);
+}
+
+uint64
+owner_run_nulls(OwnerQuery *query, Datum *values, const char *nulls)
+{
+	return run(query, values, nulls, InvalidSnapshot);
+}
+
+uint64
 owner_run(OwnerQuery *query, Datum *values)
 {
-	return owner_run_under(query, values, InvalidSnapshot);
+	return run(query, values, NULL, InvalidSnapshot);
 }
 
 bool
@@ -55,6 +70,13 @@ owner_finds_session(const pg_uuid_t *session_id)
 	Datum value = UUIDPGetDatum(session_id);
 
 	return owner_run(&find_session, &value) > 0;
+}
+
+void
+owner_push_snapshot(void)
+{
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 int

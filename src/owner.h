@@ -12,7 +12,7 @@
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
-#define OWNER_MAX_ARGS 8
+#define OWNER_MAX_ARGS 12
 
 /* A statement; its plan is made when first used and kept for the backend's life. */
 typedef struct OwnerQuery
@@ -47,8 +47,14 @@ extern void owner_end(Caller caller);
 /* Runs a statement, between owner_begin and owner_end. Returns how many rows it processed. No argument is null. */
 extern uint64 owner_run(OwnerQuery *query, Datum *values);
 
+/* As owner_run, with arguments that are null: for each 'n', or else ' '. */
+extern uint64 owner_run_nulls(OwnerQuery *query, Datum *values, const char *nulls);
+
 /* As owner_run, under a snapshot. */
 extern uint64 owner_run_under(OwnerQuery *query, Datum *values, Snapshot snapshot);
+
+/* Makes a snapshot active that shows what ran before, until PopActiveSnapshot: what the next statement would see. */
+extern void owner_push_snapshot(void);
 
 /* Returns, between owner_begin and owner_end, whether a session exists: the current cascade may be that of its deletion. */
 extern bool owner_finds_session(const pg_uuid_t *session_id);

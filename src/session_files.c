@@ -19,7 +19,7 @@
 #include "access.h"
 #include "catalog.h"
 #include "http_api.h"
-#include "ingestion/claim.h"
+#include "ingestion/queue_walk.h"
 #include "ingestion/maintenance.h"
 #include "ingestion/notify.h"
 #include "listing/json.h"
@@ -49,7 +49,7 @@ _PG_init(void)
 	catalog_init();
 	http_api_init();
 	access_init();
-	claim_init();
+	queue_walk_init();
 	settings_init();
 	notify_init();
 	maintenance_init();

@@ -32,7 +32,6 @@
 
 PG_FUNCTION_INFO_V1(session_files_default_expiry);
 PG_FUNCTION_INFO_V1(session_files_retained_since);
-PG_FUNCTION_INFO_V1(session_files_retry_at);
 
 int settings_max_attempts = 5;
 bool settings_notify = true;
@@ -287,17 +286,15 @@ session_files_retained_since(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) session_retention * -1000));
 }
 
-/* SQL: session_files.retry_at(reason, attempt integer) returns timestamptz. */
-Datum
-session_files_retry_at(PG_FUNCTION_ARGS)
+bool
+settings_retry_at(int reason, int attempt, TimestampTz *at)
 {
-	int reason = catalog_reason(catalog_get(), PG_GETARG_OID(0));
-	int attempt = PG_GETARG_INT32(1);
 	double wait;
 
 	if (attempt >= settings_max_attempts || (*retry_reason_bits & ((uint32) 1 << reason)) == 0)
-		PG_RETURN_NULL();
+		return false;
 	wait = Min(ldexp(retry_delay, Max(attempt, 1) - 1), retry_delay_limit);
 	wait *= 1 - compat_random() / 2;
-	PG_RETURN_TIMESTAMPTZ(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) wait));
+	*at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) wait);
+	return true;
 }

@@ -7,6 +7,8 @@
 
 #include "compat.h"
 
+#include "datatype/timestamp.h"
+
 /* How many attempts a file has. */
 extern int settings_max_attempts;
 
@@ -40,6 +42,12 @@ typedef struct HttpSettings
 } HttpSettings;
 
 extern HttpSettings settings_http;
+
+/*
+ * Finds when a file can be claimed again after its attempt with this number failed for a reason. Returns false if it is not tried again:
+ * the reason is not one of retry_reasons, or the attempt was the last one.
+ */
+extern bool settings_retry_at(int reason, int attempt, TimestampTz *at);
 
 /* Defines the settings; to be called once, when the library is loaded. */
 extern void settings_init(void);

@@ -31,10 +31,3 @@ CREATE FUNCTION session_files.retained_since() RETURNS timestamptz
 COMMENT ON FUNCTION session_files.retained_since() IS
 	'Returns the time before which an expired session is to be deleted, by the setting session_files.session_retention. NULL if '
 	'sessions are kept forever.';
-
-CREATE FUNCTION session_files.retry_at(reason session_files.ingestion_status_reason, attempt integer) RETURNS timestamptz
-	LANGUAGE c VOLATILE STRICT PARALLEL SAFE
-	AS 'MODULE_PATHNAME', 'session_files_retry_at';
-COMMENT ON FUNCTION session_files.retry_at(session_files.ingestion_status_reason, integer) IS
-	'Returns when a file can be claimed again after its attempt with this number failed for this reason, by the settings '
-	'session_files.retry_reasons, retry_delay, retry_delay_limit and max_attempts. NULL if it is not tried again.';

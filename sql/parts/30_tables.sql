@@ -13,6 +13,7 @@ CREATE TABLE session_files.upload_sessions (
 	write_mode session_files.write_mode NOT NULL DEFAULT 'KEEP',
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	expires_at timestamptz NOT NULL DEFAULT session_files.default_expiry(),
+	priority smallint NOT NULL DEFAULT 0,
 	-- The header Session-Expires-At has four digits for the year; infinite times cannot be subtracted; ids of version 7 begin in 1970.
 	CONSTRAINT upload_sessions_expires_at CHECK (
 		created_at >= '1970-01-01 00:00:00+00' AND expires_at > created_at AND expires_at < '9999-12-31 00:00:00+00')
@@ -31,13 +32,16 @@ CREATE TABLE session_files.files (
 	ingestion_status session_files.ingestion_status NOT NULL DEFAULT 'PENDING',
 	ingestion_status_reason session_files.ingestion_status_reason,
 	name text COLLATE "C" NOT NULL,
-	-- Made PENDING again, so many times: what was queued or claimed before is void.
-	retries integer NOT NULL DEFAULT 0,
+	-- Greater than that of any file before: new when the file becomes PENDING, so that what was queued or claimed before is void.
+	generation bigint GENERATED ALWAYS AS IDENTITY,
+	-- What went wrong, for people.
+	error text,
 	-- Listings by created_at; cursors; status transitions. Half full, as files_name_idx: when a file is finished, the index tuple of its new
 	-- version goes beside the first, and the page need not be searched for what can go, nor split.
 	CONSTRAINT files_pkey PRIMARY KEY (session_id, file_ingestion_id) WITH (fillfactor = 50),
 	CONSTRAINT files_id_is_uuid7 CHECK ((get_byte(uuid_send(file_ingestion_id), 6) >> 4) = 7),
 	CONSTRAINT files_reason_when_failed CHECK ((ingestion_status = 'FAILED') = (ingestion_status_reason IS NOT NULL)),
+	CONSTRAINT files_error_when_failed CHECK (error IS NULL OR (ingestion_status = 'FAILED' AND char_length(error) <= 2000)),
 	CONSTRAINT files_name_not_empty CHECK (name <> ''),
 	-- So that the whole name stands in an index tuple (src/index/name_key.c).
 	CONSTRAINT files_name_length CHECK (octet_length(name) <= 2600 OR char_length(name) <= 830),
@@ -71,6 +75,17 @@ END
 $$;
 COMMENT ON FUNCTION session_files.fail_long_name() IS 'Trigger on files: records a file whose name has more than 800 characters as FAILED.';
 
+CREATE FUNCTION session_files.renew_generation() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_renew_generation';
+COMMENT ON FUNCTION session_files.renew_generation() IS
+	'Trigger on files: gives a file that becomes PENDING, or that is PENDING and gets another key, a new generation.';
+
+CREATE TRIGGER renew_generation BEFORE UPDATE ON session_files.files
+	FOR EACH ROW WHEN (NEW.ingestion_status = 'PENDING'
+		AND (OLD.ingestion_status <> 'PENDING' OR OLD.session_id <> NEW.session_id OR OLD.file_ingestion_id <> NEW.file_ingestion_id))
+	EXECUTE FUNCTION session_files.renew_generation();
+
 CREATE TRIGGER fail_long_name BEFORE INSERT ON session_files.files
 	FOR EACH ROW WHEN (char_length(NEW.name) > 800)
 	EXECUTE FUNCTION session_files.fail_long_name();
@@ -78,3 +93,4 @@ CREATE TRIGGER fail_long_name BEFORE INSERT ON session_files.files
 SELECT pg_catalog.pg_extension_config_dump('session_files.workspaces', '');
 SELECT pg_catalog.pg_extension_config_dump('session_files.upload_sessions', '');
 SELECT pg_catalog.pg_extension_config_dump('session_files.files', '');
+SELECT pg_catalog.pg_extension_config_dump('session_files.files_generation_seq', '');

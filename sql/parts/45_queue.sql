@@ -1,55 +1,62 @@
 -- What workers claim: batches of PENDING files. A row has up to a hundred, so that they are claimed and finished at the price of a row;
 -- where there are few files, a row has fewer, so that many workers can have some. A trigger on files fills it. A row is only a hint: the
--- table files decides. A row is void for a file that is not PENDING any more, or that became PENDING again (retries). Not dumped:
--- restoring the files fills it again. The C code knows the first columns by their position (src/catalog.h).
+-- table files decides. A row is void for a file that is not PENDING any more, or that has a greater generation. Only the extension writes
+-- it (src/ingestion/queue.c). Not dumped: restoring the files fills it again. The C code knows the columns by their position
+-- (src/catalog.h).
 CREATE TABLE session_files.file_queue (
+	row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	session_id uuid NOT NULL,
+	workspace_name text COLLATE "C" NOT NULL,
+	priority smallint NOT NULL,
 	due_at timestamptz NOT NULL,
 	file_ingestion_ids uuid[] NOT NULL,
-	retries integer NOT NULL,
-	attempt integer NOT NULL DEFAULT 0,
+	generation bigint NOT NULL,
+	attempt integer NOT NULL,
 	claimed_at timestamptz,
 	last_reason session_files.ingestion_status_reason,
 	lease_token uuid,
 	worker text,
-	CONSTRAINT file_queue_has_files CHECK (cardinality(file_ingestion_ids) BETWEEN 1 AND 100000),
+	company integer,
+	CONSTRAINT file_queue_files CHECK (
+		array_ndims(file_ingestion_ids) = 1 AND array_lower(file_ingestion_ids, 1) = 1
+		AND cardinality(file_ingestion_ids) BETWEEN 1 AND 100 AND array_position(file_ingestion_ids, NULL) IS NULL),
 	CONSTRAINT file_queue_worker CHECK (char_length(worker) BETWEEN 1 AND 200),
 	-- Infinite times cannot be subtracted. A file's id can have a time up to the year 10889.
 	CONSTRAINT file_queue_times CHECK (
 		due_at >= '1970-01-01 00:00:00+00' AND due_at < '11000-01-01 00:00:00+00'
 		AND claimed_at >= '1970-01-01 00:00:00+00' AND claimed_at < '11000-01-01 00:00:00+00'),
-	CONSTRAINT file_queue_lease CHECK ((lease_token IS NULL) = (worker IS NULL) AND (lease_token IS NULL OR claimed_at IS NOT NULL))
+	CONSTRAINT file_queue_lease CHECK (
+		(lease_token IS NULL) = (worker IS NULL) AND (lease_token IS NULL) = (company IS NULL)
+		AND (lease_token IS NULL OR claimed_at IS NOT NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE session_files.file_queue IS
-	'Queue rows: batches of PENDING files that can be claimed, are under a lease, or wait for a retry.';
+	'Batches of PENDING files that can be claimed, or are claimed. A trigger on files fills it.';
+COMMENT ON COLUMN session_files.file_queue.workspace_name IS 'Workspace of the session.';
+COMMENT ON COLUMN session_files.file_queue.priority IS 'Priority of the session.';
 COMMENT ON COLUMN session_files.file_queue.due_at IS
 	'When the batch can be claimed: the creation of its first file if it was never claimed, the end of its lease, or the end of the '
 	'wait for a retry.';
 COMMENT ON COLUMN session_files.file_queue.file_ingestion_ids IS 'Files of the batch, in the order of creation.';
-COMMENT ON COLUMN session_files.file_queue.retries IS
-	'Value of files.retries for these files. If files has another value, the queue row is void for that file.';
-COMMENT ON COLUMN session_files.file_queue.attempt IS 'Number of claims so far, without those that were released.';
+COMMENT ON COLUMN session_files.file_queue.generation IS
+	'Greatest generation of the files. The queue row is void for a file that has a greater one.';
+COMMENT ON COLUMN session_files.file_queue.attempt IS
+	'Number of claims so far, without those that were released, or lost together with other files.';
 COMMENT ON COLUMN session_files.file_queue.claimed_at IS 'Time of the last claim. NULL if there was none.';
 COMMENT ON COLUMN session_files.file_queue.last_reason IS 'Reason why the last attempt failed.';
 COMMENT ON COLUMN session_files.file_queue.lease_token IS
 	'Token of the lease, which proves that a worker holds the files. NULL without a lease.';
+COMMENT ON COLUMN session_files.file_queue.company IS
+	'How many files were claimed together. If the lease ends without a report, half as many are claimed together the next time.';
 
--- Claims: files that came back, then those never claimed, the oldest first; the next session that has some (src/ingestion/claim.c).
-CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claimed_at IS NOT NULL), due_at, (file_ingestion_ids[1]));
+-- Claims of a session; what belongs to a session.
+CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claimed_at IS NOT NULL), due_at);
+-- Claims: sessions with files that were never claimed.
+CREATE INDEX file_queue_new_idx ON session_files.file_queue (workspace_name, priority DESC, session_id) WHERE claimed_at IS NULL;
+-- Claims: files that came back, of all workspaces and of one.
+CREATE INDEX file_queue_returned_idx ON session_files.file_queue (due_at) WHERE claimed_at IS NOT NULL;
+CREATE INDEX file_queue_workspace_returned_idx ON session_files.file_queue (workspace_name, due_at) WHERE claimed_at IS NOT NULL;
 -- Finishing, and the like, by lease.
 CREATE INDEX file_queue_lease_idx ON session_files.file_queue (lease_token) WHERE lease_token IS NOT NULL;
-
--- A file that is inserted under the id of a deleted one is another file, for which old queue rows are void: it starts with more retries than
--- that one had (src/ingestion/deletions.c). Not dumped, as the queue is not. The C code knows the columns by their position (src/catalog.h).
-CREATE TABLE session_files.file_deletions (
-	session_id uuid NOT NULL,
-	up_to uuid NOT NULL,
-	retries integer NOT NULL
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-COMMENT ON TABLE session_files.file_deletions IS
-	'Bounds of the files that were deleted from a session: none had an id over the greatest up_to, or more retries than the greatest '
-	'retries. A session from which no file was deleted has no row.';
-CREATE INDEX file_deletions_session_idx ON session_files.file_deletions (session_id);
 
 CREATE FUNCTION session_files.queue_files() RETURNS trigger
 	LANGUAGE c
@@ -64,22 +71,16 @@ CREATE TRIGGER queue_inserts AFTER INSERT ON session_files.files
 CREATE TRIGGER queue_updates AFTER UPDATE ON session_files.files
 	REFERENCING OLD TABLE AS removed NEW TABLE AS added
 	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
-CREATE TRIGGER queue_deletes AFTER DELETE ON session_files.files
-	REFERENCING OLD TABLE AS removed
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
 
-CREATE FUNCTION session_files.pick_ids(ids uuid[], given uuid[], present boolean) RETURNS uuid[]
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
-	AS 'MODULE_PATHNAME', 'session_files_pick_ids';
-COMMENT ON FUNCTION session_files.pick_ids(uuid[], uuid[], boolean) IS
-	'Returns the elements of ids that are in given (present is true) or are not (present is false), in their order. given must be '
-	'sorted. Errors: 22004 (a NULL element).';
+CREATE FUNCTION session_files.follow_session() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_follow_session';
+COMMENT ON FUNCTION session_files.follow_session() IS
+	'Trigger on upload_sessions: gives the queue rows of a session its new workspace and priority.';
 
-CREATE FUNCTION session_files.sort_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS uuid[]
-	LANGUAGE c IMMUTABLE PARALLEL SAFE
-	AS 'MODULE_PATHNAME', 'session_files_sort_ids';
-COMMENT ON FUNCTION session_files.sort_ids(uuid, uuid[]) IS
-	'Returns the ids sorted, each once. Errors: 22004 (an argument or element is NULL).';
+CREATE TRIGGER follow_session AFTER UPDATE OF workspace_name, priority ON session_files.upload_sessions
+	FOR EACH ROW WHEN (OLD.workspace_name <> NEW.workspace_name OR OLD.priority <> NEW.priority)
+	EXECUTE FUNCTION session_files.follow_session();
 
 CREATE FUNCTION session_files.notify_work(session_id uuid) RETURNS void
 	LANGUAGE c VOLATILE STRICT

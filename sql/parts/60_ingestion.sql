@@ -168,81 +168,6 @@ COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'than 2600 bytes and 830 characters; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or expired), '
 	'40001 (other transactions deleted or renamed such files ten times in a row).';
 
--- What finish_files and fail_files have in common. It changes the given files if they have so many retries (NULL: any number), and returns
--- them and others, which it leaves as they are. others is NULL for a call without a lease: only that raises an error for what is no
--- file of the session; a worker's other files are not to wait for one that was deleted.
-CREATE FUNCTION session_files.settle_files(
-	session_id uuid,
-	file_ingestion_ids uuid[],
-	others uuid[],
-	given_retries integer,
-	new_status session_files.ingestion_status,
-	new_reason session_files.ingestion_status_reason
-) RETURNS TABLE (
-	file_ingestion_id uuid,
-	ingestion_status session_files.ingestion_status,
-	ingestion_status_reason session_files.ingestion_status_reason,
-	changed boolean
-)
-	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
-	SET enable_seqscan = off
-	SET jit = off
-AS $$
-#variable_conflict use_column
-DECLARE
-	given constant uuid[] := session_files.sort_ids(session_id, file_ingestion_ids);
-	changed_ids uuid[] := '{}';
-	unchanged_ids uuid[] := given;
-	missing uuid[];
-	found_files bigint;
-BEGIN
-	FOR attempt IN 1..10 LOOP
-		EXIT WHEN cardinality(unchanged_ids) = 0;
-		WITH settled AS (
-			UPDATE session_files.files AS f
-				SET ingestion_status = new_status, ingestion_status_reason = new_reason
-				WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids)) AND f.ingestion_status = 'PENDING'
-					AND (given_retries IS NULL OR f.retries = given_retries)
-				RETURNING f.file_ingestion_id
-		)
-		SELECT changed_ids || array_agg(s.file_ingestion_id) INTO changed_ids FROM settled AS s;
-		IF cardinality(changed_ids) = cardinality(given) AND coalesce(cardinality(others), 0) = 0 THEN
-			RETURN QUERY SELECT g.id, new_status, new_reason, true FROM unnest(given) AS g (id);
-			RETURN;
-		END IF;
-		unchanged_ids := ARRAY(SELECT g.id FROM unnest(given) AS g (id) EXCEPT SELECT c.id FROM unnest(changed_ids) AS c (id) ORDER BY id);
-		-- A file that another changed while the update waited, and that is PENDING still, has another place now.
-		PERFORM FROM session_files.files AS f
-			WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids)) AND f.ingestion_status = 'PENDING'
-				AND (given_retries IS NULL OR f.retries = given_retries);
-		EXIT WHEN NOT FOUND;
-	END LOOP;
-	unchanged_ids := unchanged_ids || others;
-	RETURN QUERY
-		SELECT c.id, new_status, new_reason, true FROM unnest(changed_ids) AS c (id)
-		UNION ALL
-		SELECT f.file_ingestion_id, f.ingestion_status, f.ingestion_status_reason, false FROM session_files.files AS f
-			WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids))
-		ORDER BY 1;
-	GET DIAGNOSTICS found_files = ROW_COUNT;
-	IF found_files = cardinality(given) + coalesce(cardinality(others), 0) THEN
-		RETURN;
-	END IF;
-	missing := ARRAY(SELECT u.id FROM unnest(unchanged_ids) AS u (id)
-		WHERE session_files.locate_ids(settle_files.session_id, ARRAY[u.id]) = '{}');
-	IF others IS NULL THEN
-		RAISE EXCEPTION 'session "%" has no file "%"', session_id, missing[1]
-			USING ERRCODE = 'no_data_found',
-				HINT = 'Either the file or the session is not there, or its workspace was not granted to the role, which session_files.grant_workspace() does.';
-	END IF;
-	RETURN QUERY SELECT m.id, NULL::session_files.ingestion_status, NULL::session_files.ingestion_status_reason, false
-		FROM unnest(missing) AS m (id);
-END
-$$;
-COMMENT ON FUNCTION session_files.settle_files(uuid, uuid[], uuid[], integer, session_files.ingestion_status, session_files.ingestion_status_reason) IS
-	'Common part of finish_files and fail_files. Call those.';
-
 CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid DEFAULT NULL)
 	RETURNS TABLE (
 		file_ingestion_id uuid,
@@ -250,47 +175,20 @@ CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids u
 		ingestion_status_reason session_files.ingestion_status_reason,
 		changed boolean
 	)
-	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	batch record;
-	held uuid[] := '{}';
-	held_retries integer;
-	others uuid[] := '{}';
-BEGIN
-	IF lease_token IS NULL THEN
-		RETURN QUERY SELECT * FROM session_files.settle_files(session_id, file_ingestion_ids, NULL, NULL, 'FINISHED', NULL);
-		RETURN;
-	END IF;
-	FOR batch IN
-		SELECT * FROM session_files.leave_lease(session_id, session_files.sort_ids(session_id, file_ingestion_ids), lease_token) AS l
-			ORDER BY l.retries
-	LOOP
-		IF NOT batch.is_held THEN
-			others := batch.ids;
-			CONTINUE;
-		END IF;
-		IF batch.retries <> held_retries THEN
-			RETURN QUERY SELECT * FROM session_files.settle_files(session_id, held, '{}', held_retries, 'FINISHED', NULL);
-			held := '{}';
-		END IF;
-		held := held || batch.ids;
-		held_retries := batch.retries;
-	END LOOP;
-	RETURN QUERY SELECT * FROM session_files.settle_files(session_id, held, others, held_retries, 'FINISHED', NULL);
-END
-$$;
+	LANGUAGE c VOLATILE
+	AS 'MODULE_PATHNAME', 'session_files_finish_files';
 COMMENT ON FUNCTION session_files.finish_files(uuid, uuid[], uuid) IS
-	'Marks PENDING files FINISHED: with a lease_token those that the lease holds, without one all. Returns a row per file: its status '
-	'now, and whether this call changed it. A file that is not of the session has the status NULL with a lease_token, and is an error '
-	'without one. Errors: 22004 (NULL), P0002 (not a file of the session; nothing changes).';
+	'Marks PENDING files FINISHED: with a lease_token those that the lease holds, of one session or, if session_id is NULL, of all; '
+	'without one all. Returns a row per file: its status now, and whether this call changed it. A file that is not of the session has '
+	'the status NULL with a lease_token, and is an error without one. Errors: 22004 (NULL), P0002 (not a file of the session; nothing '
+	'changes).';
 
 CREATE FUNCTION session_files.fail_files(
 	session_id uuid,
 	file_ingestion_ids uuid[],
 	reason session_files.ingestion_status_reason,
-	lease_token uuid DEFAULT NULL
+	lease_token uuid DEFAULT NULL,
+	error text DEFAULT NULL
 )
 	RETURNS TABLE (
 		file_ingestion_id uuid,
@@ -299,63 +197,13 @@ CREATE FUNCTION session_files.fail_files(
 		changed boolean,
 		retry_at timestamptz
 	)
-	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-	batch record;
-	next_attempt timestamptz;
-	held uuid[] := '{}';
-	held_retries integer;
-	others uuid[] := '{}';
-	delayed uuid[] := '{}';
-	delayed_until timestamptz[] := '{}';
-BEGIN
-	IF reason IS NULL THEN
-		RAISE EXCEPTION 'reason must not be null' USING ERRCODE = 'null_value_not_allowed';
-	END IF;
-	IF lease_token IS NULL THEN
-		RETURN QUERY SELECT *, NULL::timestamptz FROM session_files.settle_files(session_id, file_ingestion_ids, NULL, NULL, 'FAILED', reason);
-		RETURN;
-	END IF;
-	FOR batch IN
-		SELECT * FROM session_files.leave_lease(session_id, session_files.sort_ids(session_id, file_ingestion_ids), lease_token) AS l
-			ORDER BY l.retries
-	LOOP
-		IF NOT batch.is_held THEN
-			others := others || batch.ids;
-			CONTINUE;
-		END IF;
-		next_attempt := session_files.retry_at(reason, batch.attempt);
-		IF next_attempt IS NOT NULL THEN
-			INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason)
-				VALUES (fail_files.session_id, next_attempt, batch.ids, batch.retries, batch.attempt, batch.claimed_at, reason);
-			delayed := delayed || batch.ids;
-			delayed_until := delayed_until || array_fill(next_attempt, ARRAY[cardinality(batch.ids)]);
-			others := others || batch.ids;
-			CONTINUE;
-		END IF;
-		IF batch.retries <> held_retries THEN
-			RETURN QUERY SELECT *, NULL::timestamptz FROM session_files.settle_files(session_id, held, '{}', held_retries, 'FAILED', reason);
-			held := '{}';
-		END IF;
-		held := held || batch.ids;
-		held_retries := batch.retries;
-	END LOOP;
-	RETURN QUERY
-		SELECT s.file_ingestion_id, s.ingestion_status, s.ingestion_status_reason,
-			s.changed OR (p.until IS NOT NULL AND s.ingestion_status = 'PENDING'),
-			CASE WHEN s.ingestion_status = 'PENDING' THEN p.until END
-		FROM session_files.settle_files(session_id, held, others, held_retries, 'FAILED', reason) AS s
-			LEFT JOIN unnest(delayed, delayed_until) AS p (id, until) ON p.id = s.file_ingestion_id
-		ORDER BY s.file_ingestion_id;
-END
-$$;
-COMMENT ON FUNCTION session_files.fail_files(uuid, uuid[], session_files.ingestion_status_reason, uuid) IS
-	'Marks PENDING files FAILED with a reason: with a lease_token those that the lease holds, without one all. With a lease_token, a '
-	'file whose reason is in the setting session_files.retry_reasons and that has attempts left stays PENDING and can be claimed again '
-	'at retry_at. Errors: 22004 (NULL), 22P02 (unknown reason), P0002 (not a file of the session; nothing changes).';
+	LANGUAGE c VOLATILE
+	AS 'MODULE_PATHNAME', 'session_files_fail_files';
+COMMENT ON FUNCTION session_files.fail_files(uuid, uuid[], session_files.ingestion_status_reason, uuid, text) IS
+	'Marks PENDING files FAILED with a reason, and the first 2000 characters of error: with a lease_token those that the lease holds, of one '
+	'session or, if session_id is NULL, of all; without one all. With a lease_token, a file whose reason is in the setting '
+	'session_files.retry_reasons and that has attempts left stays PENDING and can be claimed again at retry_at. Errors: 22004 (NULL), '
+	'22P02 (unknown reason), P0002 (not a file of the session; nothing changes).';
 
 CREATE FUNCTION session_files.close_session(session_id uuid) RETURNS void
 	LANGUAGE plpgsql

@@ -59,15 +59,16 @@ $$;
 COMMENT ON FUNCTION session_files.count_errors() IS
 	'Returns the sessions whose totals are wrong, and the differences: to be added to file_counts and, for the digest, XORed.';
 
-CREATE FUNCTION session_files.unqueued_files() RETURNS TABLE (session_id uuid, file_ingestion_id uuid, retries integer)
+CREATE FUNCTION session_files.unqueued_files() RETURNS TABLE (session_id uuid, file_ingestion_id uuid, generation bigint)
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT f.session_id, f.file_ingestion_id, f.retries
+	SELECT f.session_id, f.file_ingestion_id, f.generation
 	FROM session_files.files AS f JOIN session_files.upload_sessions AS s ON s.session_id = f.session_id
-	WHERE f.ingestion_status = 'PENDING'
-	EXCEPT
-	SELECT q.session_id, unnest(q.file_ingestion_ids), q.retries FROM session_files.file_queue AS q
+		LEFT JOIN (SELECT q.session_id, i.id, max(q.generation) AS generation
+			FROM session_files.file_queue AS q, unnest(q.file_ingestion_ids) AS i (id) GROUP BY 1, 2) AS e
+			ON e.session_id = f.session_id AND e.id = f.file_ingestion_id AND e.generation >= f.generation
+	WHERE f.ingestion_status = 'PENDING' AND e.id IS NULL
 $$;
 COMMENT ON FUNCTION session_files.unqueued_files() IS 'Returns PENDING files that are not in file_queue, so that no worker can claim them.';
 
@@ -77,12 +78,13 @@ CREATE FUNCTION session_files.files_queued_twice() RETURNS TABLE (place tid, ses
 AS $$
 	SELECT e.place, e.session_id, array_agg(e.id ORDER BY e.id)
 	FROM (
-		SELECT q.ctid AS place, q.session_id, i.id, q.retries,
+		SELECT q.ctid AS place, q.session_id, i.id,
 			-- A worker that holds a file keeps it.
-			row_number() OVER (PARTITION BY q.session_id, i.id, q.retries ORDER BY q.lease_token IS NULL, q.due_at DESC, q.ctid) AS number
-		FROM session_files.file_queue AS q, unnest(q.file_ingestion_ids) AS i (id)) AS e
-		JOIN session_files.files AS f ON f.session_id = e.session_id AND f.file_ingestion_id = e.id AND f.retries = e.retries
-	WHERE e.number > 1 AND f.ingestion_status = 'PENDING'
+			row_number() OVER (PARTITION BY q.session_id, i.id ORDER BY q.lease_token IS NULL, q.due_at DESC, q.ctid) AS number
+		FROM session_files.file_queue AS q, unnest(q.file_ingestion_ids) AS i (id)
+			JOIN session_files.files AS f ON f.file_ingestion_id = i.id
+		WHERE f.session_id = q.session_id AND f.generation <= q.generation AND f.ingestion_status = 'PENDING') AS e
+	WHERE e.number > 1
 	GROUP BY e.place, e.session_id
 $$;
 COMMENT ON FUNCTION session_files.files_queued_twice() IS
@@ -127,32 +129,30 @@ AS $$
 	WITH tables AS (
 		SELECT c.oid, c.relname, c.relrowsecurity FROM pg_class AS c
 		WHERE c.relnamespace = 'session_files'::regnamespace
-			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue', 'file_deletions')),
+			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue')),
 	expected (invariant, table_name, names) AS (VALUES
-		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_deletes,queue_inserts,queue_updates,session_cleanup}'::text[]),
-		('triggers', 'upload_sessions', '{notify_end,session_cleanup}'),
+		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_inserts,queue_updates,renew_generation,session_cleanup}'::text[]),
+		('triggers', 'upload_sessions', '{follow_session,notify_end,session_cleanup}'),
 		('triggers', 'workspaces', '{grant_creator}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
-		('constraints', 'files', '{files_id_is_uuid7,files_long_name_failed,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey}'),
+		('constraints', 'files', '{files_error_when_failed,files_id_is_uuid7,files_long_name_failed,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey}'),
 		('constraints', 'upload_sessions', '{upload_sessions_expires_at,upload_sessions_pkey,upload_sessions_workspace_name_fkey}'),
 		('constraints', 'workspaces', '{workspaces_created_at,workspaces_name_length,workspaces_pkey}'),
 		('constraints', 'workspace_grants', '{workspace_grants_workspace_name_fkey}'),
 		('constraints', 'file_counts', '{file_counts_pkey}'),
-		('constraints', 'file_queue', '{file_queue_has_files,file_queue_lease,file_queue_times,file_queue_worker}'),
+		('constraints', 'file_queue', '{file_queue_files,file_queue_lease,file_queue_pkey,file_queue_times,file_queue_worker}'),
 		('indexes', 'files', '{files_name_idx,files_pkey,files_reason_idx,files_status_idx,files_status_name_idx}'),
 		('indexes', 'upload_sessions', '{upload_sessions_expiry_idx,upload_sessions_pkey,upload_sessions_workspace_idx}'),
 		('indexes', 'workspaces', '{workspaces_pkey}'),
 		('indexes', 'workspace_grants', '{workspace_grants_every_key,workspace_grants_key}'),
 		('indexes', 'file_counts', '{file_counts_pkey}'),
-		('indexes', 'file_queue', '{file_queue_due_idx,file_queue_lease_idx}'),
-		('indexes', 'file_deletions', '{file_deletions_session_idx}'),
+		('indexes', 'file_queue', '{file_queue_due_idx,file_queue_lease_idx,file_queue_new_idx,file_queue_pkey,file_queue_returned_idx,file_queue_workspace_returned_idx}'),
 		('policies', 'files', '{visible_sessions}'),
 		('policies', 'upload_sessions', '{visible_workspaces}'),
 		('policies', 'workspaces', '{new_workspaces,visible_workspaces}'),
 		('policies', 'workspace_grants', '{visible_workspaces}'),
 		('policies', 'file_counts', '{visible_sessions}'),
-		('policies', 'file_queue', '{visible_sessions}'),
-		('policies', 'file_deletions', '{visible_sessions}')),
+		('policies', 'file_queue', '{visible_sessions}')),
 	present (invariant, table_id, name, problem) AS (
 		SELECT 'triggers', g.tgrelid, g.tgname::text, CASE WHEN g.tgenabled IN ('D', 'R') THEN 'is disabled' END FROM pg_trigger AS g
 		UNION ALL
@@ -210,9 +210,13 @@ BEGIN
 	RETURN QUERY SELECT 'queue_session', queued, count(*), min(format('files of session %s', q.session_id))
 		FROM session_files.file_queue AS q
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = q.session_id);
-	RETURN QUERY SELECT 'deletions_session', count(*), count(*) FILTER (WHERE s.session_id IS NULL),
-		min(format('deletions of session %s', d.session_id)) FILTER (WHERE s.session_id IS NULL)
-		FROM session_files.file_deletions AS d LEFT JOIN session_files.upload_sessions AS s ON s.session_id = d.session_id;
+	RETURN QUERY SELECT 'queue_workspace', queued, count(*),
+		min(format('files of session %s: workspace %s, priority %s', q.session_id, q.workspace_name, q.priority))
+		FROM session_files.file_queue AS q JOIN session_files.upload_sessions AS s ON s.session_id = q.session_id
+		WHERE (q.workspace_name, q.priority) <> (s.workspace_name, s.priority);
+	RETURN QUERY SELECT 'generations', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
+		FROM session_files.files AS f
+		WHERE f.generation > (SELECT g.last_value FROM session_files.files_generation_seq AS g);
 	RETURN QUERY SELECT 'files_session', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
 		FROM session_files.files AS f
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = f.session_id);
@@ -271,19 +275,20 @@ BEGIN
 
 	-- In rows of as many files as the trigger would make.
 	WITH missing AS MATERIALIZED (
-		SELECT u.session_id, u.file_ingestion_id, u.retries
+		SELECT u.session_id, s.workspace_name, s.priority, u.file_ingestion_id, u.generation
 		FROM session_files.unqueued_files() AS u JOIN session_files.upload_sessions AS s ON s.session_id = u.session_id
 		FOR KEY SHARE OF s SKIP LOCKED),
 	placed AS (
-		SELECT m.*, row_number() OVER (PARTITION BY m.session_id, m.retries ORDER BY m.file_ingestion_id) - 1 AS place,
-			least((count(*) OVER (PARTITION BY m.session_id, m.retries) + 15) / 16, 100) AS per_row
+		SELECT m.*, row_number() OVER (PARTITION BY m.session_id ORDER BY m.file_ingestion_id) - 1 AS place,
+			least((count(*) OVER (PARTITION BY m.session_id) + 15) / 16, 100) AS per_row
 		FROM missing AS m),
 	batches AS (
-		SELECT p.session_id, p.retries, array_agg(p.file_ingestion_id ORDER BY p.file_ingestion_id) AS ids
-		FROM placed AS p GROUP BY p.session_id, p.retries, p.place / p.per_row),
+		SELECT p.session_id, p.workspace_name, p.priority, max(p.generation) AS generation,
+			array_agg(p.file_ingestion_id ORDER BY p.file_ingestion_id) AS ids
+		FROM placed AS p GROUP BY p.session_id, p.workspace_name, p.priority, p.place / p.per_row),
 	queued AS (
-		INSERT INTO session_files.file_queue AS q (session_id, due_at, file_ingestion_ids, retries)
-			SELECT b.session_id, session_files.uuid7_time(b.ids[1]), b.ids, b.retries FROM batches AS b
+		INSERT INTO session_files.file_queue AS q (session_id, workspace_name, priority, due_at, file_ingestion_ids, generation, attempt)
+			SELECT b.session_id, b.workspace_name, b.priority, session_files.uuid7_time(b.ids[1]), b.ids, b.generation, 0 FROM batches AS b
 			RETURNING q.session_id, cardinality(q.file_ingestion_ids) AS files)
 	SELECT coalesce(sum(q.files), 0), coalesce(array_agg(DISTINCT q.session_id), '{}') INTO changed, waiting FROM queued AS q;
 	FOREACH this_session IN ARRAY waiting LOOP
@@ -299,7 +304,7 @@ BEGIN
 		DELETE FROM session_files.file_queue AS q USING surplus AS s
 		WHERE q.ctid = s.place AND q.file_ingestion_ids <@ s.ids RETURNING cardinality(s.ids) AS files),
 	reduced AS (
-		UPDATE session_files.file_queue AS q SET file_ingestion_ids = session_files.pick_ids(q.file_ingestion_ids, s.ids, false)
+		UPDATE session_files.file_queue AS q SET file_ingestion_ids = ARRAY(SELECT i.id FROM unnest(q.file_ingestion_ids) AS i (id) WHERE i.id <> ALL (s.ids) ORDER BY i.id)
 		FROM surplus AS s
 		WHERE q.ctid = s.place AND NOT q.file_ingestion_ids <@ s.ids RETURNING cardinality(s.ids) AS files)
 	SELECT coalesce(sum(r.files), 0) INTO changed FROM (TABLE emptied UNION ALL TABLE reduced) AS r;
@@ -311,11 +316,18 @@ BEGIN
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN QUERY SELECT 'queue_session', changed;
 
-	DELETE FROM session_files.file_deletions AS d WHERE d.ctid = ANY (ARRAY(
-		SELECT o.ctid FROM session_files.file_deletions AS o
-		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = o.session_id) FOR UPDATE SKIP LOCKED));
+	UPDATE session_files.file_queue AS q SET workspace_name = s.workspace_name, priority = s.priority
+		FROM session_files.upload_sessions AS s
+		WHERE s.session_id = q.session_id AND (q.workspace_name, q.priority) <> (s.workspace_name, s.priority);
 	GET DIAGNOSTICS changed = ROW_COUNT;
-	RETURN QUERY SELECT 'deletions_session', changed;
+	RETURN QUERY SELECT 'queue_workspace', changed;
+
+	SELECT count(*) INTO changed FROM session_files.files AS f
+		WHERE f.generation > (SELECT g.last_value FROM session_files.files_generation_seq AS g);
+	IF changed > 0 THEN
+		PERFORM setval('session_files.files_generation_seq', (SELECT max(f.generation) FROM session_files.files AS f));
+	END IF;
+	RETURN QUERY SELECT 'generations', changed;
 
 	DELETE FROM session_files.workspace_grants AS g
 		WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = g.role)

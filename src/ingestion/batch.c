@@ -1,174 +1,313 @@
 /*
  * batch.c
- *		Forms batches from the queue rows that a claim takes: each batch becomes one lease row.
+ *		Forms the leases of a claim from the queue rows that it takes.
  *
- * The rows were already deleted from file_queue (claim.c). Their files are looked up here under the active snapshot: a file is taken if it
- * is PENDING and has the row's number of retries; otherwise its place in the queue row is void. Rows with the same history are joined, so
- * that a hundred files that were registered one by one get one lease row, not a hundred. claim_files, in SQL, inserts the lease rows.
+ * The rows were already deleted from file_queue (queue_walk.c). Their files are looked up here under the active snapshot: a file is taken if
+ * it is PENDING and its generation is not greater than the row's; otherwise its place in the queue row is void.
+ *
+ * Rows with the same history are joined, so that a hundred files that were registered one by one get one lease row, not a hundred. The
+ * lease row has the greatest of their generations. That must not make it valid for a file that becomes PENDING again: what draws a
+ * generation from now on draws a greater one, but a transaction that is not over may have drawn one before. So a row with a file that
+ * another transaction is changing, or has changed since the snapshot, is joined with no other (is_changing).
+ *
+ * A file can kill its worker. When a lease ends without a report, no worker knows which file it was. So its files are claimed again in
+ * smaller company: with other files of lost leases alone, and at most half as many. That such a lease was lost counts as an attempt of its
+ * file only if it had one file. So the file that kills its workers is alone in the end, and it alone runs out of attempts.
  */
 #include "compat.h"
 
 #include "ingestion/batch.h"
 
+#include "access/tableam.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "index/id_lookup.h"
+#include "ingestion/locate.h"
 #include "ingestion/queue.h"
+#include "owner.h"
 #include "settings.h"
 #include "uuid7.h"
 
-/* Returns whether files with this history have had all their attempts. */
-static bool
-is_exhausted(const History *history)
+/* The reason of a file whose last attempt ended without a report. */
+#define REASON_OF_LOSS "INGESTING_FILE_FAILED"
+
+typedef struct BatchFile
 {
-	return history->attempt >= settings_max_attempts;
+	pg_uuid_t id;
+	text *name;
+} BatchFile;
+
+/* Files with the same history, which get one lease row. */
+typedef struct Batch
+{
+	QueueRow row;
+	bool may_grow;
+	BatchFile *files;
+	int count;
+} Batch;
+
+/* Files of a queue row. */
+typedef struct RowFiles
+{
+	QueueRow row;
+	pg_uuid_t *ids;
+	int count;
+} RowFiles;
+
+static OwnerQuery fail_unlocked = {
+	.text = "UPDATE session_files.files AS f"
+			" SET ingestion_status = 'FAILED', ingestion_status_reason = $3::session_files.ingestion_status_reason"
+			" WHERE f.ctid = ANY (ARRAY(SELECT g.ctid FROM session_files.files AS g WHERE g.ctid = ANY ($1)"
+			" AND g.ingestion_status = 'PENDING' AND g.generation <= $2 FOR NO KEY UPDATE SKIP LOCKED))"
+			" RETURNING f.file_ingestion_id",
+	.arg_count = 3,
+	.arg_types = {TIDARRAYOID, INT8OID, TEXTOID},
+};
+
+/* Returns how many files a claim can have that takes files of a lost lease: half as many as that had. */
+static int
+company_limit(int company)
+{
+	return Max(1, company / 2);
+}
+
+bool
+batch_wants_row(Claim *claim)
+{
+	bool exists;
+	bool isnull;
+	bool is_lost;
+
+	if (!claim_may_serve(claim, DatumGetUUIDP(slot_getattr(claim->row, Anum_file_queue_session_id, &isnull)), &exists))
+		return false;
+	if (claim->taken == 0)
+		return true;
+	(void) slot_getattr(claim->row, Anum_file_queue_lease_token, &isnull);
+	is_lost = !isnull;
+	return is_lost == claim->is_lost &&
+	       (!is_lost ||
+	        claim->taken < company_limit(DatumGetInt32(slot_getattr(claim->row, Anum_file_queue_company, &isnull))));
+}
+
+/* Returns the number of the attempt that begins with a claim of a row. A lost lease of several files was no attempt. */
+static int
+next_attempt(const QueueRow *row)
+{
+	return row->has_lease && row->company > 1 ? row->attempt : row->attempt + 1;
+}
+
+static RowFiles *
+make_row_files(const QueueRow *row, pg_uuid_t *ids, int count)
+{
+	RowFiles *files = palloc(sizeof(RowFiles));
+
+	files->row = *row;
+	files->ids = ids;
+	files->count = count;
+	return files;
+}
+
+/* Returns whether another transaction is changing a file, or has changed it since the snapshot. */
+static bool
+is_changing(Relation files, ItemPointer tid, TupleTableSlot *slot)
+{
+	SnapshotData dirty;
+	bool changed;
+
+	InitDirtySnapshot(dirty);
+	changed = !table_tuple_fetch_row_version(files, tid, &dirty, slot) || TransactionIdIsValid(dirty.xmax);
+	ExecClearTuple(slot);
+	return changed;
+}
+
+/* Adds the file that was looked up to a batch if the row is not void for it. */
+static bool
+take_file(Claim *claim, Batch *batch, TupleTableSlot *file, const pg_uuid_t *id, TupleTableSlot *scratch)
+{
+	bool isnull;
+	BatchFile *taken = &batch->files[batch->count];
+
+	if (!locate_is_pending(&claim->catalog, file, batch->row.generation))
+		return false;
+	taken->id = *id;
+	taken->name = DatumGetTextPCopy(slot_getattr(file, Anum_files_name, &isnull));
+	if (batch->may_grow && is_changing(claim->files, &file->tts_tid, scratch))
+		batch->may_grow = false;
+	batch->count++;
+	return true;
+}
+
+/* Takes files of a row until there are enough; returns how many of its places were read. */
+static int
+take_files(Claim *claim, Batch *batch, const pg_uuid_t *ids, int count, int wanted)
+{
+	TupleTableSlot *scratch = table_slot_create(claim->files, NULL);
+	IdLookup lookup;
+	int i = 0;
+
+	batch->files = palloc(count * sizeof(BatchFile));
+	id_lookup_begin(&lookup, claim->files, claim->catalog.files_pkey, &batch->row.session_id, &ids[count - 1]);
+	for (; i < count && claim->taken < wanted; i++)
+	{
+		if (id_lookup_find(&lookup, &ids[i]) && take_file(claim, batch, lookup.slot, &ids[i], scratch))
+			claim->taken++;
+	}
+	id_lookup_end(&lookup);
+	ExecDropSingleTupleTableSlot(scratch);
+	return i;
+}
+
+/* Returns whether two batches can have one lease row. */
+static bool
+may_join(const Batch *a, const Batch *b)
+{
+	return a->may_grow && b->may_grow && a->count + b->count <= QUEUE_MAX_FILES &&
+	       uuid7_compare(&a->row.session_id, &b->row.session_id) == 0 && a->row.attempt == b->row.attempt &&
+	       a->row.last_reason == b->row.last_reason;
+}
+
+/* Adds a batch to the last one, or to the list. */
+static void
+add_batch(Claim *claim, Batch *batch)
+{
+	Batch *last = claim->leases == NIL ? NULL : llast(claim->leases);
+
+	if (last == NULL || !may_join(last, batch))
+	{
+		claim->leases = lappend(claim->leases, batch);
+		return;
+	}
+	last->files = repalloc(last->files, (last->count + batch->count) * sizeof(BatchFile));
+	memcpy(&last->files[last->count], batch->files, batch->count * sizeof(BatchFile));
+	last->count += batch->count;
+	last->row.generation = Max(last->row.generation, batch->row.generation);
+}
+
+void
+batch_take_row(Claim *claim)
+{
+	Batch *batch = palloc0(sizeof(Batch));
+	QueueRow row;
+	int count;
+	pg_uuid_t *ids = queue_read(&claim->catalog, claim->row, &row, &count);
+	int wanted = row.has_lease ? Min(claim->wanted, company_limit(row.company)) : claim->wanted;
+	int read;
+
+	if (next_attempt(&row) > settings_max_attempts)
+	{
+		claim->exhausted = lappend(claim->exhausted, make_row_files(&row, ids, count));
+		return;
+	}
+	batch->row = row;
+	batch->row.attempt = next_attempt(&row);
+	batch->may_grow = true;
+	read = take_files(claim, batch, ids, count, wanted);
+	if (read < count)
+		claim->returned = lappend(claim->returned, make_row_files(&row, &ids[read], count - read));
+	if (batch->count == 0)
+		return;
+	claim->is_lost = row.has_lease;
+	claim->wanted = wanted;
+	add_batch(claim, batch);
+}
+
+/* Makes files without an attempt left FAILED. Those that another transaction has locked are left as they were, for a later claim. */
+static void
+fail_exhausted(Claim *claim, RowFiles *files)
+{
+	const QueueRow *row = &files->row;
+	pg_uuid_t *pending = palloc(files->count * sizeof(pg_uuid_t));
+	pg_uuid_t *failed = palloc(files->count * sizeof(pg_uuid_t));
+	int count = files->count;
+	ArrayType *tids = locate_pending(claim->files, &row->session_id, files->ids, &count, row->generation, pending);
+	Datum values[3] = {PointerGetDatum(tids), Int64GetDatum(row->generation),
+	                   PointerGetDatum(cstring_to_text(
+						   row->last_reason == REASON_NONE ? REASON_OF_LOSS : reason_labels[row->last_reason]))};
+	int failed_count = 0;
+	bool isnull;
+
+	if (count == 0)
+		return;
+	owner_run(&fail_unlocked, values);
+	for (; failed_count < SPI_processed; failed_count++)
+		failed[failed_count] = *DatumGetUUIDP(
+			SPI_getbinval(SPI_tuptable->vals[failed_count], SPI_tuptable->tupdesc, 1, &isnull));
+	failed_count = queue_sort_ids(failed, failed_count);
+	count = queue_pick_ids(pending, count, failed, failed_count, false, pending);
+	if (count > 0)
+		queue_insert(row, pending, count);
 }
 
 static int
-compare_members(const void *a, const void *b)
+compare_files(const void *a, const void *b)
 {
 	return uuid7_compare(&((const BatchFile *) a)->id, &((const BatchFile *) b)->id);
 }
 
-/* Makes arrays of a batch's ids and names, in the order of creation. */
+/* Writes a lease row. */
 static void
-make_file_arrays(Batch *batch, Datum *ids, Datum *names)
+write_lease(const Claim *claim, Batch *batch, const Lease *lease)
 {
-	int count = batch->member_count;
-	pg_uuid_t *id_values = palloc(Max(count, 1) * sizeof(pg_uuid_t));
-	Datum *name_values = palloc(Max(count, 1) * sizeof(Datum));
+	QueueRow *row = &batch->row;
+	pg_uuid_t *ids = palloc(batch->count * sizeof(pg_uuid_t));
 
-	if (count > 1)
-		qsort(batch->members, count, sizeof(BatchFile), compare_members);
-	for (int i = 0; i < count; i++)
-	{
-		id_values[i] = batch->members[i].id;
-		name_values[i] = PointerGetDatum(batch->members[i].name);
-	}
-	*ids = PointerGetDatum(queue_make_array(id_values, count));
-	*names = PointerGetDatum(construct_array(name_values, count, TEXTOID, -1, false, TYPALIGN_INT));
+	qsort(batch->files, batch->count, sizeof(BatchFile), compare_files);
+	for (int i = 0; i < batch->count; i++)
+		ids[i] = batch->files[i].id;
+	row->due_at = lease->expires_at;
+	row->was_claimed = row->has_lease = true;
+	row->claimed_at = claim->now;
+	row->lease_token = lease->token;
+	row->worker = lease->worker;
+	row->company = claim->taken;
+	queue_insert(row, ids, batch->count);
 }
 
-/* Adds the batch to the result as a row, if it has any queue row, and starts a new one. */
-void
-batch_return(Batch *batch)
+/* Adds the files of a lease row to the result, a row of type claimed_file each. */
+static void
+return_files(const Batch *batch, ReturnSetInfo *result)
 {
-	History *history = &batch->history;
-	Datum values[12];
-	bool nulls[12] = {false};
+	const QueueRow *row = &batch->row;
 
-	if (batch->rows == 0)
+	for (int i = 0; i < batch->count; i++)
+	{
+		Datum values[6] = {UUIDPGetDatum(&row->session_id),  UUIDPGetDatum(&batch->files[i].id),
+		                   PointerGetDatum(batch->files[i].name), Int32GetDatum(row->attempt),
+		                   UUIDPGetDatum(&row->lease_token), TimestampTzGetDatum(row->due_at)};
+		bool nulls[6] = {false};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+}
+
+void
+batch_write(Claim *claim, const Lease *lease, ReturnSetInfo *result)
+{
+	Caller caller;
+	ListCell *cell;
+
+	if (claim->rows == 0)
 		return;
-	values[0] = UUIDPGetDatum(&history->session_id);
-	values[1] = Int32GetDatum(history->retries);
-	values[2] = Int32GetDatum(history->attempt);
-	values[3] = ObjectIdGetDatum(history->last_reason);
-	nulls[3] = !history->has_reason;
-	values[4] = BoolGetDatum(is_exhausted(history));
-	make_file_arrays(batch, &values[5], &values[6]);
-	values[7] = PointerGetDatum(batch->rest);
-	nulls[7] = (batch->rest == NULL);
-	values[8] = TimestampTzGetDatum(history->due_at);
-	values[9] = TimestampTzGetDatum(history->claimed_at);
-	nulls[9] = !history->was_claimed;
-	values[10] = UUIDPGetDatum(&history->lease_token);
-	values[11] = history->worker;
-	nulls[10] = nulls[11] = !history->has_lease;
-	tuplestore_putvalues(batch->result->setResult, batch->result->setDesc, values, nulls);
-	batch->rows = 0;
-	batch->member_count = 0;
-	batch->rest = NULL;
-}
-
-static void
-read_history(TupleTableSlot *row, History *history)
-{
-	bool isnull;
-	Datum token;
-
-	slot_getallattrs(row);
-	history->session_id = *DatumGetUUIDP(slot_getattr(row, Anum_file_queue_session_id, &isnull));
-	history->retries = DatumGetInt32(slot_getattr(row, Anum_file_queue_retries, &isnull));
-	history->attempt = DatumGetInt32(slot_getattr(row, Anum_file_queue_attempt, &isnull));
-	history->due_at = DatumGetTimestampTz(slot_getattr(row, Anum_file_queue_due_at, &isnull));
-	history->last_reason = DatumGetObjectId(slot_getattr(row, Anum_file_queue_last_reason, &isnull));
-	history->has_reason = !isnull;
-	history->claimed_at = DatumGetTimestampTz(slot_getattr(row, Anum_file_queue_claimed_at, &isnull));
-	history->was_claimed = !isnull;
-	token = slot_getattr(row, Anum_file_queue_lease_token, &isnull);
-	history->has_lease = !isnull;
-	if (history->has_lease)
+	caller = owner_begin(claim->file_queue);
+	foreach (cell, claim->exhausted)
+		fail_exhausted(claim, lfirst(cell));
+	/* In rows of the size of this claim: the next worker may want as many. A lease that has run out still holds them. */
+	foreach (cell, claim->returned)
 	{
-		history->lease_token = *DatumGetUUIDP(token);
-		history->worker = datumCopy(slot_getattr(row, Anum_file_queue_worker, &isnull), false, -1);
+		RowFiles *files = lfirst(cell);
+
+		queue_insert_rows(&files->row, files->ids, files->count, Min(lease->max_files, QUEUE_MAX_FILES));
 	}
-}
-
-/* Returns whether files with these histories can share a lease row. */
-static bool
-may_share_row(const History *a, const History *b)
-{
-	return uuid7_compare(&a->session_id, &b->session_id) == 0 && a->retries == b->retries && a->attempt == b->attempt &&
-	       a->has_reason == b->has_reason && (!a->has_reason || a->last_reason == b->last_reason);
-}
-
-/* Starts a new batch unless a row with this history and so many files fits into the current one. */
-static void
-make_room(Batch *batch, const History *history, int files)
-{
-	if (batch->rows > 0 && (batch->member_count + files > QUEUE_MAX_FILES || !may_share_row(&batch->history, history)))
-		batch_return(batch);
-	batch->history = *history;
-	batch->members = batch->members ? repalloc(batch->members, (batch->member_count + files) * sizeof(BatchFile))
-	                                : palloc(files * sizeof(BatchFile));
-	batch->rows++;
-}
-
-/* Adds a file to the batch if it is PENDING and the row is not void for it. */
-static bool
-take_file(Batch *batch, const History *history, IdLookup *lookup, const pg_uuid_t *id)
-{
-	BatchFile *file = &batch->members[batch->member_count];
-	bool isnull;
-
-	if (!id_lookup_find(lookup, id) ||
-	    DatumGetObjectId(slot_getattr(lookup->slot, Anum_files_ingestion_status, &isnull)) !=
-	        batch->catalog->statuses[STATUS_PENDING] ||
-	    DatumGetInt32(slot_getattr(lookup->slot, Anum_files_retries, &isnull)) != history->retries)
-		return false;
-	file->id = *id;
-	file->name = DatumGetTextPCopy(slot_getattr(lookup->slot, Anum_files_name, &isnull));
-	batch->member_count++;
-	return true;
-}
-
-/* Files without an attempt left do not count as taken. */
-void
-batch_take_row(Batch *batch, TupleTableSlot *row)
-{
-	History history;
-	bool exhausted;
-	bool isnull;
-	const pg_uuid_t *ids;
-	int count;
-	int i = 0;
-	IdLookup lookup;
-
-	read_history(row, &history);
-	exhausted = is_exhausted(&history);
-	ids = queue_array_ids(DatumGetArrayTypeP(slot_getattr(row, Anum_file_queue_file_ingestion_ids, &isnull)), &count);
-	make_room(batch, &history, count);
-	id_lookup_begin(&lookup, batch->files, batch->catalog->files_pkey, &history.session_id, &ids[count - 1]);
-	while (i < count && (exhausted || batch->taken < batch->wanted))
-		batch->taken += (take_file(batch, &history, &lookup, &ids[i++]) && !exhausted);
-	id_lookup_end(&lookup);
-	if (i < count)
+	foreach (cell, claim->leases)
 	{
-		batch->rest = queue_make_array(&ids[i], count - i);
-		batch_return(batch);
+		write_lease(claim, lfirst(cell), lease);
+		return_files(lfirst(cell), result);
 	}
+	owner_end(caller);
 }

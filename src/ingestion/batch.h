@@ -1,63 +1,32 @@
 /*
  * batch.h
- *		Forms batches from the queue rows that a claim takes.
+ *		Forms the leases of a claim from the queue rows that it takes.
  */
 #ifndef SESSION_FILES_BATCH_H
 #define SESSION_FILES_BATCH_H
 
 #include "compat.h"
 
-#include "datatype/timestamp.h"
-#include "executor/tuptable.h"
 #include "nodes/execnodes.h"
-#include "utils/array.h"
-#include "utils/relcache.h"
-#include "utils/uuid.h"
 
-#include "catalog.h"
+#include "ingestion/claim.h"
 
-typedef struct BatchFile
+/* A new lease: its token, end and worker. */
+typedef struct Lease
 {
-	pg_uuid_t id;
-	text *name;
-} BatchFile;
+	pg_uuid_t token;
+	TimestampTz expires_at;
+	text *worker;
+	int max_files; /* what the claim asked for */
+} Lease;
 
-/* What a queue row says of its files. */
-typedef struct History
-{
-	pg_uuid_t session_id;
-	int retries;
-	int attempt;
-	bool has_reason;
-	Oid last_reason;
-	TimestampTz due_at;
-	bool was_claimed;
-	TimestampTz claimed_at;
-	bool has_lease; /* an expired one */
-	pg_uuid_t lease_token;
-	Datum worker;
-} History;
+/* Returns whether the claim takes the row that it has found: its session is open, and what was taken before may have its company. */
+extern bool batch_wants_row(Claim *claim);
 
-/* Files of a session with the same history, from one or more queue rows. */
-typedef struct Batch
-{
-	const Catalog *catalog;
-	Relation files;
-	ReturnSetInfo *result; /* gets a row per batch */
-	int wanted;            /* how many files the claim wants */
-	int taken;
-	/* The current batch. */
-	History history; /* of the last queue row */
-	int rows;
-	BatchFile *members;
-	int member_count;
-	ArrayType *rest; /* the rest of the last queue row, or NULL */
-} Batch;
+/* Takes the files of the row that it has found, and deleted: those that are PENDING, as far as they are wanted. */
+extern void batch_take_row(Claim *claim);
 
-/* Takes the files of a queue row that was deleted from file_queue: those that are PENDING, as far as they are wanted. */
-extern void batch_take_row(Batch *batch, TupleTableSlot *row);
-
-/* Adds the current batch to the result. */
-extern void batch_return(Batch *batch);
+/* Writes what was taken as lease rows, and puts back what was not. Adds a row per file to the result. */
+extern void batch_write(Claim *claim, const Lease *lease, ReturnSetInfo *result);
 
 #endif

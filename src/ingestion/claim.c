@@ -1,20 +1,17 @@
 /*
  * claim.c
- *		Finds rows of file_queue for a worker, and deletes them.
+ *		claim_files: gives a worker files for a time.
  *
- * In a session, files that came back (their lease or their delay is over) go before files that were never claimed, both by due_at: two
- * ranges of one index. Rows are found with a dirty snapshot and deleted without waiting: a row that another transaction has locked or
- * changed is passed over. So a row belongs to the transaction whose deletion succeeds, and no claim waits for another.
+ * Files that came back go first, the longest waiting before the others, from whatever session they are (queue_walk.c). Then come files that
+ * were never claimed: workspaces take turns, so that a tenant with a thousand sessions keeps no other waiting; in a workspace the sessions of
+ * the highest priority take turns, so that a session of a million files keeps none of ten waiting. A claim goes on after the workspace
+ * and the session that this backend served last. The first claim of a backend starts at random.
  *
- * Deleted rows leave dead tuples in the index, which stay as long as any transaction's snapshot is older. So a backend remembers, per
- * range of a session, up to where all index tuples are dead, and starts there. That is only a hint. A row before it (a file with an old
- * id, a row whose insertion had not committed) is found by a walk from the start. Such a walk takes place every second, and when nothing
- * else is found; but not so often that walking over dead tuples takes more than a twentieth of the time.
+ * No step depends on how many files, sessions, tenants or leases there are: each finds the next by a descent of an index on what can be
+ * claimed. An index tuple may be dead: the next one is looked at then, and after some of a session, the session.
  *
- * Over all sessions, each call goes on with the session after the one that was served last, so that a session of a million files does not
- * keep one of ten waiting. The first call of a backend starts at a random session.
- *
- * It must not return a file of a session that the caller may not see (access.c), nor of an expired one.
+ * A claim reads as the caller, and must not return a file of a session that the caller may not see (access.c), nor of one past its end. It
+ * writes as the owner of the tables.
  */
 #include "compat.h"
 
@@ -25,379 +22,398 @@
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
+#include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "access.h"
-#include "catalog.h"
 #include "index/scan.h"
 #include "ingestion/batch.h"
+#include "ingestion/lease.h"
+#include "ingestion/queue_walk.h"
 #include "row_set.h"
 #include "uuid7.h"
 
-PG_FUNCTION_INFO_V1(session_files_take_batches);
+PG_FUNCTION_INFO_V1(session_files_claim_files);
 
-/* Among how many sessions a backend chooses its first one. */
-#define MAX_START_SESSIONS 10000
+#define MAX_FILES 100000
+#define MAX_WORKER_CHARACTERS 200
 
-/* How many sessions have hints. */
-#define MAX_HINTS 1000
+/* Among how many workspaces a backend chooses its first one. */
+#define MAX_START_WORKSPACES 1000
 
-/* How long a hint is used, in microseconds; and how long at least, per dead tuple: to walk over one takes some 0.1 us. */
-#define HINT_TIME USECS_PER_SEC
-#define HINT_TIME_PER_TUPLE 2
+/* After how many dead index tuples of a session the session is looked at. */
+#define MAX_DEAD_TUPLES 16
 
-/* The two ranges of a session, in the order in which they are read. */
+/* How many workspaces have a turn. */
+#define MAX_TURNS 1000
+
+/* Among how many sessions a backend chooses the first one of a workspace. */
+#define MAX_START_SESSIONS 100
+
+/* The session of a workspace that was served last. */
+typedef struct Turn
+{
+	pg_uuid_t workspace_id; /* the hash key: a hash of its name */
+	pg_uuid_t session_id;
+} Turn;
+
+static HTAB *turns = NULL;
+
+/* The workspace that was served last; NULL at first. */
+static text *last_workspace = NULL;
+
+/* A place in the index of what was never claimed: a session of a workspace and priority. */
+typedef struct Place
+{
+	text *workspace_name;
+	int16 priority;
+	pg_uuid_t session_id;
+} Place;
+
+/* Which places to look at, in the order of the index. */
 typedef enum Range
 {
-	RANGE_RETURNED,
-	RANGE_NEW
+	ANY_WORKSPACE,
+	LATER_WORKSPACES, /* by the place's workspace */
+	ANY_SESSION,      /* of the workspace, from the highest priority */
+	LOWER_PRIORITY,   /* of the workspace */
+	ANY_OF_PRIORITY,  /* of workspace and priority */
+	LATER_SESSIONS    /* the same, after the place's session */
 } Range;
 
-#define RANGE_COUNT 2
-
-/* Up to where all index tuples of a session are dead; when that walk from the start was, and how many dead tuples it found. */
-typedef struct Hint
-{
-	pg_uuid_t session_id; /* the hash key */
-	TimestampTz from[RANGE_COUNT];
-	TimestampTz walked_at;
-	int64 dead_tuples;
-} Hint;
-
-typedef struct Claim
-{
-	Catalog catalog;
-	Access access;
-	Relation upload_sessions;
-	Relation files;
-	Relation file_queue;
-	Relation due_idx;
-	TupleTableSlot *seen;
-	SnapshotData dirty;
-	TimestampTz now;
-	text *workspace; /* NULL for any */
-	int64 rows;
-	int64 dead_tuples;
-	Batch batch;
-} Claim;
-
-static HTAB *hints = NULL;
-
-/* The session that was served last, if has_last_session. */
-static pg_uuid_t last_session;
-static bool has_last_session = false;
-
-static void
-drop_hints(void)
-{
-	if (hints != NULL)
-		hash_destroy(hints);
-	hints = NULL;
-}
-
-/* Rows that this transaction deleted looked dead to it. They are not when it aborts. */
-static void
-at_transaction_event(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_ABORT)
-		drop_hints();
-}
-
-static void
-at_subtransaction_event(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
-{
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		drop_hints();
-}
-
-void
-claim_init(void)
-{
-	RegisterXactCallback(at_transaction_event, NULL);
-	RegisterSubXactCallback(at_subtransaction_event, NULL);
-}
-
-/* Returns a session's hint. */
-static Hint *
-find_hint(const pg_uuid_t *session_id)
-{
-	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Hint)};
-	Hint *hint;
-	bool found;
-
-	if (hints != NULL && hash_get_num_entries(hints) >= MAX_HINTS)
-		drop_hints();
-	if (hints == NULL)
-		hints = hash_create("session_files claim hints", 16, &control, HASH_ELEM | HASH_BLOBS);
-	hint = hash_search(hints, session_id, HASH_ENTER, &found);
-	if (!found)
-	{
-		hint->walked_at = DT_NOBEGIN;
-		hint->dead_tuples = 0;
-	}
-	return hint;
-}
-
-/* Deletes the row that was seen. Returns false if another transaction has locked or changed it. */
-static bool
-delete_row(Claim *claim)
-{
-	TM_FailureData failure;
-
-	if (!table_tuple_satisfies_snapshot(claim->file_queue, claim->seen, GetActiveSnapshot()))
-		return false;
-	return table_tuple_delete(claim->file_queue, &claim->seen->tts_tid, GetCurrentCommandId(true), GetActiveSnapshot(),
-	                          InvalidSnapshot, false, &failure, false) == TM_Ok;
-}
-
-/* Starts a scan of a range of a session, from a time on. */
-static IndexScanDesc
-begin_range(Claim *claim, const pg_uuid_t *session_id, Range range, TimestampTz from)
-{
-	ScanKeyData keys[4];
-	int key_count = 3;
-	IndexScanDesc scan;
-
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session_id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_BOOLEQ, BoolGetDatum(range == RANGE_RETURNED));
-	ScanKeyInit(&keys[2], 3, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(from));
-	if (range == RANGE_RETURNED)
-		ScanKeyInit(&keys[key_count++], 3, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
-		            TimestampTzGetDatum(claim->now));
-	scan = compat_index_beginscan(claim->file_queue, claim->due_idx, &claim->dirty, key_count);
-	scan->xs_want_itup = true;
-	index_rescan(scan, keys, key_count, NULL, 0);
-	return scan;
-}
-
-/* Walks a range of a session and takes rows until there are enough files. Returns up to where all index tuples are dead. */
-static TimestampTz
-walk_range(Claim *claim, const pg_uuid_t *session_id, Range range, TimestampTz from)
-{
-	IndexScanDesc scan = begin_range(claim, session_id, range, from);
-	bool found_living = false;
-
-	while (claim->batch.taken < claim->batch.wanted && index_getnext_tid(scan, ForwardScanDirection) != NULL)
-	{
-		bool isnull;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!found_living)
-			from = DatumGetTimestampTz(index_getattr(scan->xs_itup, 3, scan->xs_itupdesc, &isnull));
-		/* Invisible to a dirty snapshot: the deletion has committed, or the insertion has aborted. */
-		if (!index_fetch_heap(scan, claim->seen))
-		{
-			claim->dead_tuples++;
-			continue;
-		}
-		found_living = true;
-		if (!delete_row(claim))
-			continue;
-		claim->rows++;
-		batch_take_row(&claim->batch, claim->seen);
-	}
-	index_endscan(scan);
-	return from;
-}
-
-/* Takes rows of a session, from where the hint says. */
-static void
-walk_session(Claim *claim, Hint *hint)
-{
-	for (Range range = RANGE_RETURNED; range < RANGE_COUNT; range++)
-	{
-		if (claim->batch.taken < claim->batch.wanted)
-			hint->from[range] = walk_range(claim, &hint->session_id, range, hint->from[range]);
-	}
-}
-
-/* Takes rows of a session, from its start. */
-static void
-walk_session_from_start(Claim *claim, Hint *hint)
-{
-	int64 dead_tuples = claim->dead_tuples;
-
-	hint->from[RANGE_RETURNED] = hint->from[RANGE_NEW] = DT_NOBEGIN;
-	walk_session(claim, hint);
-	hint->walked_at = claim->now;
-	hint->dead_tuples = claim->dead_tuples - dead_tuples;
-}
-
-/* Takes rows of a session, by its hint or from its start, as the head of this file says. */
-static void
-serve_session(Claim *claim, const pg_uuid_t *session_id)
-{
-	Hint *hint = find_hint(session_id);
-	int64 least_time = hint->dead_tuples * HINT_TIME_PER_TUPLE;
-	/* Negative: there was no walk, or the clock was set back. */
-	int64 age = hint->walked_at == DT_NOBEGIN ? -1 : claim->now - hint->walked_at;
-	int64 rows = claim->rows;
-	int taken = claim->batch.taken;
-
-	if (age < 0 || age >= Max(HINT_TIME, least_time))
-		walk_session_from_start(claim, hint);
-	else
-	{
-		walk_session(claim, hint);
-		if (claim->rows == rows && age >= least_time)
-			walk_session_from_start(claim, hint);
-	}
-	if (claim->batch.taken > taken)
-	{
-		last_session = *session_id;
-		has_last_session = true;
-	}
-}
-
-/* Returns whether a session can be claimed from: it is of the workspace, and has not expired. One that the user may not see does not exist. */
-static bool
-may_claim_from(Claim *claim, const pg_uuid_t *session_id, bool *exists)
+bool
+claim_may_serve(Claim *claim, const pg_uuid_t *session_id, bool *exists)
 {
 	KeyScan scan;
-	bool found = false;
 
+	if (claim->has_session && uuid7_compare(&claim->session_id, session_id) == 0)
+	{
+		*exists = true;
+		return claim->is_open;
+	}
 	*exists = scan_find(&scan, claim->upload_sessions, claim->catalog.upload_sessions_pkey, session_id);
+	claim->is_open = false;
 	if (*exists)
 	{
 		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
 
 		*exists = (claim->workspace == NULL ||
-		           (VARSIZE_ANY_EXHDR(name) == VARSIZE_ANY_EXHDR(claim->workspace) &&
-		            memcmp(VARDATA_ANY(name), VARDATA_ANY(claim->workspace), VARSIZE_ANY_EXHDR(name)) == 0)) &&
+		           DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, PointerGetDatum(name),
+		                                                PointerGetDatum(claim->workspace)))) &&
 		          access_may_see(&claim->access, session_id, (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)});
-		found = *exists && DatumGetTimestampTz(scan_value(&scan, Anum_upload_sessions_expires_at)) > claim->now;
+		claim->is_open =
+			*exists && DatumGetTimestampTz(scan_value(&scan, Anum_upload_sessions_expires_at)) > claim->now;
 	}
 	scan_end(&scan);
-	return found;
+	claim->has_session = *exists;
+	claim->session_id = *session_id;
+	return claim->is_open;
 }
 
-/* Finds the first session in the queue's index after an id, or, for NULL, of all. Dead tuples count. */
-static bool
-find_session_after(Claim *claim, const pg_uuid_t *after, pg_uuid_t *session_id)
+static void
+set_key(ScanKeyData *keys, int *count, AttrNumber column, StrategyNumber strategy, RegProcedure proc, Datum value)
 {
-	IndexScanDesc scan = compat_index_beginscan(claim->file_queue, claim->due_idx, &claim->dirty, after ? 1 : 0);
-	ScanKeyData key;
-	bool found;
+	ScanKeyEntryInitialize(&keys[(*count)++], 0, column, strategy, InvalidOid, C_COLLATION_OID, proc, value);
+}
 
-	if (after)
-		ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_UUID_GT, UUIDPGetDatum(after));
-	scan->xs_want_itup = true;
-	index_rescan(scan, &key, after ? 1 : 0, NULL, 0);
-	found = index_getnext_tid(scan, ForwardScanDirection) != NULL;
-	if (found)
+/* Makes the keys of a range. */
+static int
+make_keys(Range range, const Place *place, ScanKeyData *keys)
+{
+	int count = 0;
+
+	if (range == ANY_WORKSPACE)
+		return 0;
+	if (range == LATER_WORKSPACES)
 	{
-		bool isnull;
-		Datum id = index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull);
+		set_key(keys, &count, 1, BTGreaterStrategyNumber, F_TEXT_GT, PointerGetDatum(place->workspace_name));
+		return count;
+	}
+	set_key(keys, &count, 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(place->workspace_name));
+	if (range == LOWER_PRIORITY)
+		set_key(keys, &count, 2, BTLessStrategyNumber, F_INT2LT, Int16GetDatum(place->priority));
+	if (range == ANY_OF_PRIORITY || range == LATER_SESSIONS)
+		set_key(keys, &count, 2, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(place->priority));
+	if (range == LATER_SESSIONS)
+		set_key(keys, &count, 3, BTGreaterStrategyNumber, F_UUID_GT, UUIDPGetDatum(&place->session_id));
+	return count;
+}
 
-		Assert(!isnull);
-		*session_id = *DatumGetUUIDP(id);
+/* Reads the place of the current index tuple. */
+static void
+read_place(IndexScanDesc scan, Place *place)
+{
+	bool isnull;
+
+	place->workspace_name = DatumGetTextPCopy(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull));
+	place->priority = DatumGetInt16(index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &isnull));
+	place->session_id = *DatumGetUUIDP(index_getattr(scan->xs_itup, 3, scan->xs_itupdesc, &isnull));
+}
+
+/* Goes to the first place of a range that has a row, or many dead index tuples. Returns false if there is none. */
+static bool
+find_place(Claim *claim, Range range, Place *place)
+{
+	Relation index = catalog_open_index(catalog_get()->file_queue_new_idx, RowExclusiveLock);
+	ScanKeyData keys[3];
+	int count = make_keys(range, place, keys);
+	IndexScanDesc scan = compat_index_beginscan(claim->file_queue, index, &claim->dirty, count);
+	Place found = *place;
+	int dead_tuples = 0;
+	bool is_found = false;
+
+	scan->xs_want_itup = true;
+	index_rescan(scan, keys, count, NULL, 0);
+	while (!is_found && index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	{
+		pg_uuid_t before = found.session_id;
+
+		CHECK_FOR_INTERRUPTS();
+		read_place(scan, &found);
+		if (uuid7_compare(&before, &found.session_id) != 0)
+			dead_tuples = 0;
+		is_found = index_fetch_heap(scan, claim->row) || ++dead_tuples >= MAX_DEAD_TUPLES;
 	}
 	index_endscan(scan);
-	return found;
+	index_close(index, NoLock);
+	if (is_found)
+		*place = found;
+	return is_found;
 }
 
-/* Sets the session that was served last to a random one, each with the same probability. */
-static void
-choose_start(Claim *claim)
+/* Returns where a workspace goes on, which a later call may move; *found says whether it was served before. */
+static Turn *
+find_turn(const text *workspace_name, bool *found)
 {
-	pg_uuid_t session_id;
-	bool found = find_session_after(claim, NULL, &session_id);
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Turn)};
+	pg_uuid_t id = queue_walk_workspace_id(workspace_name);
 
-	for (int seen = 1; found && seen <= MAX_START_SESSIONS; seen++)
+	if (turns != NULL && hash_get_num_entries(turns) >= MAX_TURNS)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (compat_random() * seen < 1)
-			last_session = session_id;
-		found = find_session_after(claim, &session_id, &session_id);
+		hash_destroy(turns);
+		turns = NULL;
 	}
-	has_last_session = true;
+	if (turns == NULL)
+		turns = hash_create("session_files turns", 16, &control, HASH_ELEM | HASH_BLOBS);
+	return hash_search(turns, &id, HASH_ENTER, found);
 }
 
-/* Takes rows of all sessions, starting after the one that was served last, until there are enough files. */
+/* Remembers where the next claim goes on. */
 static void
-serve_sessions(Claim *claim)
+remember_place(const Place *place)
 {
-	pg_uuid_t start;
-	pg_uuid_t session_id;
-	bool wrapped = false;
+	int size = VARSIZE_ANY(place->workspace_name);
+	text *name = MemoryContextAlloc(TopMemoryContext, size);
 	bool found;
 
-	if (!has_last_session)
-		choose_start(claim);
-	start = session_id = last_session;
-	found = find_session_after(claim, &session_id, &session_id);
-	while (claim->batch.taken < claim->batch.wanted)
-	{
-		bool exists;
+	memcpy(name, place->workspace_name, size);
+	if (last_workspace != NULL)
+		pfree(last_workspace);
+	last_workspace = name;
+	find_turn(name, &found)->session_id = place->session_id;
+}
 
-		CHECK_FOR_INTERRUPTS();
-		if (!found && wrapped)
-			return;
-		if (!found)
-		{
-			wrapped = true;
-			found = find_session_after(claim, NULL, &session_id);
-			continue;
-		}
-		if (wrapped && uuid7_compare(&session_id, &start) > 0)
-			return;
-		if (may_claim_from(claim, &session_id, &exists))
-			serve_session(claim, &session_id);
-		found = find_session_after(claim, &session_id, &session_id);
+/* Takes rows of the session at a place. */
+static void
+serve_session(Claim *claim, const Place *place)
+{
+	int taken = claim->taken;
+	bool exists;
+
+	if (claim_may_serve(claim, &place->session_id, &exists))
+		queue_walk_new_in_session(claim, &place->session_id);
+	if (claim->taken > taken)
+		remember_place(place);
+}
+
+/* Takes rows of sessions of one priority in turn, after a session; place says which priority. */
+static void
+serve_priority(Claim *claim, Place place, const pg_uuid_t *after)
+{
+	Place first = place;
+	Place next = place;
+	bool found;
+
+	next.session_id = *after;
+	for (found = find_place(claim, LATER_SESSIONS, &next); found && claim->taken < claim->wanted;
+	     found = find_place(claim, LATER_SESSIONS, &next))
+		serve_session(claim, &next);
+	for (found = find_place(claim, ANY_OF_PRIORITY, &first);
+	     found && claim->taken < claim->wanted && uuid7_compare(&first.session_id, after) <= 0;
+	     found = find_place(claim, LATER_SESSIONS, &first))
+		serve_session(claim, &first);
+}
+
+/* Chooses one of the sessions of a workspace and priority, of the first ones after a random time. place is the first of all. */
+static pg_uuid_t
+choose_session(Claim *claim, Place place)
+{
+	TimestampTz first_time = uuid7_read_time(&place.session_id);
+	pg_uuid_t chosen = place.session_id;
+	Place next = place;
+	int seen = 0;
+
+	uuid7_lowest(first_time + (int64) (compat_random() * Max(claim->now - first_time, 0)), &next.session_id);
+	while (seen < MAX_START_SESSIONS && find_place(claim, LATER_SESSIONS, &next))
+	{
+		if (compat_random() * ++seen < 1)
+			chosen = next.session_id;
+	}
+	while (seen < MAX_START_SESSIONS)
+	{
+		if (compat_random() * ++seen < 1)
+			chosen = place.session_id;
+		if (!find_place(claim, LATER_SESSIONS, &place))
+			break;
+	}
+	return chosen;
+}
+
+/* Takes rows of the sessions of a workspace, from the highest priority down. */
+static void
+serve_workspace(Claim *claim, text *workspace_name)
+{
+	Place place = {.workspace_name = workspace_name};
+	bool found;
+
+	for (found = find_place(claim, ANY_SESSION, &place); found && claim->taken < claim->wanted;
+	     found = find_place(claim, LOWER_PRIORITY, &place))
+	{
+		bool has_turn;
+		Turn *turn = find_turn(workspace_name, &has_turn);
+		pg_uuid_t after = has_turn ? turn->session_id : choose_session(claim, place);
+
+		turn->session_id = after;
+		serve_priority(claim, place, &after);
 	}
 }
 
-/* Raises 42501 if policies on a table apply to the caller that claiming cannot apply. */
+/* Sets the workspace that was served last to a random one. */
 static void
-check_policies(const Claim *claim, Relation table)
+choose_workspace(Claim *claim)
 {
-	if (!access_covers(&claim->access, table))
+	Place place = {NULL};
+	bool found = find_place(claim, ANY_WORKSPACE, &place);
+
+	for (int seen = 1; found && seen <= MAX_START_WORKSPACES; seen++)
+	{
+		if (compat_random() * seen < 1)
+			remember_place(&place);
+		found = find_place(claim, LATER_WORKSPACES, &place);
+	}
+}
+
+/* Takes rows of all workspaces, in turn after the one that was served last. */
+static void
+serve_all_workspaces(Claim *claim)
+{
+	Place place = {NULL};
+	text *after;
+	bool found;
+
+	if (last_workspace == NULL)
+		choose_workspace(claim);
+	if (last_workspace == NULL)
+		return;
+	after = DatumGetTextPCopy(PointerGetDatum(last_workspace));
+	place.workspace_name = after;
+	for (found = find_place(claim, LATER_WORKSPACES, &place); found && claim->taken < claim->wanted;
+	     found = find_place(claim, LATER_WORKSPACES, &place))
+		serve_workspace(claim, place.workspace_name);
+	for (found = find_place(claim, ANY_WORKSPACE, &place); found && claim->taken < claim->wanted;
+	     found = find_place(claim, LATER_WORKSPACES, &place))
+	{
+		serve_workspace(claim, place.workspace_name);
+		if (DatumGetBool(DirectFunctionCall2Coll(text_ge, C_COLLATION_OID, PointerGetDatum(place.workspace_name),
+		                                         PointerGetDatum(after))))
+			break;
+	}
+}
+
+/* Takes files of a session. */
+static void
+claim_of_session(Claim *claim, const pg_uuid_t *session_id)
+{
+	bool exists;
+
+	if (claim_may_serve(claim, session_id, &exists))
+	{
+		queue_walk_returned_in_session(claim, session_id);
+		if (!claim->is_lost)
+			queue_walk_new_in_session(claim, session_id);
+	}
+	if (!exists)
+		ereport(ERROR,
+		        (errcode(ERRCODE_NO_DATA_FOUND),
+		         errmsg(claim->workspace ? "there is no session \"%s\" in the workspace \"%s\""
+		                                 : "there is no session \"%s\"",
+		                DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(session_id))),
+		                claim->workspace ? text_to_cstring(claim->workspace) : NULL),
+		         errhint(NOT_GRANTED_HINT)));
+}
+
+/* Takes files of all sessions of the claim's workspace, or of all workspaces. */
+static void
+claim_of_any(Claim *claim)
+{
+	if (claim->workspace != NULL)
+		queue_walk_returned_in_workspace(claim, claim->workspace);
+	else
+		queue_walk_returned(claim);
+	if (claim->is_lost)
+		return;
+	if (claim->workspace != NULL)
+		serve_workspace(claim, claim->workspace);
+	else
+		serve_all_workspaces(claim);
+}
+
+/* Raises 42501 if policies on files apply to the caller that claiming cannot apply. */
+static void
+check_policies(const Claim *claim)
+{
+	if (!access_covers(&claim->access, claim->files))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 		     errmsg("claiming can apply no other policy of row level security on table \"%s\" than the extension's own",
-		            RelationGetRelationName(table))));
+		            RelationGetRelationName(claim->files))));
 }
 
 static void
 open_claim(Claim *claim)
 {
-	claim->upload_sessions = access_open_table(catalog_get()->upload_sessions, ACL_SELECT);
-	claim->files = access_open_table(catalog_get()->files, ACL_SELECT);
-	claim->file_queue = access_open_table(catalog_get()->file_queue, ACL_SELECT | ACL_DELETE);
+	claim->upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
+	claim->files = table_open(catalog_get()->files, RowExclusiveLock);
+	claim->file_queue = table_open(catalog_get()->file_queue, RowExclusiveLock);
 	claim->catalog = *catalog_get();
 	access_begin(&claim->access, &claim->catalog, claim->upload_sessions);
-	check_policies(claim, claim->files);
-	check_policies(claim, claim->file_queue);
-	claim->due_idx = catalog_open_index(claim->catalog.file_queue_due_idx, RowExclusiveLock);
-	claim->seen = table_slot_create(claim->file_queue, NULL);
+	check_policies(claim);
+	claim->row = table_slot_create(claim->file_queue, NULL);
 	InitDirtySnapshot(claim->dirty);
 	claim->now = GetCurrentTimestamp();
-	claim->batch.catalog = &claim->catalog;
-	claim->batch.files = claim->files;
 }
 
 static void
 close_claim(Claim *claim)
 {
-	ExecDropSingleTupleTableSlot(claim->seen);
-	index_close(claim->due_idx, NoLock);
+	ExecDropSingleTupleTableSlot(claim->row);
 	table_close(claim->file_queue, NoLock);
 	table_close(claim->files, NoLock);
 	table_close(claim->upload_sessions, NoLock);
 }
 
 /*
- * Reports why there is nothing to claim, if no workspace was granted to the user. Once in a row per backend and user: it may have to look at all grants.
+ * Reports why there is nothing to claim, if no workspace was granted to the user. Once in a row per backend and user: it may have to look at
+ * all grants.
  */
 static void
 explain_nothing(const Claim *claim)
@@ -413,39 +429,51 @@ explain_nothing(const Claim *claim)
 		                 errhint("Grant it one, or all, with session_files.grant_workspace().")));
 }
 
+/* Checks the arguments worker and max_files. */
+static void
+check_arguments(FunctionCallInfo fcinfo)
+{
+	int characters;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("worker and max_files must not be null")));
+	characters = DatumGetInt32(DirectFunctionCall1(textlen, PG_GETARG_DATUM(0)));
+	if (characters < 1 || characters > MAX_WORKER_CHARACTERS)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		                errmsg("worker has %d characters, and 1 to %d are allowed", characters,
+		                       MAX_WORKER_CHARACTERS)));
+	if (PG_GETARG_INT32(1) < 1 || PG_GETARG_INT32(1) > MAX_FILES)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		                errmsg("max_files is %d, and it must be 1 to %d", PG_GETARG_INT32(1), MAX_FILES)));
+}
+
 /*
- * SQL: session_files.take_batches(session uuid, workspace text, files integer) returns setof record.
- * NULL stands for any session, or any workspace.
+ * SQL: session_files.claim_files(worker text, max_files integer, lease interval, workspace_name text, session_id uuid)
+ * returns setof claimed_file. NULL stands for any workspace, or any session.
  */
 Datum
-session_files_take_batches(PG_FUNCTION_ARGS)
+session_files_claim_files(PG_FUNCTION_ARGS)
 {
-	Claim claim = {.workspace = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
-	               .batch.wanted = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2)};
+	ReturnSetInfo *result = row_set_begin(fcinfo);
+	Claim claim = {.wanted = 0};
+	Lease lease;
 
+	check_arguments(fcinfo);
+	lease.expires_at = lease_end(fcinfo, 2);
+	lease.worker = PG_GETARG_TEXT_PP(0);
+	lease.max_files = claim.wanted = PG_GETARG_INT32(1);
+	lease.token = *DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
+	claim.workspace = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
 	PreventCommandIfReadOnly("claim_files()");
-	claim.batch.result = row_set_begin(fcinfo);
 	open_claim(&claim);
-	if (PG_ARGISNULL(0))
+	if (PG_ARGISNULL(4))
 	{
-		serve_sessions(&claim);
+		claim_of_any(&claim);
 		explain_nothing(&claim);
 	}
 	else
-	{
-		bool exists;
-
-		if (may_claim_from(&claim, PG_GETARG_UUID_P(0), &exists))
-			serve_session(&claim, PG_GETARG_UUID_P(0));
-		if (!exists)
-			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-			                errmsg(claim.workspace ? "there is no session \"%s\" in the workspace \"%s\""
-			                                       : "there is no session \"%s\"",
-			                       DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0))),
-			                       claim.workspace ? text_to_cstring(claim.workspace) : NULL),
-			                errhint(NOT_GRANTED_HINT)));
-	}
-	batch_return(&claim.batch);
+		claim_of_session(&claim, PG_GETARG_UUID_P(4));
+	batch_write(&claim, &lease, result);
 	close_claim(&claim);
 	return (Datum) 0;
 }

@@ -11,6 +11,8 @@
  */
 #include "compat.h"
 
+#include "ingestion/locate.h"
+
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -59,6 +61,45 @@ last_of(const pg_uuid_t *ids, int count)
 			last = &ids[i];
 	}
 	return last;
+}
+
+bool
+locate_is_pending(const Catalog *catalog, TupleTableSlot *file, int64 generation)
+{
+	bool isnull;
+
+	return DatumGetObjectId(slot_getattr(file, Anum_files_ingestion_status, &isnull)) ==
+	           catalog->statuses[STATUS_PENDING] &&
+	       DatumGetInt64(slot_getattr(file, Anum_files_generation, &isnull)) <= generation;
+}
+
+ArrayType *
+locate_pending(Relation files, const pg_uuid_t *session_id, const pg_uuid_t *ids, int *count, int64 generation,
+               pg_uuid_t *pending)
+{
+	const Catalog catalog = *catalog_get();
+	ItemPointerData *tids = palloc(Max(*count, 1) * sizeof(ItemPointerData));
+	Datum *values = palloc(Max(*count, 1) * sizeof(Datum));
+	int found = 0;
+	IdLookup lookup;
+
+	if (*count > 0)
+	{
+		id_lookup_begin(&lookup, files, catalog.files_pkey, session_id, &ids[*count - 1]);
+		for (int i = 0; i < *count; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (!id_lookup_find(&lookup, &ids[i]) || !locate_is_pending(&catalog, lookup.slot, generation))
+				continue;
+			pending[found] = ids[i];
+			tids[found] = lookup.slot->tts_tid;
+			values[found] = PointerGetDatum(&tids[found]);
+			found++;
+		}
+		id_lookup_end(&lookup);
+	}
+	*count = found;
+	return construct_array(values, found, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT);
 }
 
 /* SQL: session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) returns tid[]. */

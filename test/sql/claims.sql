@@ -59,12 +59,23 @@ SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
 SET session_files.max_attempts = 4;
 SET session_files.retry_delay = '10s';
 SET session_files.retry_delay_limit = '30s';
+SELECT count(*) FROM session_files.register_files(:'s', ARRAY(SELECT 'wait ' || n FROM generate_series(1, 100) n));
+CREATE TEMPORARY TABLE waits (attempt integer, wait numeric);
+DO $$
+BEGIN
+	FOR attempt IN 1..4 LOOP
+		INSERT INTO waits
+			SELECT c.attempt, extract(epoch FROM f.retry_at - clock_timestamp())
+			FROM (SELECT c.attempt, c.session_id, c.lease_token, array_agg(c.file_ingestion_id) AS ids FROM session_files.claim_files('w', 100) AS c GROUP BY 1, 2, 3) AS c,
+				unnest(c.ids) AS i (id), session_files.fail_files(c.session_id, ARRAY[i.id], 'SLOWDOWN', c.lease_token) AS f;
+		PERFORM pg_temp.run_out();
+	END LOOP;
+END $$;
 SELECT attempt, min(wait) >= longest / 2 - 0.5 AND min(wait) < longest * 0.7 AND max(wait) > longest * 0.8 AND max(wait) <= longest AS within,
-		count(wait) AS waits
-	FROM (SELECT attempt, extract(epoch FROM session_files.retry_at('SLOWDOWN', attempt) - clock_timestamp()) AS wait,
-			least(30, 10 * 2 ^ (attempt - 1)) AS longest
-		FROM generate_series(1, 4) attempt, generate_series(1, 100)) waits
+		count(wait) AS waits, count(*) AS files
+	FROM (SELECT w.attempt, w.wait, least(30, 10 * 2 ^ (w.attempt - 1)) AS longest FROM waits w) waits
 	GROUP BY attempt, longest ORDER BY attempt;
+DELETE FROM session_files.files WHERE name LIKE 'wait %';
 SELECT count(*) FROM session_files.register_files(:'s', ARRAY['g', 'h']);
 DO $$
 DECLARE
@@ -86,9 +97,17 @@ BEGIN
 END $$;
 -- Which reasons: a setting.
 SET session_files.retry_reasons = 'SLOWDOWN, UNKNOWN_ERROR';
-SELECT session_files.retry_at('UNKNOWN_ERROR', 1) IS NOT NULL AS retried, session_files.retry_at('EMPTY_FILE', 1) IS NOT NULL AS not_retried;
+SELECT count(*) FROM session_files.register_files(:'s', ARRAY['retried', 'not retried', 'none is retried']);
+CREATE FUNCTION pg_temp.fails(file text, reason session_files.ingestion_status_reason) RETURNS boolean LANGUAGE sql AS $$
+	SELECT f.retry_at IS NOT NULL FROM session_files.claim_files('w', 10) AS c,
+		session_files.fail_files(c.session_id, ARRAY[c.file_ingestion_id], $2, c.lease_token) AS f WHERE c.name = $1 $$;
+SELECT pg_temp.fails('retried', 'UNKNOWN_ERROR');
+SELECT pg_temp.run_out();
+SELECT pg_temp.fails('not retried', 'EMPTY_FILE');
+SELECT pg_temp.run_out();
 SET session_files.retry_reasons = '';
-SELECT session_files.retry_at('SLOWDOWN', 1) IS NOT NULL AS not_retried;
+SELECT pg_temp.fails('none is retried', 'SLOWDOWN');
+DELETE FROM session_files.files WHERE name LIKE '%retried';
 SET session_files.retry_reasons = 'SLOWDOWN, NO_REASON';
 SET session_files.retry_reasons = '"FILE NAME TOO LONG. MAX LENGTH IS 800"';
 SET session_files.retry_reasons = 'SLOWDOWN,,';
