@@ -4,8 +4,8 @@
  *
  * A call takes its files out of their lease rows, and then does with them what it is for: each row is deleted or, where files are left in
  * it, changed. Rows are locked first (FOR UPDATE), so two calls with one token wait for each other: for a moment, unless their transactions
- * are long. A call that had to wait does not see the rows by which the other has replaced some. So where files are not found, it looks
- * again under a new snapshot, until that finds nothing more.
+ * are long. A call that had to wait does not see the rows by which the other has replaced some. So where files are missing, it looks again
+ * under a new snapshot, until that finds nothing more.
  *
  * A lease that has run out holds its files until another claim deletes its rows.
  */
@@ -176,7 +176,7 @@ leave_rows(LeaseCall *call, const pg_uuid_t *ids, int count, List *all)
 	return all;
 }
 
-/* Notes for each of the files in which session it is; returns those of the ids that are not among them. */
+/* Puts the session of each file that was held into its outcome, and the ids of the others into missing; returns how many those are. */
 static int
 find_missing(LeaseCall *call, List *held, pg_uuid_t *missing)
 {
@@ -211,17 +211,16 @@ lease_leave(LeaseCall *call)
 {
 	pg_uuid_t *missing = palloc(Max(call->count, 1) * sizeof(pg_uuid_t));
 	List *held = NIL;
+	int count = find_missing(call, held, missing);
 	int before;
-	int count;
 
-	count = find_missing(call, held, missing);
-	do
+	/* The first look may only have waited. */
+	for (int look = 0; count > 0 && (look < 2 || list_length(held) > before); look++)
 	{
 		before = list_length(held);
-		if (count > 0)
-			held = leave_rows(call, missing, count, held);
+		held = leave_rows(call, missing, count, held);
 		count = find_missing(call, held, missing);
-	} while (count > 0 && list_length(held) > before);
+	}
 	return held;
 }
 
