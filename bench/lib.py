@@ -65,6 +65,27 @@ def pgbench_latencies(scripts, seconds, clients=4):
     return [float(latency) * 1000 for latency in latencies]
 
 
+def in_turn(variants, number):
+    """Returns the variants, another one first in each round."""
+    names = list(variants)
+    start = max(number, 0) % len(names)
+    return names[start:] + names[:start]
+
+
+def grant(cursor, role, workspace, *kinds):
+    """Lets a role do what roles of these kinds may do in a workspace (None: in all), whichever way the installed version has for it."""
+    (arguments,) = cursor.execute("SELECT pronargs FROM pg_proc WHERE oid = 'session_files.grant_workspace'::regproc").fetchone()
+    if arguments == 3:
+        for kind in kinds:
+            cursor.execute('SELECT session_files.grant_workspace(%s, %s, %s)', (role, workspace, kind))
+        return
+    # A version without kinds of roles: the role may do more than those, which costs it nothing.
+    cursor.execute(f'GRANT USAGE ON SCHEMA session_files TO {role}')
+    cursor.execute(f'GRANT ALL ON ALL TABLES IN SCHEMA session_files TO {role}')
+    cursor.execute(f'GRANT EXECUTE ON ALL ROUTINES IN SCHEMA session_files TO {role}')
+    cursor.execute('SELECT session_files.grant_workspace(%s, %s)', (role, workspace))
+
+
 class Samples:
     """Values by measure, case and variant."""
 
