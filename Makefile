@@ -35,6 +35,7 @@ OBJS = \
 	src/ingestion/queue_walk.o \
 	src/ingestion/session_cleanup.o \
 	src/ingestion/settle.o \
+	src/ingestion/turns.o \
 	src/listing/cors.o \
 	src/listing/etag.o \
 	src/listing/json.o \

@@ -53,7 +53,6 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_file_counts_first_status 3 /* failed, finished, pending */
 #define Anum_file_counts_digest 6
 
-
 #define Anum_workspaces_name 1
 
 #define Anum_workspace_grants_role 1

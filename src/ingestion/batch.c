@@ -236,8 +236,8 @@ fail_exhausted(Claim *claim, RowFiles *files)
 		return;
 	owner_run(&fail_unlocked, values);
 	for (; failed_count < SPI_processed; failed_count++)
-		failed[failed_count] = *DatumGetUUIDP(
-			SPI_getbinval(SPI_tuptable->vals[failed_count], SPI_tuptable->tupdesc, 1, &isnull));
+		failed[failed_count] =
+			*DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[failed_count], SPI_tuptable->tupdesc, 1, &isnull));
 	failed_count = queue_sort_ids(failed, failed_count);
 	count = queue_pick_ids(pending, count, failed, failed_count, false, pending);
 	if (count > 0)
@@ -277,9 +277,9 @@ return_files(const Batch *batch, ReturnSetInfo *result)
 
 	for (int i = 0; i < batch->count; i++)
 	{
-		Datum values[6] = {UUIDPGetDatum(&row->session_id),  UUIDPGetDatum(&batch->files[i].id),
+		Datum values[6] = {UUIDPGetDatum(&row->session_id),       UUIDPGetDatum(&batch->files[i].id),
 		                   PointerGetDatum(batch->files[i].name), Int32GetDatum(row->attempt),
-		                   UUIDPGetDatum(&row->lease_token), TimestampTzGetDatum(row->due_at)};
+		                   UUIDPGetDatum(&row->lease_token),      TimestampTzGetDatum(row->due_at)};
 		bool nulls[6] = {false};
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

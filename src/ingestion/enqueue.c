@@ -85,8 +85,7 @@ write_pending(Changes *changes, PendingFiles *pending)
 static PendingFiles *
 find_pending(Changes *changes, const pg_uuid_t *session_id)
 {
-	HASHCTL control = {
-		.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(PendingFiles), .hcxt = CurrentMemoryContext};
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(PendingFiles), .hcxt = CurrentMemoryContext};
 	PendingFiles *pending;
 	bool found;
 

@@ -237,10 +237,10 @@ lease_end(FunctionCallInfo fcinfo, int argument)
 	if (abs(lease->month) <= MAX_LEASE_MONTHS && abs(lease->day) <= MAX_LEASE_DAYS &&
 	    lease->time >= -MAX_LEASE_DAYS * USECS_PER_DAY && lease->time <= MAX_LEASE_DAYS * USECS_PER_DAY)
 	{
-		TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(
-			timestamptz_pl_interval, TimestampTzGetDatum(now), IntervalPGetDatum(lease)));
-		TimestampTz last = DatumGetTimestampTz(DirectFunctionCall2(
-			timestamptz_pl_interval, TimestampTzGetDatum(now), IntervalPGetDatum(&year)));
+		TimestampTz end = DatumGetTimestampTz(
+			DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), IntervalPGetDatum(lease)));
+		TimestampTz last = DatumGetTimestampTz(
+			DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), IntervalPGetDatum(&year)));
 
 		if (end > now && end <= last)
 			return end;

@@ -173,8 +173,7 @@ walk_from(Walk *walk, TimestampTz from)
 
 		CHECK_FOR_INTERRUPTS();
 		if (!found_living)
-			from = DatumGetTimestampTz(
-				index_getattr(scan->xs_itup, walk->equal_keys + 1, scan->xs_itupdesc, &isnull));
+			from = DatumGetTimestampTz(index_getattr(scan->xs_itup, walk->equal_keys + 1, scan->xs_itupdesc, &isnull));
 		/* Invisible to a dirty snapshot: the deletion has committed, or the insertion has aborted. */
 		if (!index_fetch_heap(scan, claim->row))
 		{

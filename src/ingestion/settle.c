@@ -162,8 +162,7 @@ settle_held(LeaseCall *call, const Settlement *settlement)
 		HeldFiles *files = lfirst(cell);
 		TimestampTz until;
 
-		if (settlement->status == STATUS_FAILED &&
-		    settings_retry_at(settlement->reason, files->row.attempt, &until))
+		if (settlement->status == STATUS_FAILED && settings_retry_at(settlement->reason, files->row.attempt, &until))
 			delay(call, files, settlement->reason, until);
 		else
 			settle(call, files, settlement);
@@ -174,9 +173,8 @@ settle_held(LeaseCall *call, const Settlement *settlement)
 static void
 settle_any(LeaseCall *call, const Settlement *settlement)
 {
-	HeldFiles files = {.row = {.session_id = call->session_id, .generation = PG_INT64_MAX},
-	                   .ids = call->ids,
-	                   .count = call->count};
+	HeldFiles files = {
+		.row = {.session_id = call->session_id, .generation = PG_INT64_MAX}, .ids = call->ids, .count = call->count};
 
 	settle(call, &files, settlement);
 }
@@ -188,13 +186,14 @@ check_missing(const LeaseCall *call)
 	for (int i = 0; i < call->count && !call->has_token; i++)
 	{
 		if (call->outcomes[i].status == STATUS_ANY)
-			ereport(ERROR,
-			        (errcode(ERRCODE_NO_DATA_FOUND),
-			         errmsg("session \"%s\" has no file \"%s\"",
-			                DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&call->session_id))),
-			                DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&call->outcomes[i].id)))),
-			         errhint("Either the file or the session is not there, or its workspace was not granted to the role, "
-			                 "which session_files.grant_workspace() does.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+			     errmsg("session \"%s\" has no file \"%s\"",
+			            DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&call->session_id))),
+			            DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&call->outcomes[i].id)))),
+			     errhint("Either the file or the session is not there, or its workspace was not granted to the role, "
+			             "which session_files.grant_workspace() does.")));
 	}
 }
 
@@ -258,8 +257,7 @@ error_argument(FunctionCallInfo fcinfo, int argument)
 		return NULL;
 	error = PG_GETARG_TEXT_PP(argument);
 	return cstring_to_text_with_len(
-		VARDATA_ANY(error),
-		pg_mbcharcliplen(VARDATA_ANY(error), VARSIZE_ANY_EXHDR(error), MAX_ERROR_CHARACTERS));
+		VARDATA_ANY(error), pg_mbcharcliplen(VARDATA_ANY(error), VARSIZE_ANY_EXHDR(error), MAX_ERROR_CHARACTERS));
 }
 
 /*
