@@ -19,7 +19,7 @@ BEGIN
 	seen := 0;
 	failed := 0;
 	FOR batch IN
-		SELECT q.ctid AS place, q.file_ingestion_ids AS ids, q.retries, q.last_reason FROM session_files.file_queue AS q
+		SELECT q.ctid AS place, q.file_ingestion_ids AS ids, q.generation, q.last_reason FROM session_files.file_queue AS q
 			WHERE q.session_id = expire_files.session_id AND (q.lease_token IS NULL OR q.due_at <= clock_timestamp())
 			LIMIT max_files FOR UPDATE SKIP LOCKED
 	LOOP
@@ -27,13 +27,13 @@ BEGIN
 		seen := seen + 1;
 		SELECT count(*) INTO pending FROM session_files.files AS f
 			WHERE f.ctid = ANY (session_files.locate_ids(expire_files.session_id, batch.ids))
-				AND f.ingestion_status = 'PENDING' AND f.retries = batch.retries;
+				AND f.ingestion_status = 'PENDING' AND f.generation <= batch.generation;
 		UPDATE session_files.files AS f
 			SET ingestion_status = 'FAILED', ingestion_status_reason = coalesce(batch.last_reason, 'FILE_NOT_FOUND')
 			WHERE f.ctid = ANY (ARRAY(
 				SELECT g.ctid FROM session_files.files AS g
 					WHERE g.ctid = ANY (session_files.locate_ids(expire_files.session_id, batch.ids))
-						AND g.ingestion_status = 'PENDING' AND g.retries = batch.retries
+						AND g.ingestion_status = 'PENDING' AND g.generation <= batch.generation
 					FOR NO KEY UPDATE SKIP LOCKED));
 		GET DIAGNOSTICS settled = ROW_COUNT;
 		failed := failed + settled;
