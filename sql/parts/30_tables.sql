@@ -32,8 +32,8 @@ CREATE TABLE session_files.files (
 	ingestion_status session_files.ingestion_status NOT NULL DEFAULT 'PENDING',
 	ingestion_status_reason session_files.ingestion_status_reason,
 	name text COLLATE "C" NOT NULL,
-	-- Greater than that of any file before: new when the file becomes PENDING, so that what was queued or claimed before is void.
-	generation bigint GENERATED ALWAYS AS IDENTITY,
+	-- Grows when the file becomes PENDING again: what was queued or claimed before is void.
+	generation bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
 	-- What went wrong, for people.
 	error text,
 	-- Listings by created_at; cursors; status transitions. Half full, as files_name_idx: when a file is finished, the index tuple of its new
@@ -75,20 +75,23 @@ END
 $$;
 COMMENT ON FUNCTION session_files.fail_long_name() IS 'Trigger on files: records a file whose name has more than 800 characters as FAILED.';
 
-CREATE FUNCTION session_files.renew_generation() RETURNS trigger
-	LANGUAGE c
-	AS 'MODULE_PATHNAME', 'session_files_renew_generation';
-COMMENT ON FUNCTION session_files.renew_generation() IS
-	'Trigger on files: gives a file that becomes PENDING, or that is PENDING and gets another key, a new generation.';
-
-CREATE TRIGGER renew_generation BEFORE UPDATE ON session_files.files
-	FOR EACH ROW WHEN (NEW.ingestion_status = 'PENDING'
-		AND (OLD.ingestion_status <> 'PENDING' OR OLD.session_id <> NEW.session_id OR OLD.file_ingestion_id <> NEW.file_ingestion_id))
-	EXECUTE FUNCTION session_files.renew_generation();
-
 CREATE TRIGGER fail_long_name BEFORE INSERT ON session_files.files
 	FOR EACH ROW WHEN (char_length(NEW.name) > 800)
 	EXECUTE FUNCTION session_files.fail_long_name();
+
+CREATE FUNCTION session_files.set_generation() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_set_generation';
+COMMENT ON FUNCTION session_files.set_generation() IS
+	'Trigger on files: gives a file a new generation when an UPDATE makes it PENDING, or moves a PENDING one to another key, and keeps the '
+	'old one otherwise.';
+
+CREATE TRIGGER set_generation BEFORE UPDATE ON session_files.files
+	FOR EACH ROW WHEN (
+		OLD.generation IS DISTINCT FROM NEW.generation
+		OR NEW.ingestion_status = 'PENDING' AND (OLD.session_id, OLD.file_ingestion_id, OLD.ingestion_status)
+			IS DISTINCT FROM (NEW.session_id, NEW.file_ingestion_id, NEW.ingestion_status))
+	EXECUTE FUNCTION session_files.set_generation();
 
 SELECT pg_catalog.pg_extension_config_dump('session_files.workspaces', '');
 SELECT pg_catalog.pg_extension_config_dump('session_files.upload_sessions', '');

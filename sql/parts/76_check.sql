@@ -59,36 +59,66 @@ $$;
 COMMENT ON FUNCTION session_files.count_errors() IS
 	'Returns the sessions whose totals are wrong, and the differences: to be added to file_counts and, for the digest, XORed.';
 
-CREATE FUNCTION session_files.unqueued_files() RETURNS TABLE (session_id uuid, file_ingestion_id uuid, generation bigint)
+-- By aggregates and windows, not by joins: for tables without statistics a join can take the square of the time.
+CREATE FUNCTION session_files.unqueued_files()
+	RETURNS TABLE (session_id uuid, file_ingestion_id uuid, generation bigint, is_touched boolean)
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT f.session_id, f.file_ingestion_id, f.generation
-	FROM session_files.files AS f JOIN session_files.upload_sessions AS s ON s.session_id = f.session_id
-		LEFT JOIN (SELECT q.session_id, i.id, max(q.generation) AS generation
-			FROM session_files.file_queue AS q, unnest(q.file_ingestion_ids) AS i (id) GROUP BY 1, 2) AS e
-			ON e.session_id = f.session_id AND e.id = f.file_ingestion_id AND e.generation >= f.generation
-	WHERE f.ingestion_status = 'PENDING' AND e.id IS NULL
+	SELECT e.session_id, e.id, max(e.of_file), bool_or(e.is_touched)
+	FROM (
+		SELECT f.session_id, f.file_ingestion_id AS id, f.generation AS of_file, NULL::bigint AS of_row, f.xmax <> '0' AS is_touched
+		FROM session_files.files AS f JOIN session_files.upload_sessions AS s ON s.session_id = f.session_id
+		WHERE f.ingestion_status = 'PENDING'
+		UNION ALL
+		SELECT q.session_id, unnest(q.file_ingestion_ids), NULL, q.generation, NULL FROM session_files.file_queue AS q) AS e
+	GROUP BY e.session_id, e.id
+	HAVING max(e.of_file) IS NOT NULL AND (max(e.of_row) >= max(e.of_file)) IS NOT TRUE
 $$;
-COMMENT ON FUNCTION session_files.unqueued_files() IS 'Returns PENDING files that are not in file_queue, so that no worker can claim them.';
+COMMENT ON FUNCTION session_files.unqueued_files() IS
+	'Returns PENDING files that are not in file_queue, so that no worker can claim them; and whether a transaction has locked or changed '
+	'this version of the file, or is about to.';
 
 CREATE FUNCTION session_files.files_queued_twice() RETURNS TABLE (place tid, session_id uuid, file_ingestion_ids uuid[])
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT e.place, e.session_id, array_agg(e.id ORDER BY e.id)
+	SELECT v.place, v.session_id, array_agg(v.id ORDER BY v.id)
 	FROM (
-		SELECT q.ctid AS place, q.session_id, i.id,
+		SELECT e.place, e.session_id, e.id,
 			-- A worker that holds a file keeps it.
-			row_number() OVER (PARTITION BY q.session_id, i.id ORDER BY q.lease_token IS NULL, q.due_at DESC, q.ctid) AS number
-		FROM session_files.file_queue AS q, unnest(q.file_ingestion_ids) AS i (id)
-			JOIN session_files.files AS f ON f.file_ingestion_id = i.id
-		WHERE f.session_id = q.session_id AND f.generation <= q.generation AND f.ingestion_status = 'PENDING') AS e
-	WHERE e.number > 1
-	GROUP BY e.place, e.session_id
+			row_number() OVER (PARTITION BY e.session_id, e.id ORDER BY e.lease_token IS NULL, e.due_at DESC, e.place) AS number
+		FROM (
+			SELECT q.*, max(q.of_file) OVER (PARTITION BY q.session_id, q.id) AS generation
+			FROM (
+				SELECT f.session_id, f.file_ingestion_id AS id, f.generation AS of_file, NULL::tid AS place, NULL::bigint AS of_row,
+					NULL::uuid AS lease_token, NULL::timestamptz AS due_at
+				FROM session_files.files AS f WHERE f.ingestion_status = 'PENDING'
+				UNION ALL
+				SELECT q.session_id, unnest(q.file_ingestion_ids), NULL, q.ctid, q.generation, q.lease_token, q.due_at
+				FROM session_files.file_queue AS q) AS q) AS e
+		WHERE e.of_row >= e.generation) AS v
+	WHERE v.number > 1
+	GROUP BY v.place, v.session_id
 $$;
 COMMENT ON FUNCTION session_files.files_queued_twice() IS
 	'Returns PENDING files that two workers could claim at the same time: per queue row, its files that another queue row has too.';
+
+-- The snapshot is older than what is read of the sequence: so no file or queue row in it is ahead because it was written meanwhile.
+CREATE FUNCTION session_files.generation_errors(OUT ahead bigint, OUT highest bigint, OUT drawn bigint)
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT count(*), max(g.generation), min(s.drawn)
+	FROM (SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END AS drawn FROM session_files.files_generation_seq AS s) AS s
+		JOIN (
+			SELECT f.generation FROM session_files.files AS f
+			UNION ALL
+			SELECT q.generation FROM session_files.file_queue AS q) AS g ON g.generation > s.drawn
+$$;
+COMMENT ON FUNCTION session_files.generation_errors() IS
+	'Returns how many files and queue rows have a generation that the sequence has not drawn yet: a file that becomes PENDING could get '
+	'it once more. Also the greatest of them, and the last that was drawn.';
 
 -- The rules are read back from what PostgreSQL prints of them. Some zones print times, in some styles, that are then read as another zone's.
 CREATE FUNCTION session_files.rule_breaks(OUT checked bigint, OUT broken bigint, OUT example text)
@@ -131,7 +161,7 @@ AS $$
 		WHERE c.relnamespace = 'session_files'::regnamespace
 			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue')),
 	expected (invariant, table_name, names) AS (VALUES
-		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_inserts,queue_updates,renew_generation,session_cleanup}'::text[]),
+		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_inserts,queue_updates,session_cleanup,set_generation}'::text[]),
 		('triggers', 'upload_sessions', '{follow_session,notify_end,session_cleanup}'),
 		('triggers', 'workspaces', '{grant_creator}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
@@ -214,9 +244,9 @@ BEGIN
 		min(format('files of session %s: workspace %s, priority %s', q.session_id, q.workspace_name, q.priority))
 		FROM session_files.file_queue AS q JOIN session_files.upload_sessions AS s ON s.session_id = q.session_id
 		WHERE (q.workspace_name, q.priority) <> (s.workspace_name, s.priority);
-	RETURN QUERY SELECT 'generations', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
-		FROM session_files.files AS f
-		WHERE f.generation > (SELECT g.last_value FROM session_files.files_generation_seq AS g);
+	RETURN QUERY SELECT 'generations', files + queued, e.ahead, CASE WHEN e.ahead > 0 THEN
+		format('the sequence files_generation_seq is at %s, and the greatest generation is %s', e.drawn, e.highest) END
+		FROM session_files.generation_errors() AS e;
 	RETURN QUERY SELECT 'files_session', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
 		FROM session_files.files AS f
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = f.session_id);
@@ -243,6 +273,7 @@ CREATE FUNCTION session_files.repair() RETURNS TABLE (invariant text, repaired b
 AS $$
 DECLARE
 	changed bigint;
+	greatest_generation bigint;
 	waiting uuid[];
 	this_session uuid;
 BEGIN
@@ -273,19 +304,26 @@ BEGIN
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN QUERY SELECT 'totals_session', changed;
 
-	-- In rows of as many files as the trigger would make.
+	-- Before files are queued. By more than what other transactions draw meanwhile, as setval must not set it back.
+	SELECT e.ahead, e.highest INTO changed, greatest_generation FROM session_files.generation_errors() AS e;
+	IF changed > 0 THEN
+		PERFORM setval('session_files.files_generation_seq', greatest_generation + 1000);
+	END IF;
+	RETURN QUERY SELECT 'generations', changed;
+
+	-- In rows of as many files as the trigger would make. One that another transaction may be making PENDING again, with a
+	-- smaller generation than another file's here, has a row of its own, as it would be in two valid ones otherwise (src/ingestion/batch.c).
 	WITH missing AS MATERIALIZED (
-		SELECT u.session_id, s.workspace_name, s.priority, u.file_ingestion_id, u.generation
+		SELECT u.session_id, s.workspace_name, s.priority, u.file_ingestion_id, u.generation, CASE WHEN u.is_touched THEN u.generation END AS alone
 		FROM session_files.unqueued_files() AS u JOIN session_files.upload_sessions AS s ON s.session_id = u.session_id
 		FOR KEY SHARE OF s SKIP LOCKED),
 	placed AS (
-		SELECT m.*, row_number() OVER (PARTITION BY m.session_id ORDER BY m.file_ingestion_id) - 1 AS place,
-			least((count(*) OVER (PARTITION BY m.session_id) + 15) / 16, 100) AS per_row
+		SELECT m.*, row_number() OVER (PARTITION BY m.session_id, m.alone ORDER BY m.file_ingestion_id) - 1 AS place,
+			least((count(*) OVER (PARTITION BY m.session_id, m.alone) + 15) / 16, 100) AS per_row
 		FROM missing AS m),
 	batches AS (
-		SELECT p.session_id, p.workspace_name, p.priority, max(p.generation) AS generation,
-			array_agg(p.file_ingestion_id ORDER BY p.file_ingestion_id) AS ids
-		FROM placed AS p GROUP BY p.session_id, p.workspace_name, p.priority, p.place / p.per_row),
+		SELECT p.session_id, p.workspace_name, p.priority, max(p.generation) AS generation, array_agg(p.file_ingestion_id ORDER BY p.file_ingestion_id) AS ids
+		FROM placed AS p GROUP BY p.session_id, p.workspace_name, p.priority, p.alone, p.place / p.per_row),
 	queued AS (
 		INSERT INTO session_files.file_queue AS q (session_id, workspace_name, priority, due_at, file_ingestion_ids, generation, attempt)
 			SELECT b.session_id, b.workspace_name, b.priority, session_files.uuid7_time(b.ids[1]), b.ids, b.generation, 0 FROM batches AS b
@@ -322,13 +360,6 @@ BEGIN
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN QUERY SELECT 'queue_workspace', changed;
 
-	SELECT count(*) INTO changed FROM session_files.files AS f
-		WHERE f.generation > (SELECT g.last_value FROM session_files.files_generation_seq AS g);
-	IF changed > 0 THEN
-		PERFORM setval('session_files.files_generation_seq', (SELECT max(f.generation) FROM session_files.files AS f));
-	END IF;
-	RETURN QUERY SELECT 'generations', changed;
-
 	DELETE FROM session_files.workspace_grants AS g
 		WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = g.role)
 			OR (g.workspace_name IS NOT NULL AND NOT EXISTS (SELECT FROM session_files.workspaces AS w WHERE w.name = g.workspace_name));
@@ -337,6 +368,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.repair() IS
-	'Computes totals and queue again from the files, and removes rows of sessions, roles and workspaces that do not exist. DROP, '
-	'ALTER, TRUNCATE, and deletions of a session that is being repaired wait for it; other statements do not. Returns the number of '
-	'repairs per invariant of check(). Errors: 42501 (row level security hides rows), 25000 (not READ COMMITTED).';
+	'Computes totals and queue again from the files, moves the sequence of generations on, and removes rows of sessions, roles and '
+	'workspaces that do not exist. DROP, ALTER, TRUNCATE, and deletions of a session that is being repaired wait for it; other statements do not. Returns the number of repairs per invariant of check(). Errors: 42501 (row level security hides rows), 25000 (not READ COMMITTED).';
