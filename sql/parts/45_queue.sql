@@ -7,16 +7,17 @@ CREATE TABLE session_files.file_queue (
 	row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	session_id uuid NOT NULL,
 	workspace_name text COLLATE "C" NOT NULL,
-	priority smallint NOT NULL,
+	priority smallint NOT NULL DEFAULT 0,
 	due_at timestamptz NOT NULL,
 	file_ingestion_ids uuid[] NOT NULL,
 	generation bigint NOT NULL,
-	attempt integer NOT NULL,
+	attempt integer NOT NULL DEFAULT 0,
 	claimed_at timestamptz,
 	last_reason session_files.ingestion_status_reason,
 	lease_token uuid,
 	worker text,
 	company integer,
+	CONSTRAINT file_queue_workspace CHECK (char_length(workspace_name) BETWEEN 1 AND 600),
 	CONSTRAINT file_queue_files CHECK (
 		array_ndims(file_ingestion_ids) = 1 AND array_lower(file_ingestion_ids, 1) = 1
 		AND cardinality(file_ingestion_ids) BETWEEN 1 AND 100 AND array_position(file_ingestion_ids, NULL) IS NULL),
@@ -49,7 +50,7 @@ COMMENT ON COLUMN session_files.file_queue.company IS
 	'How many files were claimed together. If the lease ends without a report, half as many are claimed together the next time.';
 
 -- Claims of a session; what belongs to a session.
-CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claimed_at IS NOT NULL), due_at);
+CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claimed_at IS NOT NULL), due_at, (file_ingestion_ids[1]));
 -- Claims: sessions with files that were never claimed.
 CREATE INDEX file_queue_new_idx ON session_files.file_queue (workspace_name, priority DESC, session_id) WHERE claimed_at IS NULL;
 -- Claims: files that came back, of all workspaces and of one.

@@ -170,7 +170,7 @@ AS $$
 		('constraints', 'workspaces', '{workspaces_created_at,workspaces_name_length,workspaces_pkey}'),
 		('constraints', 'workspace_grants', '{workspace_grants_workspace_name_fkey}'),
 		('constraints', 'file_counts', '{file_counts_pkey}'),
-		('constraints', 'file_queue', '{file_queue_files,file_queue_lease,file_queue_pkey,file_queue_times,file_queue_worker}'),
+		('constraints', 'file_queue', '{file_queue_files,file_queue_lease,file_queue_pkey,file_queue_times,file_queue_worker,file_queue_workspace}'),
 		('indexes', 'files', '{files_name_idx,files_pkey,files_reason_idx,files_status_idx,files_status_name_idx}'),
 		('indexes', 'upload_sessions', '{upload_sessions_expiry_idx,upload_sessions_pkey,upload_sessions_workspace_idx}'),
 		('indexes', 'workspaces', '{workspaces_pkey}'),
@@ -325,8 +325,8 @@ BEGIN
 		SELECT p.session_id, p.workspace_name, p.priority, max(p.generation) AS generation, array_agg(p.file_ingestion_id ORDER BY p.file_ingestion_id) AS ids
 		FROM placed AS p GROUP BY p.session_id, p.workspace_name, p.priority, p.alone, p.place / p.per_row),
 	queued AS (
-		INSERT INTO session_files.file_queue AS q (session_id, workspace_name, priority, due_at, file_ingestion_ids, generation, attempt)
-			SELECT b.session_id, b.workspace_name, b.priority, session_files.uuid7_time(b.ids[1]), b.ids, b.generation, 0 FROM batches AS b
+		INSERT INTO session_files.file_queue AS q (session_id, workspace_name, priority, due_at, file_ingestion_ids, generation)
+			SELECT b.session_id, b.workspace_name, b.priority, session_files.uuid7_time(b.ids[1]), b.ids, b.generation FROM batches AS b
 			RETURNING q.session_id, cardinality(q.file_ingestion_ids) AS files)
 	SELECT coalesce(sum(q.files), 0), coalesce(array_agg(DISTINCT q.session_id), '{}') INTO changed, waiting FROM queued AS q;
 	FOREACH this_session IN ARRAY waiting LOOP

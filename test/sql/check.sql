@@ -47,13 +47,13 @@ SELECT * FROM session_files.repair() WHERE repaired > 0;
 
 -- Twice in the queue: a worker that holds it keeps it, be it alone in its row or not.
 SELECT lease_token AS t FROM session_files.claim_files('holder', 1, session_id => pg_temp.s(4)) \gset
-INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation)
-	SELECT session_id, 'epoch', file_ingestion_ids, generation FROM session_files.file_queue WHERE lease_token = :'t';
-INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation)
-	SELECT session_id, 'epoch', file_ingestion_ids || pg_temp.f(5003), generation FROM session_files.file_queue WHERE lease_token = :'t';
+INSERT INTO session_files.file_queue (session_id, workspace_name, due_at, file_ingestion_ids, generation)
+	SELECT session_id, workspace_name, 'epoch', file_ingestion_ids, generation FROM session_files.file_queue WHERE lease_token = :'t';
+INSERT INTO session_files.file_queue (session_id, workspace_name, due_at, file_ingestion_ids, generation)
+	SELECT session_id, workspace_name, 'epoch', file_ingestion_ids || pg_temp.f(5003), generation FROM session_files.file_queue WHERE lease_token = :'t';
 -- One of a smaller generation is void, and no harm.
-INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation)
-	SELECT session_id, 'epoch', file_ingestion_ids, 0 FROM session_files.file_queue WHERE lease_token = :'t';
+INSERT INTO session_files.file_queue (session_id, workspace_name, due_at, file_ingestion_ids, generation)
+	SELECT session_id, workspace_name, 'epoch', file_ingestion_ids, 0 FROM session_files.file_queue WHERE lease_token = :'t';
 SELECT invariant, broken, example FROM session_files.check() WHERE broken > 0;
 SELECT * FROM session_files.repair() WHERE repaired > 0;
 SELECT * FROM session_files.check() WHERE broken > 0;
@@ -71,7 +71,7 @@ SELECT nextval('session_files.files_generation_seq') > max(generation) AS is_gre
 -- What belongs to nothing is removed, except files and sessions, which are a user's data.
 SET session_replication_role = replica;
 INSERT INTO session_files.file_counts VALUES (pg_temp.s(8), 1, 0, 0, 1, 1, 0);
-INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation) VALUES (pg_temp.s(8), now(), ARRAY[pg_temp.f(1)], 0);
+INSERT INTO session_files.file_queue (session_id, workspace_name, due_at, file_ingestion_ids, generation) VALUES (pg_temp.s(8), 'check', now(), ARRAY[pg_temp.f(1)], 0);
 INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (pg_temp.s(9), pg_temp.f(9), 'lost');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES (pg_temp.s(7), 'lost');
 INSERT INTO session_files.workspace_grants VALUES (4294967295::oid::regrole, 'check'), ('regress_check_granted', 'lost');

@@ -97,17 +97,15 @@ BEGIN
 END $$;
 -- Which reasons: a setting.
 SET session_files.retry_reasons = 'SLOWDOWN, UNKNOWN_ERROR';
-SELECT count(*) FROM session_files.register_files(:'s', ARRAY['retried', 'not retried', 'none is retried']);
-CREATE FUNCTION pg_temp.fails(file text, reason session_files.ingestion_status_reason) RETURNS boolean LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.is_retried(session uuid, reason session_files.ingestion_status_reason) RETURNS boolean LANGUAGE sql AS $$
+	SELECT count(*) FROM session_files.register_files($1, ARRAY[$2 || ' once']);
 	SELECT f.retry_at IS NOT NULL FROM session_files.claim_files('w', 10) AS c,
-		session_files.fail_files(c.session_id, ARRAY[c.file_ingestion_id], $2, c.lease_token) AS f WHERE c.name = $1 $$;
-SELECT pg_temp.fails('retried', 'UNKNOWN_ERROR');
-SELECT pg_temp.run_out();
-SELECT pg_temp.fails('not retried', 'EMPTY_FILE');
-SELECT pg_temp.run_out();
+		session_files.fail_files(c.session_id, ARRAY[c.file_ingestion_id], $2, c.lease_token) AS f WHERE c.name = $2 || ' once' $$;
+SELECT pg_temp.is_retried(:'s', 'UNKNOWN_ERROR');
+SELECT pg_temp.is_retried(:'s', 'EMPTY_FILE');
 SET session_files.retry_reasons = '';
-SELECT pg_temp.fails('none is retried', 'SLOWDOWN');
-DELETE FROM session_files.files WHERE name LIKE '%retried';
+SELECT pg_temp.is_retried(:'s', 'SLOWDOWN');
+DELETE FROM session_files.files WHERE name LIKE '% once';
 SET session_files.retry_reasons = 'SLOWDOWN, NO_REASON';
 SET session_files.retry_reasons = '"FILE NAME TOO LONG. MAX LENGTH IS 800"';
 SET session_files.retry_reasons = 'SLOWDOWN,,';
@@ -188,7 +186,7 @@ SELECT name, rank() OVER (ORDER BY generation) FROM session_files.files WHERE se
 SELECT count(*) FROM session_files.register_files(:'again', ARRAY(SELECT 'm' || n FROM generate_series(1, 9) n));
 SELECT count(*) FROM session_files.fail_files(:'again', pg_temp.ids('m5'), 'EMPTY_FILE');
 SELECT session_files.retry_failed(:'again');
-SELECT count(*), lease_token AS t FROM session_files.claim_files('w', 3, '1 microsecond', session_id => :'again') GROUP BY lease_token \gset
+SELECT count(*), lease_token AS t FROM session_files.claim_files('w', 3, session_id => :'again') GROUP BY lease_token \gset
 SELECT count(*) FROM session_files.release_files(:'again', pg_temp.ids('m1', 'm3'), :'t');
 SELECT count(*), lease_token AS t, count(DISTINCT lease_token) AS tokens FROM session_files.claim_files('w', 9, session_id => :'again') GROUP BY lease_token \gset
 SELECT rank() OVER (ORDER BY generation), cardinality(file_ingestion_ids) AS files FROM session_files.file_queue WHERE lease_token = :'t' ORDER BY 1;
@@ -246,7 +244,7 @@ SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 1, ses
 SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 48, session_id => :'other');
 SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 10000, session_id => :'other');
 SELECT max(cardinality(file_ingestion_ids)) AS longest FROM session_files.file_queue;
-SELECT pg_temp.run_out();
+UPDATE session_files.file_queue SET due_at = now(), lease_token = NULL, worker = NULL, company = NULL WHERE lease_token IS NOT NULL;
 SELECT count(*), count(DISTINCT file_ingestion_id), min(attempt), max(attempt), bool_and(file_ingestion_id > before) AS in_order
 	FROM (SELECT *, lag(file_ingestion_id) OVER (PARTITION BY lease_token ORDER BY n) AS before
 		FROM session_files.claim_files('w', 100, session_id => :'other') WITH ORDINALITY AS c (session_id, file_ingestion_id, name, attempt, lease_token, lease_expires_at, n)) claimed;

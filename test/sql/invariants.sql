@@ -93,9 +93,14 @@ SELECT c.relname, a.attname, k.conname FROM pg_attribute AS a JOIN pg_class AS c
 	LEFT JOIN pg_constraint AS k ON k.conrelid = c.oid AND a.attnum = ANY (k.conkey)
 		AND (k.contype = 'f' OR k.contype = 'c' AND pg_get_constraintdef(k.oid) ~ '_length|cardinality')
 	WHERE c.relnamespace = 'session_files'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND a.attlen < 0 ORDER BY 1, 2, 3;
-UPDATE session_files.file_queue SET file_ingestion_ids = array_fill(file_ingestion_ids[1], ARRAY[100001]);
-UPDATE session_files.file_queue SET lease_token = session_files.uuid7(), claimed_at = now(), worker = repeat('w', 201);
-UPDATE session_files.file_queue SET lease_token = session_files.uuid7(), claimed_at = now(), worker = '';
+UPDATE session_files.file_queue SET file_ingestion_ids = array_fill(file_ingestion_ids[1], ARRAY[101]);
+UPDATE session_files.file_queue SET file_ingestion_ids = '{}';
+UPDATE session_files.file_queue SET file_ingestion_ids = file_ingestion_ids || NULL::uuid;
+UPDATE session_files.file_queue SET file_ingestion_ids = ARRAY[file_ingestion_ids];
+UPDATE session_files.file_queue SET file_ingestion_ids = array_fill(file_ingestion_ids[1], ARRAY[1], ARRAY[0]);
+UPDATE session_files.file_queue SET workspace_name = repeat('w', 601);
+UPDATE session_files.file_queue SET lease_token = session_files.uuid7(), claimed_at = now(), company = 1, worker = repeat('w', 201);
+UPDATE session_files.file_queue SET lease_token = session_files.uuid7(), claimed_at = now(), company = 1, worker = '';
 
 -- The queue: times as above; a file whose id is of the last moment that an id can have is queued all the same.
 INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (:session, 'ffffffff-ffff-7fff-bfff-ffffffffffff', 'last');
