@@ -8,7 +8,9 @@ DISTVERSION := $(shell sed -n 's/^   "version": "\(.*\)",/\1/p' META.json)
 MODULE_big = session_files
 OBJS = \
 	src/access.o \
+	src/as_owner.o \
 	src/catalog.o \
+	src/grants.o \
 	src/http_api.o \
 	src/owner.o \
 	src/row_set.o \

@@ -1,15 +1,14 @@
 /*
  * access.c
- *		Which sessions the current user may see: those of the workspaces in workspace_grants.
+ *		What the current user may see and do: by grants (grants.c), and by policies of row level security.
  *
- * The row level security policies of the tables call may_see_workspace and may_see_session. Files that read past the planner call the
- * functions below instead. A user who may see a session's row may see all that belongs to the session. Where an administrator has put
- * other policies on upload_sessions, a query under those policies decides.
+ * Functions run as the tables' owner (as_owner.c), or read past the planner. So they ask here first, as the caller, and once: what is
+ * revoked while they run counts for the next call. The policies on the tables, which plain SQL has, ask the same by may_see_workspace and
+ * may_see_session. Where an administrator has put other policies on upload_sessions, a query under those policies decides besides, which
+ * needs the privilege SELECT. Other policies on files, or on workspaces, cannot be applied: a role that has them is refused.
  *
- * Results are cached in the backend. Grants are read as of now (systable_beginscan without a snapshot), not under the transaction's
- * snapshot, so a result holds for every snapshot. It is cached only if no invalidation arrived while it was looked up. A trigger on
- * workspace_grants sends an invalidation of that table's relcache entry: it reaches all backends, also on a standby, when the change
- * commits, and this backend when the change is made or rolled back.
+ * A session's workspace is read as of now, as grants are, so that a function cannot act by what has changed. A listing and a policy read
+ * it under their snapshot.
  *
  * It must not cache a result that depends on a snapshot; may_see_session keeps one per call site, with all that it depends on.
  */
@@ -17,239 +16,72 @@
 
 #include "access.h"
 
-#include "access/genam.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/primnodes.h"
 #include "rewrite/rowsecurity.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "index/scan.h"
 #include "owner.h"
-#include "trigger.h"
 #include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_may_see_workspace);
 PG_FUNCTION_INFO_V1(session_files_may_see_session);
-PG_FUNCTION_INFO_V1(session_files_report_grants);
-PG_FUNCTION_INFO_V1(session_files_grant_creator);
-
-/* How many results are cached. A new one replaces the one at the same place, by its hash. */
-#define CACHE_SIZE 256
-
-/* Whether a user was granted a workspace. */
-typedef struct CachedGrant
-{
-	Oid user; /* InvalidOid: the place is free */
-	uint32 hash;
-	int len;
-	char *name;
-	bool granted;
-} CachedGrant;
-
-static CachedGrant cache[CACHE_SIZE];
-static MemoryContext cache_names = NULL;
-static bool cache_valid = false;
-
-/* Counts invalidations, to see one that arrives during a look-up. */
-static uint64 invalidations = 0;
-
-/* The table workspace_grants; InvalidOid until the first look-up. */
-static Oid watched = InvalidOid;
-
-static void
-invalidate(void)
-{
-	cache_valid = false;
-	invalidations++;
-}
-
-static void
-on_relation_change(Datum arg, Oid relid)
-{
-	if (!OidIsValid(relid) || !OidIsValid(watched) || relid == watched)
-		invalidate();
-}
-
-static void
-on_role_change(Datum arg, int cacheid, uint32 hashvalue)
-{
-	invalidate();
-}
-
-void
-access_init(void)
-{
-	cache_names = AllocSetContextCreate(TopMemoryContext, "session_files access", ALLOCSET_DEFAULT_SIZES);
-	CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHOID, on_role_change, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, on_role_change, (Datum) 0);
-	/* The owner of the database is a member of pg_database_owner. */
-	CacheRegisterSyscacheCallback(DATABASEOID, on_role_change, (Datum) 0);
-}
-
-/* Returns whether a scan of the grants finds one of a role that a user has, and ends the scan. */
-static bool
-finds_role(Relation grants, SysScanDesc scan, Oid user)
-{
-	HeapTuple grant;
-	bool found = false;
-
-	while (!found && HeapTupleIsValid(grant = systable_getnext(scan)))
-	{
-		bool isnull;
-		Datum role;
-
-		CHECK_FOR_INTERRUPTS();
-		role = heap_getattr(grant, Anum_workspace_grants_role, RelationGetDescr(grants), &isnull);
-		found = has_privs_of_role(user, DatumGetObjectId(role));
-	}
-	systable_endscan(scan);
-	return found;
-}
-
-/* Returns whether a user has a role that was granted a workspace; NULL for every workspace. */
-static bool
-has_grant(Relation grants, Oid index, Oid user, text *workspace_name)
-{
-	ScanKeyData key;
-
-	ScanKeyInit(&key, Anum_workspace_grants_workspace_name, BTEqualStrategyNumber, F_TEXTEQ,
-	            PointerGetDatum(workspace_name));
-	if (workspace_name == NULL)
-		key.sk_flags = SK_ISNULL | SK_SEARCHNULL;
-	/* Without a snapshot, PostgreSQL takes a new one, also in a parallel query. */
-	return finds_role(grants, systable_beginscan(grants, index, true, NULL, 1, &key), user);
-}
-
-/* Returns whether a user was granted a workspace, by its name or with every workspace, as of now. */
-static bool
-look_up(const Catalog *catalog, Oid user, Span workspace_name)
-{
-	Relation grants = table_open(catalog->workspace_grants, AccessShareLock);
-	Relation key = catalog_open_index(catalog_get()->workspace_grants_key, AccessShareLock);
-	Oid index = RelationGetRelid(key);
-	bool granted = has_grant(grants, index, user, NULL);
-
-	if (!granted && workspace_name.bytes != NULL)
-	{
-		text *name = cstring_to_text_with_len(workspace_name.bytes, workspace_name.len);
-
-		granted = has_grant(grants, index, user, name);
-		pfree(name);
-	}
-	index_close(key, AccessShareLock);
-	table_close(grants, AccessShareLock);
-	return granted;
-}
-
-/* Caches a result. */
-static void
-publish(CachedGrant *place, Oid user, uint32 hash, Span workspace_name, bool granted)
-{
-	if (!cache_valid)
-	{
-		memset(cache, 0, sizeof(cache));
-		MemoryContextReset(cache_names);
-		cache_valid = true;
-	}
-	if (OidIsValid(place->user))
-		pfree(place->name);
-	place->user = InvalidOid;
-	place->name = MemoryContextAlloc(cache_names, Max(workspace_name.len, 1));
-	memcpy(place->name, workspace_name.bytes, workspace_name.len);
-	place->len = workspace_name.len;
-	place->hash = hash;
-	place->granted = granted;
-	place->user = user;
-}
-
-/* Returns whether the current user was granted a workspace, which need not exist. */
-static bool
-is_granted(const Catalog *catalog, Span workspace_name)
-{
-	Oid user = GetUserId();
-	uint32 hash = hash_bytes((const unsigned char *) workspace_name.bytes, workspace_name.len) ^ user;
-	CachedGrant *place = &cache[hash % CACHE_SIZE];
-	uint64 before;
-	bool granted;
-
-	/* A long transaction, too, has to see that a grant was revoked. */
-	AcceptInvalidationMessages();
-	if (cache_valid && place->user == user && place->hash == hash && place->len == workspace_name.len &&
-	    memcmp(place->name, workspace_name.bytes, workspace_name.len) == 0)
-		return place->granted;
-	watched = catalog->workspace_grants;
-	before = invalidations;
-	granted = look_up(catalog, user, workspace_name);
-	if (before == invalidations)
-		publish(place, user, hash, workspace_name, granted);
-	return granted;
-}
 
 /* Returns whether a policy is the extension's own: may_see_...(column), for all commands and all roles. */
 static bool
-is_own_policy(const Access *access, Relation table, const RowSecurityPolicy *policy)
+is_own_policy(const Catalog *catalog, Relation table, const RowSecurityPolicy *policy)
 {
-	bool has_workspace = (table == access->upload_sessions);
+	bool has_sessions = (RelationGetRelid(table) == catalog->files);
 	const FuncExpr *call = (const FuncExpr *) policy->qual;
+	AttrNumber column = has_sessions                                          ? Anum_files_session_id
+	                    : RelationGetRelid(table) == catalog->upload_sessions ? Anum_upload_sessions_workspace_name
+	                                                                          : Anum_workspaces_name;
 
 	return policy->permissive && policy->polcmd == '*' && *(Oid *) ARR_DATA_PTR(policy->roles) == ACL_ID_PUBLIC &&
 	       call != NULL && IsA(call, FuncExpr) &&
-	       call->funcid == (has_workspace ? access->catalog->may_see_workspace : access->catalog->may_see_session) &&
-	       IsA(linitial(call->args), Var) &&
-	       ((const Var *) linitial(call->args))->varattno ==
-	           (has_workspace ? Anum_upload_sessions_workspace_name : Anum_files_session_id);
+	       call->funcid == (has_sessions ? catalog->may_see_session : catalog->may_see_workspace) &&
+	       IsA(linitial(call->args), Var) && ((const Var *) linitial(call->args))->varattno == column;
 }
 
-/* Returns whether a table has the extension's own policy and no other. */
+/* Returns whether no other policies apply to a table than the extension's own. */
 static bool
-has_own_policy_alone(const Access *access, Relation table)
+has_no_other_policy(const Catalog *catalog, Relation table)
 {
 	List *policies = table->rd_rsdesc ? table->rd_rsdesc->policies : NIL;
 
-	return list_length(policies) == 1 && is_own_policy(access, table, linitial(policies));
-}
-
-/* Returns whether row level security applies to the current user on a table. */
-static bool
-is_restricted(Oid table)
-{
-	return check_enable_rls(table, InvalidOid, true) == RLS_ENABLED;
+	return !table->rd_rel->relrowsecurity ||
+	       (list_length(policies) == 1 && is_own_policy(catalog, table, linitial(policies)));
 }
 
 void
-access_begin(Access *access, const Catalog *catalog, Relation upload_sessions)
+access_begin(Access *access, const Catalog *catalog, Relation upload_sessions, int kinds)
 {
 	access->catalog = catalog;
 	access->upload_sessions = upload_sessions;
-	if (!upload_sessions->rd_rel->relrowsecurity || !is_restricted(RelationGetRelid(upload_sessions)))
+	access->kinds = kinds;
+	if (grants_is_exempt(catalog))
 		access->rule = ACCESS_ALL;
 	else
-		access->rule = has_own_policy_alone(access, upload_sessions) ? ACCESS_BY_GRANTS : ACCESS_BY_QUERY;
+		access->rule = has_no_other_policy(catalog, upload_sessions) ? ACCESS_BY_GRANTS : ACCESS_BY_QUERY;
 }
 
 bool
 access_covers(const Access *access, Relation table)
 {
-	return !table->rd_rel->relrowsecurity || has_own_policy_alone(access, table) ||
-	       !is_restricted(RelationGetRelid(table));
+	return access->rule == ACCESS_ALL || has_no_other_policy(access->catalog, table);
 }
 
 /* Returns whether a query under all policies finds a session. */
@@ -284,95 +116,207 @@ may_query(const pg_uuid_t *session_id)
 	return found;
 }
 
+/* Returns the kinds that the user has for a session that exists, of a workspace. */
+static int
+find_kinds(const Access *access, const pg_uuid_t *session_id, Span workspace_name)
+{
+	int kinds;
+
+	if (access->rule == ACCESS_ALL)
+		return KIND_ANY;
+	kinds = grants_kinds(access->catalog, workspace_name);
+	if (kinds != 0 && access->rule == ACCESS_BY_QUERY && !may_query(session_id))
+		return 0;
+	return kinds;
+}
+
 bool
 access_may_see(const Access *access, const pg_uuid_t *session_id, Span workspace_name)
 {
-	switch (access->rule)
-	{
-		case ACCESS_ALL:
-			return true;
-		case ACCESS_BY_GRANTS:
-			return is_granted(access->catalog, workspace_name);
-		case ACCESS_BY_QUERY:
-			return may_query(session_id);
-	}
-	return false;
+	return (find_kinds(access, session_id, workspace_name) & access->kinds) != 0;
 }
 
-bool
-access_has_grants(const Access *access)
-{
-	Relation grants;
-	bool found;
-
-	if (access->rule != ACCESS_BY_GRANTS)
-		return true;
-	grants = table_open(access->catalog->workspace_grants, AccessShareLock);
-	found = finds_role(grants, systable_beginscan(grants, InvalidOid, false, NULL, 0, NULL), GetUserId());
-	table_close(grants, AccessShareLock);
-	return found;
-}
-
-/* Finds a session under the active snapshot. Returns whether it exists, and in *may_see whether the user may see it. */
+/* Finds the kinds that the user has for a session. Returns whether the active snapshot shows the session. */
 static bool
-find_session(const Access *access, const pg_uuid_t *session_id, bool *may_see)
+find_session(const Access *access, const pg_uuid_t *session_id, int *kinds)
 {
 	KeyScan scan;
 	bool found;
 
 	found = scan_find(&scan, access->upload_sessions, access->catalog->upload_sessions_pkey, session_id);
-	*may_see = false;
+	*kinds = 0;
 	if (found)
 	{
 		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
 
-		*may_see = access_may_see(access, session_id, (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)});
+		*kinds = find_kinds(access, session_id, (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)});
 	}
 	scan_end(&scan);
 	return found;
 }
 
-/* Like access_may_see, for a session that may not exist: returns false then, unless the user may see all sessions. */
+/* The same as of now, with what the current command has added. */
 static bool
-may_see_id(const Access *access, const pg_uuid_t *session_id)
+find_session_now(const Access *access, const pg_uuid_t *session_id, int *kinds)
 {
-	bool may_see;
+	bool found;
 
-	if (access->rule == ACCESS_ALL)
-		return true;
-	if (find_session(access, session_id, &may_see))
-		return may_see;
-	/* A file's session may be newer than the snapshot, or added by the current command: the foreign key of files allows both. */
 	PushCopiedSnapshot(GetCatalogSnapshot(RelationGetRelid(access->upload_sessions)));
 	GetActiveSnapshot()->curcid = GetCurrentCommandId(false) + 1;
-	(void) find_session(access, session_id, &may_see);
+	found = find_session(access, session_id, kinds);
 	PopActiveSnapshot();
-	return may_see;
+	return found;
 }
 
-Relation
-access_open_table(Oid oid, AclMode mode)
+/* Returns kinds by their names, with a text between them. */
+static char *
+name_kinds(int kinds, const char *separator)
 {
-	Relation table = table_open(oid, mode == ACL_SELECT ? AccessShareLock : RowExclusiveLock);
-	AclResult acl = pg_class_aclmask(oid, GetUserId(), mode, ACLMASK_ALL) == mode ? ACLCHECK_OK : ACLCHECK_NO_PRIV;
+	StringInfoData names;
 
-	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(table));
-	return table;
+	initStringInfo(&names);
+	for (int i = 0; i < KIND_COUNT; i++)
+	{
+		if (kinds & (1 << i))
+			appendStringInfo(&names, "%s%s", names.len > 0 ? separator : "", kind_labels[i]);
+	}
+	return names.data;
 }
 
-/* SQL: session_files.may_see_workspace(workspace_name text) returns boolean. NULL stands for every workspace. */
+/* Raises 42501: the user has some kinds, and needs others. */
+static void
+raise_kinds(int held, int needed, const char *for_what)
+{
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+	                errmsg("role \"%s\" needs a grant as %s for %s", GetUserNameFromId(GetUserId(), false),
+	                       name_kinds(needed, " or "), for_what),
+	                held ? errdetail("It has a grant as %s.", name_kinds(held, ", ")) : 0,
+	                errhint("Grants are made with session_files.grant_workspace().")));
+}
+
+/* Raises 42501 if an administrator gave a table policies. */
+static void
+require_own_policy(const Catalog *catalog, Oid oid)
+{
+	Relation table = table_open(oid, AccessShareLock);
+
+	if (!has_no_other_policy(catalog, table))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		     errmsg(
+				 "functions can apply no other policy of row level security on table \"%s\" than the extension's own",
+				 RelationGetRelationName(table))));
+	table_close(table, AccessShareLock);
+}
+
+void
+access_require_session(const pg_uuid_t *session_id, int kinds)
+{
+	Relation upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
+	const Catalog catalog = *catalog_get();
+	char id[UUID_TEXT_LEN + 1] = "";
+	Access access;
+	int held;
+
+	access_begin(&access, &catalog, upload_sessions, kinds);
+	if (access.rule != ACCESS_ALL)
+		require_own_policy(&catalog, catalog.files);
+	(void) find_session_now(&access, session_id, &held);
+	table_close(upload_sessions, AccessShareLock);
+	if (held & kinds)
+		return;
+	uuid7_format(session_id, id);
+	if (held == 0)
+		ereport(ERROR,
+		        (errcode(ERRCODE_NO_DATA_FOUND), errmsg("there is no session \"%s\"", id), errhint(NOT_GRANTED_HINT)));
+	raise_kinds(held, kinds, psprintf("session \"%s\"", id));
+}
+
+void
+access_require_workspace(const text *workspace_name, int kinds)
+{
+	const Catalog catalog = *catalog_get();
+	Span name = {NULL, 0};
+	int held;
+
+	if (grants_is_exempt(&catalog))
+		return;
+	require_own_policy(&catalog, catalog.workspaces);
+	if (workspace_name != NULL)
+		name = (Span){VARDATA_ANY(workspace_name), VARSIZE_ANY_EXHDR(workspace_name)};
+	held = grants_kinds(&catalog, name);
+	if (held & kinds)
+		return;
+	if (workspace_name == NULL)
+		raise_kinds(held, kinds, "all workspaces");
+	if (held == 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND), errmsg("there is no workspace \"%.*s\"", name.len, name.bytes),
+		     errhint(
+				 "Create it with session_files.create_workspace(). If it is there, it was not granted to the role, which session_files.grant_workspace() does.")));
+	raise_kinds(held, kinds, psprintf("workspace \"%.*s\"", name.len, name.bytes));
+}
+
+bool
+access_require_some(int kinds)
+{
+	bool all;
+
+	if (access_workspaces(kinds, &all) != NIL || all)
+		return true;
+	if (access_workspaces(KIND_ANY, &all) != NIL || all)
+		raise_kinds(0, kinds, "a workspace");
+	return false;
+}
+
+void
+access_require_exempt(const char *function_name)
+{
+	const Catalog catalog = *catalog_get();
+
+	if (!grants_is_exempt(&catalog))
+		ereport(ERROR,
+		        (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for function %s", function_name),
+		         errhint("It is for superusers, the owner of the extension's tables, and roles with BYPASSRLS.")));
+}
+
+List *
+access_workspaces(int kinds, bool *all)
+{
+	const Catalog catalog = *catalog_get();
+
+	*all = grants_is_exempt(&catalog);
+	return *all ? NIL : grants_workspaces(&catalog, kinds, all);
+}
+
+/* Returns whether the user has one of the kinds for a session: false for one that does not exist, unless the user needs no grant. */
+static bool
+may_see_session(const pg_uuid_t *session_id, int kinds)
+{
+	Relation upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
+	const Catalog catalog = *catalog_get();
+	Access access;
+	int held = KIND_ANY;
+
+	access_begin(&access, &catalog, upload_sessions, kinds);
+	/* A file's session may be newer than the snapshot, or added by the current command: the foreign key of files allows both. */
+	if (access.rule != ACCESS_ALL && !find_session(&access, session_id, &held))
+		(void) find_session_now(&access, session_id, &held);
+	table_close(upload_sessions, NoLock);
+	return (held & kinds) != 0;
+}
+
+/* SQL: session_files.may_see_workspace(workspace_name text) returns boolean. */
 Datum
 session_files_may_see_workspace(PG_FUNCTION_ARGS)
 {
 	const Catalog catalog = *catalog_get();
-	text *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	text *name = PG_GETARG_TEXT_PP(0);
 
-	if (!is_restricted(catalog.upload_sessions))
-		PG_RETURN_BOOL(true);
-	if (name == NULL)
-		PG_RETURN_BOOL(look_up(&catalog, GetUserId(), (Span){NULL, 0}));
-	PG_RETURN_BOOL(is_granted(&catalog, (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)}));
+	PG_RETURN_BOOL(grants_is_exempt(&catalog) ||
+	               grants_kinds(&catalog, (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)}) != 0);
 }
 
 /*
@@ -384,37 +328,42 @@ typedef struct LastCheck
 	bool known;
 	bool may_see;
 	pg_uuid_t session_id;
+	int kinds;
 	Oid user;
-	uint64 invalidations;
+	uint64 grants;
 	TransactionId xmax;
 	uint32 running;
 	int32 running_children;
 	CommandId command;
 } LastCheck;
 
-bool
-access_may_see_session(const pg_uuid_t *session_id)
+/* Reads an argument of type grant_kind[]; without it, any kind will do. */
+static int
+kinds_argument(FunctionCallInfo fcinfo, int number)
 {
-	Relation upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
-	const Catalog catalog = *catalog_get();
-	Access access;
-	bool may_see;
+	ArrayType *array;
+	int kinds = 0;
 
-	access_begin(&access, &catalog, upload_sessions);
-	may_see = may_see_id(&access, session_id);
-	table_close(upload_sessions, NoLock);
-	return may_see;
+	if (PG_NARGS() <= number)
+		return KIND_ANY;
+	array = PG_GETARG_ARRAYTYPE_P(number);
+	if (ARR_HASNULL(array))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("no kind may be null")));
+	for (int i = 0; i < ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)); i++)
+		kinds |= 1 << catalog_kind(catalog_get(), ((const Oid *) ARR_DATA_PTR(array))[i]);
+	return kinds;
 }
 
-/* SQL: session_files.may_see_session(session_id uuid) returns boolean. */
+/* SQL: session_files.may_see_session(session_id uuid [, kinds session_files.grant_kind[]]) returns boolean. */
 Datum
 session_files_may_see_session(PG_FUNCTION_ARGS)
 {
 	Snapshot snapshot = GetActiveSnapshot();
 	LastCheck now = {.known = true,
 	                 .session_id = *PG_GETARG_UUID_P(0),
+	                 .kinds = kinds_argument(fcinfo, 1),
 	                 .user = GetUserId(),
-	                 .invalidations = invalidations,
+	                 .grants = grants_version(),
 	                 .xmax = snapshot->xmax,
 	                 .running = snapshot->xcnt,
 	                 .running_children = snapshot->subxcnt,
@@ -423,51 +372,11 @@ session_files_may_see_session(PG_FUNCTION_ARGS)
 
 	if (last == NULL)
 		last = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(LastCheck));
-	if (last->known && uuid7_compare(&last->session_id, &now.session_id) == 0 && last->user == now.user &&
-	    last->invalidations == now.invalidations && last->xmax == now.xmax && last->running == now.running &&
-	    last->running_children == now.running_children && last->command == now.command)
+	if (last->known && uuid7_compare(&last->session_id, &now.session_id) == 0 && last->kinds == now.kinds &&
+	    last->user == now.user && last->grants == now.grants && last->xmax == now.xmax &&
+	    last->running == now.running && last->running_children == now.running_children && last->command == now.command)
 		PG_RETURN_BOOL(last->may_see);
-	now.may_see = access_may_see_session(&now.session_id);
+	now.may_see = may_see_session(&now.session_id, now.kinds);
 	*last = now;
 	PG_RETURN_BOOL(last->may_see);
-}
-
-/* SQL: session_files.report_grants(), trigger. */
-Datum
-session_files_report_grants(PG_FUNCTION_ARGS)
-{
-	TriggerData *data = trigger_data(fcinfo, TRIGGER_ROWS_OR_STATEMENTS, catalog_get()->workspace_grants, InvalidOid);
-
-	CacheInvalidateRelcache(data->tg_relation);
-	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
-}
-
-static OwnerQuery grant_role = {
-	.text = "INSERT INTO session_files.workspace_grants (role, workspace_name) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-	.arg_count = 2,
-	.arg_types = {REGROLEOID, TEXTOID},
-};
-
-/* SQL: session_files.grant_creator(), trigger. */
-Datum
-session_files_grant_creator(PG_FUNCTION_ARGS)
-{
-	const Catalog catalog = *catalog_get();
-	TriggerData *data = trigger_data(fcinfo, TRIGGER_ROWS, catalog.workspaces, InvalidOid);
-	bool isnull;
-	Datum values[2];
-	text *name;
-	Caller caller;
-
-	if (!is_restricted(catalog.workspaces))
-		return PointerGetDatum(NULL);
-	values[0] = ObjectIdGetDatum(GetUserId());
-	values[1] = heap_getattr(data->tg_trigtuple, Anum_workspaces_name, RelationGetDescr(data->tg_relation), &isnull);
-	name = DatumGetTextPP(values[1]);
-	if (is_granted(&catalog, (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)}))
-		return PointerGetDatum(NULL);
-	caller = owner_begin(data->tg_relation);
-	owner_run(&grant_role, values);
-	owner_end(caller);
-	return PointerGetDatum(NULL);
 }

@@ -40,6 +40,9 @@ const char *const reason_labels[REASON_COUNT] = {"EMPTY_FILE",
                                                  "SLOWDOWN",
                                                  "UNKNOWN_ERROR"};
 
+/* In the order of the bits of Kind (grants.h). */
+const char *const kind_labels[KIND_COUNT] = {"lister", "uploader", "worker", "watcher", "keeper"};
+
 typedef enum RelationKind
 {
 	TABLE, /* or a sequence */
@@ -102,6 +105,7 @@ static const struct
 	{offsetof(Catalog, workspaces), "name", Anum_workspaces_name, TEXTOID},
 	{offsetof(Catalog, workspace_grants), "role", Anum_workspace_grants_role, REGROLEOID},
 	{offsetof(Catalog, workspace_grants), "workspace_name", Anum_workspace_grants_workspace_name, TEXTOID},
+	{offsetof(Catalog, workspace_grants), "kind", Anum_workspace_grants_kind, 0},
 	{offsetof(Catalog, file_queue), "row_id", Anum_file_queue_row_id, INT8OID},
 	{offsetof(Catalog, file_queue), "session_id", Anum_file_queue_session_id, UUIDOID},
 	{offsetof(Catalog, file_queue), "workspace_name", Anum_file_queue_workspace_name, TEXTOID},
@@ -267,6 +271,7 @@ resolve(Catalog *catalog)
 	resolve_labels(schema, "session_status", (const char *const[]){"OPEN"}, 1, &catalog->session_open);
 	resolve_labels(schema, "ingestion_status", status_labels, STATUS_COUNT, catalog->statuses);
 	resolve_labels(schema, "ingestion_status_reason", reason_labels, REASON_COUNT, catalog->reasons);
+	resolve_labels(schema, "grant_kind", kind_labels, KIND_COUNT, catalog->kinds);
 	return missing;
 }
 
@@ -378,4 +383,10 @@ int
 catalog_reason(const Catalog *catalog, Oid label)
 {
 	return find_label("ingestion_status_reason", catalog->reasons, REASON_COUNT, label);
+}
+
+int
+catalog_kind(const Catalog *catalog, Oid label)
+{
+	return find_label("grant_kind", catalog->kinds, KIND_COUNT, label);
 }

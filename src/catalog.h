@@ -20,6 +20,7 @@ typedef enum IngestionStatus
 
 #define STATUS_COUNT 3
 #define REASON_COUNT 8
+#define KIND_COUNT 5
 
 /* How often to start again when the catalogs change while they are read. */
 #define CATALOG_ATTEMPTS 10
@@ -33,6 +34,7 @@ typedef enum IngestionStatus
 
 extern const char *const status_labels[STATUS_COUNT];
 extern const char *const reason_labels[REASON_COUNT];
+extern const char *const kind_labels[KIND_COUNT];
 
 /* Columns by position, as sql/parts creates them. */
 #define Anum_upload_sessions_session_id 1
@@ -55,8 +57,9 @@ extern const char *const reason_labels[REASON_COUNT];
 
 #define Anum_workspaces_name 1
 
-#define Anum_workspace_grants_role 1
-#define Anum_workspace_grants_workspace_name 2
+#define Anum_workspace_grants_role 2
+#define Anum_workspace_grants_workspace_name 3
+#define Anum_workspace_grants_kind 4
 
 #define Anum_file_queue_row_id 1
 #define Anum_file_queue_session_id 2
@@ -101,6 +104,7 @@ typedef struct Catalog
 	Oid session_open; /* the label of session_status */
 	Oid statuses[STATUS_COUNT];
 	Oid reasons[REASON_COUNT];
+	Oid kinds[KIND_COUNT];
 } Catalog;
 
 /* Registers the callbacks that invalidate the cache. To be called once, when the library is loaded. */
@@ -127,5 +131,6 @@ extern bool catalog_may_handle_requests(void);
 
 extern int catalog_status(const Catalog *catalog, Oid label);
 extern int catalog_reason(const Catalog *catalog, Oid label);
+extern int catalog_kind(const Catalog *catalog, Oid label);
 
 #endif

@@ -35,13 +35,15 @@
 #define compat_reserve_prefix(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
-/* Privileges on a schema and on a function; include utils/acl.h. */
+/* Privileges on a schema and on a function, and who owns a relation; include utils/acl.h. */
 #if PG_VERSION_NUM >= 160000
 #define compat_namespace_aclcheck(oid, role, mode) object_aclcheck(NamespaceRelationId, oid, role, mode)
 #define compat_proc_aclcheck(oid, role, mode) object_aclcheck(ProcedureRelationId, oid, role, mode)
+#define compat_class_ownercheck(oid, role) object_ownercheck(RelationRelationId, oid, role)
 #else
 #define compat_namespace_aclcheck(oid, role, mode) pg_namespace_aclcheck(oid, role, mode)
 #define compat_proc_aclcheck(oid, role, mode) pg_proc_aclcheck(oid, role, mode)
+#define compat_class_ownercheck(oid, role) pg_class_ownercheck(oid, role)
 #endif
 
 #if PG_VERSION_NUM >= 180000

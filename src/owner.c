@@ -1,9 +1,9 @@
 /*
  * owner.c
- *		Statements that run as the owner of the extension's tables, by SPI.
+ *		What runs as the owner of the extension's tables: statements, by SPI, and functions (as_owner.c).
  *
- * The triggers write tables on which a role that writes files needs no right: file_counts and file_queue. So they change to
- * the owner of the tables, and back. The functions of SQL and the policies see the caller again afterwards.
+ * The triggers write tables on which no role has any right: file_counts and file_queue. So they change to the owner of the
+ * tables, and back. What may call a function is checked before, as the caller (access.c).
  *
  * They run under a fixed search_path, so operators need no schema, and a plan is not made again for each caller's. What a statement is
  * for is written where it is defined.
@@ -90,12 +90,10 @@ owner_prefer_indexes(void)
 }
 
 Caller
-owner_begin(Relation table)
+owner_switch(Relation table)
 {
 	Caller caller;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
 	GetUserIdAndSecContext(&caller.user, &caller.context);
 	SetUserIdAndSecContext(table->rd_rel->relowner,
 	                       caller.context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
@@ -107,9 +105,23 @@ owner_begin(Relation table)
 }
 
 void
-owner_end(Caller caller)
+owner_switch_back(Caller caller)
 {
 	AtEOXact_GUC(true, caller.guc_level);
 	SetUserIdAndSecContext(caller.user, caller.context);
+}
+
+Caller
+owner_begin(Relation table)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	return owner_switch(table);
+}
+
+void
+owner_end(Caller caller)
+{
+	owner_switch_back(caller);
 	SPI_finish();
 }

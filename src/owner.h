@@ -1,6 +1,6 @@
 /*
  * owner.h
- *		Statements that run as the owner of the extension's tables.
+ *		What runs as the owner of the extension's tables.
  */
 #ifndef SESSION_FILES_OWNER_H
 #define SESSION_FILES_OWNER_H
@@ -38,9 +38,13 @@ typedef struct Caller
 extern int owner_prefer_indexes(void);
 
 /*
- * Connects to SPI as the owner of a table, with a search_path of pg_catalog. Plans prefer indexes, as they are made when the table is small and used when it is large.
- * After an error, the end of the (sub)transaction restores user and settings.
+ * Becomes the owner of a table, with a search_path of pg_catalog. Plans prefer indexes, as they are made when the table is small and used
+ * when it is large. After an error, the end of the (sub)transaction restores user and settings.
  */
+extern Caller owner_switch(Relation table);
+extern void owner_switch_back(Caller caller);
+
+/* The same, with a connection to SPI. */
 extern Caller owner_begin(Relation table);
 extern void owner_end(Caller caller);
 

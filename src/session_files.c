@@ -18,6 +18,7 @@
 
 #include "access.h"
 #include "catalog.h"
+#include "grants.h"
 #include "http_api.h"
 #include "ingestion/maintenance.h"
 #include "ingestion/notify.h"
@@ -48,7 +49,7 @@ _PG_init(void)
 {
 	catalog_init();
 	http_api_init();
-	access_init();
+	grants_init();
 	queue_walk_init();
 	settings_init();
 	notify_init();
@@ -147,9 +148,8 @@ raise_forbidden(void)
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-	     errmsg("permission denied for the tables upload_sessions and files of session_files"),
-	     errhint(
-			 "Listing needs the privilege SELECT on both, and can apply no other policy of row level security on files than the extension's own.")));
+	     errmsg(
+			 "a listing can apply no other policy of row level security on table \"files\" than the extension's own")));
 }
 
 /* Raises an error unless there is a page. Its detail is the body that an HTTP caller gets. */

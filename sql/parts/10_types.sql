@@ -21,5 +21,8 @@ COMMENT ON TYPE session_files.session_status IS 'Status of an upload session. On
 CREATE TYPE session_files.write_mode AS ENUM ('FAIL', 'KEEP', 'OVERWRITE');
 COMMENT ON TYPE session_files.write_mode IS 'What ingestion does with a file whose name the workspace already has.';
 
+CREATE TYPE session_files.grant_kind AS ENUM ('keeper', 'lister', 'uploader', 'watcher', 'worker');
+COMMENT ON TYPE session_files.grant_kind IS 'What a grant of a workspace lets a role do.';
+
 CREATE TYPE session_files.http_response AS (status integer, headers json, body text);
 COMMENT ON TYPE session_files.http_response IS 'HTTP response: status code, headers (an array of objects with one key each), body.';

@@ -1,6 +1,5 @@
-CREATE FUNCTION session_files.create_workspace(workspace_name text) RETURNS void
+CREATE FUNCTION session_files._create_workspace(workspace_name text) RETURNS void
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	IF workspace_name IS NULL THEN
@@ -16,16 +15,18 @@ BEGIN
 	END IF;
 END
 $$;
+CREATE FUNCTION session_files.create_workspace(workspace_name text) RETURNS void
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.create_workspace(text) IS
 	'Creates a workspace. The name has 1 to 600 characters. Errors: 22004 (NULL), 22023 (length), 23505 (the name exists).';
 
-CREATE FUNCTION session_files.create_session(
+CREATE FUNCTION session_files._create_session(
 	workspace_name text,
-	write_mode session_files.write_mode DEFAULT 'KEEP',
-	expires_in interval DEFAULT NULL
+	write_mode session_files.write_mode,
+	expires_in interval
 ) RETURNS uuid
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -47,18 +48,25 @@ BEGIN
 		RAISE EXCEPTION 'expires_in is "%", and it must be more than 0 and at most 1000 years', expires_in
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	PERFORM FROM session_files.workspaces AS w WHERE w.name = create_session.workspace_name;
+	PERFORM FROM session_files.workspaces AS w WHERE w.name = _create_session.workspace_name;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'there is no workspace "%"', workspace_name
 			USING ERRCODE = 'no_data_found',
 				HINT = 'Create it with session_files.create_workspace(). If it is there, it was not granted to the role, which session_files.grant_workspace() does.';
 	END IF;
 	INSERT INTO session_files.upload_sessions (workspace_name, write_mode, expires_at)
-		VALUES (create_session.workspace_name, create_session.write_mode, coalesce(now() + expires_in, session_files.default_expiry()))
+		VALUES (_create_session.workspace_name, _create_session.write_mode, coalesce(now() + expires_in, session_files.default_expiry()))
 		RETURNING session_id INTO new_id;
 	RETURN new_id;
 END
 $$;
+CREATE FUNCTION session_files.create_session(
+	workspace_name text,
+	write_mode session_files.write_mode DEFAULT 'KEEP',
+	expires_in interval DEFAULT NULL
+) RETURNS uuid
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.create_session(text, session_files.write_mode, interval) IS
 	'Opens an upload session and returns its id. It takes files for expires_in, by default the setting session_files.session_lifetime. '
 	'Errors: 22004 (NULL), 22023 (expires_in is not between 0 and 1000 years), P0002 (no such workspace).';
@@ -82,14 +90,11 @@ COMMENT ON FUNCTION session_files.locate_names(uuid, text[]) IS
 -- millions of rows; the settings, and the cost of the two functions above, which no plan will have for each row, keep them to places.
 -- A plan that cannot but read a table, as for a policy or a trigger of an administrator, then costs more than JIT would look at; it takes
 -- longer than the plan does: so whatever sets enable_seqscan turns JIT off, too.
-CREATE FUNCTION session_files.register_files(session_id uuid, names text[])
+CREATE FUNCTION session_files._register_files(session_id uuid, names text[])
 	RETURNS TABLE (file_ingestion_id uuid, name text, ingestion_status session_files.ingestion_status)
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
-	SET enable_seqscan = off
 	SET enable_hashjoin = off
 	SET enable_mergejoin = off
-	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -121,7 +126,7 @@ BEGIN
 	END IF;
 	-- Locked in share mode: the session cannot be closed or deleted before these files are committed.
 	SELECT s.status, s.expires_at INTO session
-		FROM session_files.upload_sessions AS s WHERE s.session_id = register_files.session_id FOR SHARE;
+		FROM session_files.upload_sessions AS s WHERE s.session_id = _register_files.session_id FOR SHARE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'there is no session "%"', session_id
 			USING ERRCODE = 'no_data_found',
@@ -138,7 +143,7 @@ BEGIN
 	FOR attempt IN 1 .. 10 LOOP
 		WITH added AS (
 			INSERT INTO session_files.files (session_id, name)
-				SELECT register_files.session_id, n.name
+				SELECT _register_files.session_id, n.name
 				FROM unnest(names) WITH ORDINALITY AS n (name, ordinal) ORDER BY n.ordinal
 				ON CONFLICT (session_id, session_files.name_key(name)) DO NOTHING
 				RETURNING file_ingestion_id, name, ingestion_status
@@ -148,7 +153,7 @@ BEGIN
 		IF coalesce(cardinality(ids), 0) < cardinality(names) THEN
 			SELECT array_agg(f.file_ingestion_id ORDER BY p.ordinal), array_agg(f.name ORDER BY p.ordinal), array_agg(f.ingestion_status ORDER BY p.ordinal)
 				INTO ids, their_names, statuses
-				FROM unnest(session_files.locate_names(register_files.session_id, names)) WITH ORDINALITY AS p (place, ordinal),
+				FROM unnest(session_files.locate_names(_register_files.session_id, names)) WITH ORDINALITY AS p (place, ordinal),
 					-- OFFSET keeps it from becoming a join, with all of the table on one side.
 					LATERAL (SELECT g.* FROM session_files.files AS g WHERE g.ctid = p.place OFFSET 0) AS f;
 		END IF;
@@ -162,6 +167,10 @@ BEGIN
 		USING ERRCODE = 'serialization_failure';
 END
 $$;
+CREATE FUNCTION session_files.register_files(session_id uuid, names text[])
+	RETURNS TABLE (file_ingestion_id uuid, name text, ingestion_status session_files.ingestion_status)
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'Adds files to an OPEN session, in the order given. Returns id, name and status of each. A name that the session already has keeps '
 	'its file. A file whose name has more than 800 characters is FAILED. Errors: 22004 (NULL), 22023 (a name is empty, or has more '
@@ -205,9 +214,8 @@ COMMENT ON FUNCTION session_files.fail_files(uuid, uuid[], session_files.ingesti
 	'session_files.retry_reasons and that has attempts left stays PENDING and can be claimed again at retry_at. Errors: 22004 (NULL), '
 	'22P02 (unknown reason), P0002 (not a file of the session; nothing changes).';
 
-CREATE FUNCTION session_files.close_session(session_id uuid) RETURNS void
+CREATE FUNCTION session_files._close_session(session_id uuid) RETURNS void
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -215,9 +223,9 @@ BEGIN
 		RAISE EXCEPTION 'session_id must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	UPDATE session_files.upload_sessions AS s SET status = 'CLOSED'
-		WHERE s.session_id = close_session.session_id AND s.status = 'OPEN';
+		WHERE s.session_id = _close_session.session_id AND s.status = 'OPEN';
 	IF NOT FOUND THEN
-		PERFORM FROM session_files.upload_sessions AS s WHERE s.session_id = close_session.session_id;
+		PERFORM FROM session_files.upload_sessions AS s WHERE s.session_id = _close_session.session_id;
 		IF NOT FOUND THEN
 			RAISE EXCEPTION 'there is no session "%"', session_id
 				USING ERRCODE = 'no_data_found',
@@ -226,6 +234,9 @@ BEGIN
 	END IF;
 END
 $$;
+CREATE FUNCTION session_files.close_session(session_id uuid) RETURNS void
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.close_session(uuid) IS
 	'Closes an OPEN session: it takes no more files, and its PENDING files can still be finished. Does nothing if the session is not '
 	'OPEN. Errors: 22004 (NULL), P0002 (no such session).';

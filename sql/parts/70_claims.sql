@@ -49,15 +49,12 @@ COMMENT ON FUNCTION session_files.release_files(uuid, uuid[], uuid) IS
 	'Gives back files that a lease holds. Other workers can claim them at once, and the attempt does not count. Returns per file, by '
 	'id, whether it was given back. Errors: 22004 (NULL).';
 
-CREATE FUNCTION session_files.retry_failed(
+CREATE FUNCTION session_files._retry_failed(
 	session_id uuid,
-	reasons session_files.ingestion_status_reason[] DEFAULT NULL
+	reasons session_files.ingestion_status_reason[]
 ) RETURNS bigint
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
-	SET enable_seqscan = off
 	SET plan_cache_mode = force_custom_plan
-	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -77,7 +74,7 @@ BEGIN
 	END IF;
 	-- Locked in share mode, so that it does not expire meanwhile.
 	SELECT s.status, s.expires_at INTO session
-		FROM session_files.upload_sessions AS s WHERE s.session_id = retry_failed.session_id FOR SHARE;
+		FROM session_files.upload_sessions AS s WHERE s.session_id = _retry_failed.session_id FOR SHARE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'there is no session "%"', session_id
 			USING ERRCODE = 'no_data_found',
@@ -89,13 +86,19 @@ BEGIN
 	END IF;
 	UPDATE session_files.files AS f
 		SET ingestion_status = 'PENDING', ingestion_status_reason = NULL, error = NULL
-		WHERE f.session_id = retry_failed.session_id
+		WHERE f.session_id = _retry_failed.session_id
 			AND f.ingestion_status_reason = ANY (coalesce(reasons, enum_range(NULL::session_files.ingestion_status_reason)))
 			AND f.ingestion_status_reason <> 'FILE NAME TOO LONG. MAX LENGTH IS 800';
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN changed;
 END
 $$;
+CREATE FUNCTION session_files.retry_failed(
+	session_id uuid,
+	reasons session_files.ingestion_status_reason[] DEFAULT NULL
+) RETURNS bigint
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.retry_failed(uuid, session_files.ingestion_status_reason[]) IS
 	'Makes FAILED files PENDING again, with all their attempts: those with one of the reasons, or all except those whose name is too '
 	'long (NULL, the default). Returns their number. Errors: 22004 (NULL), 22023 (the reason of a name that is too long, more than one '

@@ -47,8 +47,8 @@ COMMENT ON FUNCTION session_files.expire_files(uuid, bigint) IS
 	'Step of maintain for a session that has expired: makes files that no worker holds FAILED, with the reason of their last attempt '
 	'or FILE_NOT_FOUND.';
 
-CREATE FUNCTION session_files.maintain(
-	max_files integer DEFAULT 10000,
+CREATE FUNCTION session_files._maintain(
+	max_files integer,
 	OUT sessions_expired bigint,
 	OUT files_failed bigint,
 	OUT sessions_deleted bigint,
@@ -56,10 +56,7 @@ CREATE FUNCTION session_files.maintain(
 	OUT more boolean
 )
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
-	SET enable_seqscan = off
 	SET plan_cache_mode = force_custom_plan
-	SET jit = off
 AS $$
 DECLARE
 	budget bigint := max_files;
@@ -115,6 +112,16 @@ BEGIN
 	more := budget <= 0;
 END
 $$;
+CREATE FUNCTION session_files.maintain(
+	max_files integer DEFAULT 10000,
+	OUT sessions_expired bigint,
+	OUT files_failed bigint,
+	OUT sessions_deleted bigint,
+	OUT files_deleted bigint,
+	OUT more boolean
+)
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.maintain(integer) IS
 	'Expires sessions and deletes old ones, up to max_files files (1 to 1000000, default 10000). In a session past expires_at, PENDING '
 	'files that no worker holds become FAILED. When none is PENDING, the session becomes EXPIRED. Sessions that expired longer ago '

@@ -13,27 +13,6 @@ COMMENT ON FUNCTION session_files.file_digest(uuid, session_files.ingestion_stat
 	'Returns what a file adds, by XOR, to the digest of its session (file_counts.digest). NULL if an argument other than the reason is '
 	'NULL.';
 
--- Called by check and repair, for their errors' sake.
-CREATE FUNCTION session_files.require_all_rows(caller text) RETURNS void
-	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	hidden regclass;
-BEGIN
-	SELECT c.oid INTO hidden FROM pg_class AS c
-		WHERE c.relnamespace = 'session_files'::regnamespace AND c.relkind = 'r' AND row_security_active(c.oid)
-		ORDER BY c.relname LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION '% needs to see all rows, and row level security hides some of % from %', caller, hidden, current_user
-			USING ERRCODE = 'insufficient_privilege',
-				HINT = 'Call it as a superuser, the owner of the tables, or a role with BYPASSRLS.';
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION session_files.require_all_rows(text) IS
-	'Raises 42501 if row level security applies to the current user on one of the tables.';
-
 CREATE FUNCTION session_files.count_errors()
 	RETURNS TABLE (session_id uuid, failed bigint, finished bigint, pending bigint, digest bigint)
 	LANGUAGE sql STABLE
@@ -163,26 +142,22 @@ AS $$
 	expected (invariant, table_name, names) AS (VALUES
 		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_inserts,queue_updates,session_cleanup,set_generation}'::text[]),
 		('triggers', 'upload_sessions', '{follow_session,notify_end,session_cleanup}'),
-		('triggers', 'workspaces', '{grant_creator}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
 		('constraints', 'files', '{files_error_when_failed,files_id_is_uuid7,files_long_name_failed,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey}'),
 		('constraints', 'upload_sessions', '{upload_sessions_expires_at,upload_sessions_pkey,upload_sessions_workspace_name_fkey}'),
 		('constraints', 'workspaces', '{workspaces_created_at,workspaces_name_length,workspaces_pkey}'),
-		('constraints', 'workspace_grants', '{workspace_grants_workspace_name_fkey}'),
+		('constraints', 'workspace_grants', '{workspace_grants_pkey,workspace_grants_workspace_name_fkey}'),
 		('constraints', 'file_counts', '{file_counts_pkey}'),
 		('constraints', 'file_queue', '{file_queue_files,file_queue_lease,file_queue_pkey,file_queue_times,file_queue_worker,file_queue_workspace}'),
 		('indexes', 'files', '{files_name_idx,files_pkey,files_reason_idx,files_status_idx,files_status_name_idx}'),
 		('indexes', 'upload_sessions', '{upload_sessions_expiry_idx,upload_sessions_pkey,upload_sessions_workspace_idx}'),
 		('indexes', 'workspaces', '{workspaces_pkey}'),
-		('indexes', 'workspace_grants', '{workspace_grants_every_key,workspace_grants_key}'),
+		('indexes', 'workspace_grants', '{workspace_grants_every_key,workspace_grants_key,workspace_grants_pkey,workspace_grants_workspace_idx}'),
 		('indexes', 'file_counts', '{file_counts_pkey}'),
 		('indexes', 'file_queue', '{file_queue_due_idx,file_queue_lease_idx,file_queue_new_idx,file_queue_pkey,file_queue_returned_idx,file_queue_workspace_returned_idx}'),
 		('policies', 'files', '{visible_sessions}'),
 		('policies', 'upload_sessions', '{visible_workspaces}'),
-		('policies', 'workspaces', '{new_workspaces,visible_workspaces}'),
-		('policies', 'workspace_grants', '{visible_workspaces}'),
-		('policies', 'file_counts', '{visible_sessions}'),
-		('policies', 'file_queue', '{visible_sessions}')),
+		('policies', 'workspaces', '{visible_workspaces}')),
 	present (invariant, table_id, name, problem) AS (
 		SELECT 'triggers', g.tgrelid, g.tgname::text, CASE WHEN g.tgenabled IN ('D', 'R') THEN 'is disabled' END FROM pg_trigger AS g
 		UNION ALL
@@ -210,9 +185,10 @@ COMMENT ON FUNCTION session_files.missing_guards() IS
 	'Returns the triggers, constraints, indexes and policies of the extension''s tables, how many of each kind there should be, and '
 	'the problem of each that is not as it should be.';
 
-CREATE FUNCTION session_files.check() RETURNS TABLE (invariant text, checked bigint, broken bigint, example text)
+-- check and repair read whole tables, which the functions that run as the owner are otherwise kept from (src/owner.c).
+CREATE FUNCTION session_files._check() RETURNS TABLE (invariant text, checked bigint, broken bigint, example text)
 	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = on
 AS $$
 DECLARE
 	sessions bigint;
@@ -220,7 +196,6 @@ DECLARE
 	pending bigint;
 	queued bigint;
 BEGIN
-	PERFORM session_files.require_all_rows('check()');
 	SELECT count(*) INTO sessions FROM session_files.upload_sessions;
 	SELECT count(*), count(*) FILTER (WHERE f.ingestion_status = 'PENDING') INTO files, pending FROM session_files.files AS f;
 	SELECT count(*) INTO queued FROM session_files.file_queue;
@@ -263,13 +238,16 @@ BEGIN
 		FROM session_files.missing_guards() AS m GROUP BY m.invariant ORDER BY m.invariant;
 END
 $$;
+CREATE FUNCTION session_files.check() RETURNS TABLE (invariant text, checked bigint, broken bigint, example text)
+	LANGUAGE c STABLE
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.check() IS
 	'Checks every invariant in one snapshot, without waiting for locks. Reads all tables. Returns a row per invariant: how many were '
-	'checked, how many are broken, and an example. Errors: 42501 (row level security hides rows).';
+	'checked, how many are broken, and an example. Errors: 42501 (not a superuser, the owner of the tables or a role with BYPASSRLS).';
 
-CREATE FUNCTION session_files.repair() RETURNS TABLE (invariant text, repaired bigint)
+CREATE FUNCTION session_files._repair() RETURNS TABLE (invariant text, repaired bigint)
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = on
 AS $$
 DECLARE
 	changed bigint;
@@ -277,7 +255,6 @@ DECLARE
 	waiting uuid[];
 	this_session uuid;
 BEGIN
-	PERFORM session_files.require_all_rows('repair()');
 	-- With a snapshot from before the lock, what another call has repaired meanwhile would be repaired twice.
 	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
 		RAISE EXCEPTION 'repair() needs the isolation level READ COMMITTED, and this transaction is %', upper(current_setting('transaction_isolation'))
@@ -367,6 +344,10 @@ BEGIN
 	RETURN QUERY SELECT 'grants', changed;
 END
 $$;
+CREATE FUNCTION session_files.repair() RETURNS TABLE (invariant text, repaired bigint)
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.repair() IS
 	'Computes totals and queue again from the files, moves the sequence of generations on, and removes rows of sessions, roles and '
-	'workspaces that do not exist. DROP, ALTER, TRUNCATE, and deletions of a session that is being repaired wait for it; other statements do not. Returns the number of repairs per invariant of check(). Errors: 42501 (row level security hides rows), 25000 (not READ COMMITTED).';
+	'workspaces that do not exist. DROP, ALTER, TRUNCATE, and deletions of a session that is being repaired wait for it; other statements '
+	'do not. Returns the number of repairs per invariant of check(). Errors: 42501 (as for check), 25000 (not READ COMMITTED).';

@@ -15,6 +15,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -23,18 +24,30 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "access.h"
+#include "grants.h"
 #include "index/scan.h"
 #include "ingestion/batch.h"
 #include "ingestion/lease.h"
 #include "ingestion/queue_walk.h"
 #include "ingestion/turns.h"
+#include "owner.h"
 #include "row_set.h"
 #include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_claim_files);
 
+/* What a caller has to have been granted. */
+#define CLAIM_KINDS (KIND_WORKER | KIND_KEEPER)
+
 #define MAX_FILES 100000
 #define MAX_WORKER_CHARACTERS 200
+
+static OwnerQuery find_workspace = {
+	.text = "SELECT FROM session_files.workspaces AS w WHERE w.name = $1",
+	.arg_count = 1,
+	.arg_types = {TEXTOID},
+};
 
 bool
 claim_may_serve(Claim *claim, const pg_uuid_t *session_id, bool *exists)
@@ -86,23 +99,28 @@ claim_of_session(Claim *claim, const pg_uuid_t *session_id)
 		                errhint(NOT_GRANTED_HINT)));
 }
 
-/* Takes files of all sessions of the claim's workspace, or of all workspaces. */
+/* Takes files of all sessions of the workspaces. */
 static void
 claim_of_any(Claim *claim)
 {
+	ListCell *cell;
+
 	if (claim->workspace != NULL)
-		queue_walk_returned_in_workspace(claim, claim->workspace);
-	else
+		claim->workspaces = list_make1(claim->workspace);
+	if (claim->workspace == NULL && claim->is_of_all)
 		queue_walk_returned(claim);
+	else
+		foreach (cell, claim->workspaces)
+			queue_walk_returned_in_workspace(claim, lfirst(cell));
 	if (claim->is_lost)
 		return;
-	if (claim->workspace != NULL)
-		turns_serve_workspace(claim, claim->workspace);
-	else
+	if (claim->workspace == NULL && claim->is_of_all)
 		turns_serve_all(claim);
+	else
+		turns_serve(claim, claim->workspaces);
 }
 
-/* Raises 42501 if policies on files apply to the caller that claiming cannot apply. */
+/* Raises 42501 if policies on files apply to the caller, which a claim cannot apply. */
 static void
 check_policies(const Claim *claim)
 {
@@ -121,7 +139,7 @@ open_claim(Claim *claim)
 	claim->files = table_open(catalog_get()->files, RowExclusiveLock);
 	claim->file_queue = table_open(catalog_get()->file_queue, RowExclusiveLock);
 	claim->catalog = *catalog_get();
-	access_begin(&claim->access, &claim->catalog, claim->upload_sessions);
+	access_begin(&claim->access, &claim->catalog, claim->upload_sessions, CLAIM_KINDS);
 	check_policies(claim);
 	claim->row = table_slot_create(claim->file_queue, NULL);
 	InitDirtySnapshot(claim->dirty);
@@ -137,22 +155,34 @@ close_claim(Claim *claim)
 	table_close(claim->upload_sessions, NoLock);
 }
 
-/*
- * Reports why there is nothing to claim, if no workspace was granted to the user. Once in a row per backend and user: it may have to look at
- * all grants.
- */
+/* Raises an error unless the caller may claim: of a workspace, of a session, or at all. Finds the workspaces to claim of. */
 static void
-explain_nothing(const Claim *claim)
+check_caller(Claim *claim, const pg_uuid_t *session_id)
 {
-	static Oid informed = InvalidOid;
-
-	if (claim->rows > 0 || informed == GetUserId())
-		return;
-	informed = GetUserId();
-	if (!access_has_grants(&claim->access))
+	if (claim->workspace != NULL)
+		access_require_workspace(claim->workspace, CLAIM_KINDS);
+	if (session_id != NULL)
+		access_require_session(session_id, CLAIM_KINDS);
+	else if (claim->workspace == NULL && !access_require_some(CLAIM_KINDS))
 		ereport(NOTICE, (errmsg("no workspace was granted to the role \"%s\", so there are no files for it to claim",
-		                        GetUserNameFromId(informed, false)),
+		                        GetUserNameFromId(GetUserId(), false)),
 		                 errhint("Grant it one, or all, with session_files.grant_workspace().")));
+	claim->workspaces = access_workspaces(CLAIM_KINDS, &claim->is_of_all);
+}
+
+/* Raises P0002 unless the claim's workspace is there, which nothing has checked for a caller that needs no grant. */
+static void
+check_workspace(const Claim *claim)
+{
+	Caller caller = owner_begin(claim->file_queue);
+	Datum name = PointerGetDatum(claim->workspace);
+	bool found = owner_run(&find_workspace, &name) > 0;
+
+	owner_end(caller);
+	if (!found)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+		                errmsg("there is no workspace \"%s\"", text_to_cstring(claim->workspace)),
+		                errhint("Create it with session_files.create_workspace().")));
 }
 
 /* Checks the arguments worker and max_files. */
@@ -191,15 +221,18 @@ session_files_claim_files(PG_FUNCTION_ARGS)
 	lease.token = *DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
 	claim.workspace = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
 	PreventCommandIfReadOnly("claim_files()");
+	check_caller(&claim, PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4));
 	open_claim(&claim);
+	/* As a function in SQL would: what the statement itself did before can be claimed. */
+	owner_push_snapshot();
+	if (claim.workspace != NULL && claim.is_of_all)
+		check_workspace(&claim);
 	if (PG_ARGISNULL(4))
-	{
 		claim_of_any(&claim);
-		explain_nothing(&claim);
-	}
 	else
 		claim_of_session(&claim, PG_GETARG_UUID_P(4));
 	batch_write(&claim, &lease, result);
+	PopActiveSnapshot();
 	close_claim(&claim);
 	return (Datum) 0;
 }

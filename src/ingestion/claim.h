@@ -29,6 +29,8 @@ typedef struct Claim
 	SnapshotData dirty;
 	TimestampTz now;
 	text *workspace;   /* NULL for any */
+	List *workspaces;  /* names of those that the caller was granted */
+	bool is_of_all;    /* instead: all were */
 	int wanted;        /* how many files; fewer, once one of a lost lease was taken */
 	int taken;         /* so many */
 	bool is_lost;      /* what was taken comes from leases that ended without a report; other files are not added */

@@ -19,9 +19,11 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "access.h"
+#include "grants.h"
 #include "ingestion/notify.h"
 #include "row_set.h"
 #include "uuid7.h"
@@ -29,9 +31,18 @@
 PG_FUNCTION_INFO_V1(session_files_extend_lease);
 PG_FUNCTION_INFO_V1(session_files_release_files);
 
+/* What a caller has to have been granted. */
+#define LEASE_KINDS (KIND_WORKER | KIND_KEEPER)
+
 /* More than any lease or part of one may be, so that nothing overflows: days and months by themselves, as they can outweigh each other. */
 #define MAX_LEASE_DAYS 1000
 #define MAX_LEASE_MONTHS MONTHS_PER_YEAR
+
+static OwnerQuery find_sessions = {
+	.text = "SELECT DISTINCT q.session_id FROM session_files.file_queue AS q WHERE q.lease_token = $1",
+	.arg_count = 1,
+	.arg_types = {UUIDOID},
+};
 
 /* $3 and $4: the first and the last id that is looked for. Rows are sorted. */
 static OwnerQuery lock_rows = {
@@ -80,6 +91,27 @@ read_ids(LeaseCall *call, ArrayType *array)
 	}
 }
 
+/* Raises an error unless the caller may finish files of all sessions of a lease. */
+static void
+check_sessions(Relation file_queue, const pg_uuid_t *token)
+{
+	Caller caller = owner_begin(file_queue);
+	Datum value = UUIDPGetDatum(token);
+	uint64 count = owner_run(&find_sessions, &value);
+	pg_uuid_t *ids = MemoryContextAlloc(CurTransactionContext, Max(count, 1) * sizeof(pg_uuid_t));
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool isnull;
+
+		ids[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	owner_end(caller);
+	for (uint64 i = 0; i < count; i++)
+		access_require_session(&ids[i], LEASE_KINDS);
+	pfree(ids);
+}
+
 void
 lease_begin_call(LeaseCall *call, FunctionCallInfo fcinfo, int token_argument)
 {
@@ -89,13 +121,18 @@ lease_begin_call(LeaseCall *call, FunctionCallInfo fcinfo, int token_argument)
 	if (PG_ARGISNULL(1) || (!call->has_session && !call->has_token))
 		report_null("session_id, file_ingestion_ids and each of them");
 	if (call->has_session)
+	{
 		call->session_id = *PG_GETARG_UUID_P(0);
+		access_require_session(&call->session_id, LEASE_KINDS);
+	}
 	if (call->has_token)
 		call->token = *PG_GETARG_UUID_P(token_argument);
 	read_ids(call, PG_GETARG_ARRAYTYPE_P(1));
 	call->files = table_open(catalog_get()->files, RowExclusiveLock);
 	call->file_queue = table_open(catalog_get()->file_queue, RowExclusiveLock);
 	call->catalog = *catalog_get();
+	if (!call->has_session)
+		check_sessions(call->file_queue, &call->token);
 	call->caller = owner_begin(call->file_queue);
 }
 

@@ -22,7 +22,6 @@
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
-#include "access.h"
 #include "catalog.h"
 #include "index/id_lookup.h"
 #include "index/name_key.h"
@@ -106,7 +105,7 @@ locate_pending(Relation files, const pg_uuid_t *session_id, const pg_uuid_t *ids
 Datum
 session_files_locate_ids(PG_FUNCTION_ARGS)
 {
-	Relation files = access_open_table(catalog_get()->files, ACL_SELECT);
+	Relation files = table_open(catalog_get()->files, AccessShareLock);
 	const Catalog catalog = *catalog_get();
 	int count;
 	const pg_uuid_t *ids = queue_array_ids(PG_GETARG_ARRAYTYPE_P(1), &count);
@@ -115,7 +114,7 @@ session_files_locate_ids(PG_FUNCTION_ARGS)
 	int found = 0;
 	IdLookup lookup;
 
-	if (count > 0 && access_may_see_session(PG_GETARG_UUID_P(0)))
+	if (count > 0)
 	{
 		id_lookup_begin(&lookup, files, catalog.files_pkey, PG_GETARG_UUID_P(0), last_of(ids, count));
 		for (int i = 0; i < count; i++)
@@ -137,7 +136,7 @@ session_files_locate_ids(PG_FUNCTION_ARGS)
 Datum
 session_files_locate_names(PG_FUNCTION_ARGS)
 {
-	Relation files = access_open_table(catalog_get()->files, ACL_SELECT);
+	Relation files = table_open(catalog_get()->files, AccessShareLock);
 	const Catalog catalog = *catalog_get();
 	ArrayBuildState *tids = initArrayResult(TIDOID, CurrentMemoryContext, false);
 	Datum *names;
@@ -145,8 +144,6 @@ session_files_locate_names(PG_FUNCTION_ARGS)
 	int count;
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
-	if (!access_may_see_session(PG_GETARG_UUID_P(0)))
-		count = 0;
 	for (int i = 0; i < count; i++)
 	{
 		text *name;

@@ -295,8 +295,9 @@ choose_session(Claim *claim, Place place)
 	return chosen;
 }
 
-void
-turns_serve_workspace(Claim *claim, text *workspace_name)
+/* Takes rows of the sessions of a workspace, of the highest priority first. */
+static void
+serve_workspace(Claim *claim, text *workspace_name)
 {
 	Place place = {.workspace_name = workspace_name};
 	pg_uuid_t id = queue_walk_workspace_id(workspace_name);
@@ -347,13 +348,38 @@ turns_serve_all(Claim *claim)
 	place.workspace_name = after;
 	for (found = find_place(claim, LATER_WORKSPACES, &place); found && claim->taken < claim->wanted;
 	     found = find_place(claim, LATER_WORKSPACES, &place))
-		turns_serve_workspace(claim, place.workspace_name);
+		serve_workspace(claim, place.workspace_name);
 	for (found = find_place(claim, ANY_WORKSPACE, &place); found && claim->taken < claim->wanted;
 	     found = find_place(claim, LATER_WORKSPACES, &place))
 	{
-		turns_serve_workspace(claim, place.workspace_name);
+		serve_workspace(claim, place.workspace_name);
 		if (DatumGetBool(DirectFunctionCall2Coll(text_ge, C_COLLATION_OID, PointerGetDatum(place.workspace_name),
 		                                         PointerGetDatum(after))))
 			break;
 	}
+}
+
+/* Returns the place in a list of the first workspace after the one that was served last; a random one at first. */
+static int
+find_start(List *workspaces)
+{
+	int i = 0;
+
+	if (last_workspace == NULL)
+		return (int) (compat_random() * list_length(workspaces));
+	while (i < list_length(workspaces) &&
+	       DatumGetBool(DirectFunctionCall2Coll(text_le, C_COLLATION_OID, PointerGetDatum(list_nth(workspaces, i)),
+	                                            PointerGetDatum(last_workspace))))
+		i++;
+	return i;
+}
+
+void
+turns_serve(Claim *claim, List *workspaces)
+{
+	int count = list_length(workspaces);
+	int start = find_start(workspaces);
+
+	for (int i = 0; i < count && claim->taken < claim->wanted; i++)
+		serve_workspace(claim, list_nth(workspaces, (start + i) % count));
 }

@@ -9,8 +9,8 @@
 
 #include "ingestion/claim.h"
 
-/* Takes rows of the sessions of a workspace: of the highest priority first, in turn after the one that was served last. */
-extern void turns_serve_workspace(Claim *claim, text *workspace_name);
+/* Takes rows of some workspaces (a list of text, sorted by bytes), in turn after the one that was served last. */
+extern void turns_serve(Claim *claim, List *workspaces);
 
 /* Takes rows of all workspaces, in turn after the one that was served last. */
 extern void turns_serve_all(Claim *claim);

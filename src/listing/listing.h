@@ -17,7 +17,7 @@ typedef enum ListingOutcome
 {
 	LISTING_DONE,
 	LISTING_NOT_MODIFIED, /* the caller has this version; the page is not read */
-	LISTING_FORBIDDEN,    /* the caller may not read the tables */
+	LISTING_FORBIDDEN,    /* an administrator gave the table files policies */
 	LISTING_NO_SESSION,   /* no such session in the workspace */
 	LISTING_NO_CURSOR,    /* a cursor is no file of the session */
 	LISTING_TOO_LARGE     /* the page is larger than the request's room */

@@ -108,6 +108,42 @@ UPDATE watched SET buffers = pg_temp.buffers('SELECT * FROM session_files.leases
 SELECT cmp_ok(max(buffers) FILTER (WHERE n = 2), '<=', max(buffers) FILTER (WHERE n = 1) + 20, 'leases are found among 20,000 rows that wait') FROM watched;
 SELECT diag(array_agg(buffers)::text) FROM watched;
 
+-- What a role was granted costs the same to look up, however many grants others have, of the same workspace or of others. A change of a grant
+-- comes before, so that nothing is cached.
+CREATE ROLE buffers_none;
+CREATE ROLE buffers_one;
+SELECT session_files.grant_workspace('buffers_one', 'buffers', 'watcher');
+CREATE TEMP TABLE lookups (grants int, caller name, query text, buffers int);
+GRANT SELECT ON sizes TO PUBLIC;
+CREATE FUNCTION pg_temp.looked_up(caller name, query text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	counted int;
+BEGIN
+	FOR i IN 1..2 LOOP
+		UPDATE session_files.workspace_grants AS g SET kind = g.kind WHERE g.role = 'buffers_one'::regrole;
+		PERFORM set_config('role', caller, true);
+		counted := pg_temp.buffers(query);
+		RESET ROLE;
+	END LOOP;
+	RETURN counted;
+END $$;
+CREATE FUNCTION pg_temp.look_up(others int) RETURNS void LANGUAGE plpgsql AS $body$
+BEGIN
+	INSERT INTO session_files.workspaces SELECT 'other ' || n FROM generate_series(1, others) AS n ON CONFLICT DO NOTHING;
+	INSERT INTO session_files.workspace_grants (role, workspace_name, kind)
+		SELECT (1000000 + n)::oid::regrole, name, 'worker' FROM generate_series(1, others) AS n, LATERAL (VALUES ('buffers'), ('other ' || n), (NULL)) AS v (name) ON CONFLICT DO NOTHING;
+	INSERT INTO lookups SELECT others, v.caller, v.query, pg_temp.looked_up(v.caller, v.query) FROM (VALUES
+		('buffers_none', 'SELECT * FROM session_files.claim_files($$w$$)'),
+		('buffers_none', 'SELECT r.status FROM sizes, session_files.handle_request($$GET$$, $$/api/v1/workspaces/buffers/upload_sessions/$$ || session_id || $$/files$$) AS r'),
+		('buffers_one', 'SELECT r.status FROM sizes, session_files.handle_request($$GET$$, $$/api/v1/workspaces/buffers/upload_sessions/$$ || session_id || $$/files$$) AS r'),
+		('buffers_one', 'SELECT * FROM session_files.leases')) AS v (caller, query);
+END $body$;
+SELECT pg_temp.look_up(10);
+SELECT pg_temp.look_up(10000);
+-- One more level of the index, per scan of it: two per role.
+SELECT cmp_ok(many.buffers - few.buffers, '<=', 8, format('beside 30,000 grants of others, not 30, as %s: %s: %s buffers, and %s', many.caller, left(many.query, 60), few.buffers, many.buffers))
+	FROM lookups AS many JOIN lookups AS few USING (caller, query) WHERE many.grants = 10000 AND few.grants = 10;
+
 SELECT diag('buffers: ' || min(buffers) || ' to ' || max(buffers)) FROM measured;
 
 SELECT * FROM finish();

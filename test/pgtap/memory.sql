@@ -3,6 +3,8 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
 INSERT INTO session_files.workspaces VALUES ('memory');
+CREATE ROLE memory_worker;
+SELECT session_files.grant_workspace('memory_worker', 'memory', 'worker');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES ('00000000-0000-7000-8000-00000000000a', 'memory');
 INSERT INTO session_files.files (session_id, name) SELECT '00000000-0000-7000-8000-00000000000a', repeat('n', 700) || n FROM generate_series(1, 300) n;
 
@@ -31,6 +33,19 @@ BEGIN
 		WHEN 'claim' THEN
 			PERFORM session_files.release_files(c.session_id, ARRAY[c.file_ingestion_id], c.lease_token)
 				FROM session_files.claim_files('w' || n, 3, session_id => CASE WHEN n % 2 = 0 THEN '00000000-0000-7000-8000-00000000000a'::uuid END) c;
+		WHEN 'grants' THEN
+			-- Each change makes all look-ups start again.
+			PERFORM session_files.grant_workspace('memory_worker', 'memory', 'lister'), session_files.revoke_workspace('memory_worker', 'memory', 'lister');
+			PERFORM set_config('role', 'memory_worker', true);
+			PERFORM session_files.get_session_files('memory', '00000000-0000-7000-8000-00000000000a', "limit" => 1);
+			PERFORM session_files.release_files(c.session_id, ARRAY[c.file_ingestion_id], c.lease_token) FROM session_files.claim_files('w', 1) c;
+			BEGIN
+				PERFORM session_files.close_session('00000000-0000-7000-8000-00000000000a');
+				RAISE 'no error';
+			EXCEPTION WHEN insufficient_privilege THEN
+				NULL;
+			END;
+			RESET ROLE;
 	END CASE;
 END $$;
 -- Each kind runs three times, and what the backend holds is noted after each: the first time warms its caches.
@@ -50,12 +65,15 @@ CREATE TEMP TABLE held (n int GENERATED ALWAYS AS IDENTITY, kind text, bytes big
 :run :run :run
 \set kind '\'claim\''
 :run :run :run
+\set kind '\'grants\''
+:run :run :run
 \o
 
-SELECT plan(6);
+SELECT plan(7);
 -- The caches may grow by a plan or so, a request not by the smallest chunk.
 SELECT cmp_ok(b.bytes - a.bytes, '<', 2000 * 8::bigint, format('2,000 more requests of the kind "%s" left nothing behind', kind))
 	FROM held a JOIN held b USING (kind) WHERE a.n % 3 = 2 AND b.n % 3 = 0;
 SELECT * FROM finish();
 DELETE FROM session_files.upload_sessions;
 DELETE FROM session_files.workspaces;
+DROP ROLE memory_worker;

@@ -8,6 +8,7 @@ SELECT enum_has_labels('session_files', 'ingestion_status', ARRAY['FAILED', 'FIN
 SELECT enum_has_labels('session_files', 'ingestion_status_reason', ARRAY['EMPTY_FILE', 'FAILED_TO_PARSE_META',
 	'FILE NAME TOO LONG. MAX LENGTH IS 800', 'FILE_ALREADY_EXISTS', 'FILE_NOT_FOUND', 'INGESTING_FILE_FAILED', 'SLOWDOWN', 'UNKNOWN_ERROR']);
 SELECT enum_has_labels('session_files', 'session_status', ARRAY['CLOSED', 'EXPIRED', 'OPEN']);
+SELECT enum_has_labels('session_files', 'grant_kind', ARRAY['keeper', 'lister', 'uploader', 'watcher', 'worker']);
 SELECT enum_has_labels('session_files', 'write_mode', ARRAY['FAIL', 'KEEP', 'OVERWRITE']);
 SELECT is_empty($$
 	SELECT t.typname, e.enumlabel FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid
@@ -18,6 +19,7 @@ SELECT is_empty($$
 SELECT tables_are('session_files', ARRAY['workspaces', 'upload_sessions', 'files', 'file_counts', 'file_queue', 'file_deletions', 'workspace_grants']);
 SELECT columns_are('session_files', 'workspaces', ARRAY['name', 'created_at']);
 SELECT columns_are('session_files', 'upload_sessions', ARRAY['session_id', 'workspace_name', 'status', 'write_mode', 'created_at', 'expires_at']);
+SELECT columns_are('session_files', 'workspace_grants', ARRAY['grant_id', 'role', 'workspace_name', 'kind']);
 SELECT columns_are('session_files', 'files', ARRAY['session_id', 'file_ingestion_id', 'ingestion_status', 'ingestion_status_reason', 'name', 'retries']);
 SELECT views_are('session_files', ARRAY['session_progress', 'leases', 'workers']);
 SELECT col_is_pk('session_files', 'files', ARRAY['session_id', 'file_ingestion_id'], 'files has its primary key');
@@ -26,8 +28,10 @@ SELECT fk_ok('session_files', 'upload_sessions', 'workspace_name', 'session_file
 SELECT indexes_are('session_files', 'files', ARRAY['files_pkey', 'files_status_idx', 'files_reason_idx', 'files_name_idx', 'files_status_name_idx']);
 SELECT index_is_unique('session_files', 'files', 'files_name_idx');
 SELECT fk_ok('session_files', 'workspace_grants', 'workspace_name', 'session_files', 'workspaces', 'name');
-SELECT is_empty($$ SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'session_files'::regnamespace AND relkind = 'r' AND NOT
-	(relrowsecurity AND EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid)) $$, 'no table is without row level security, and a policy');
+SELECT is_empty($$ SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'session_files'::regnamespace AND relkind = 'r' AND NOT relrowsecurity $$,
+	'no table is without row level security');
+SELECT set_eq($$ SELECT polrelid::regclass::text, polname::text FROM pg_policy $$, $$ VALUES ('session_files.workspaces', 'visible_workspaces'),
+	('session_files.upload_sessions', 'visible_workspaces'), ('session_files.files', 'visible_sessions') $$, 'the tables for plain SQL have a policy, and no other');
 SELECT is_empty($$ SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'session_files'::regnamespace AND relkind = 'v'
 	AND NOT coalesce(reloptions @> '{security_barrier=true}', false) $$, 'no view lets a function look at what it hides');
 SELECT indexes_are('session_files', 'file_queue', ARRAY['file_queue_due_idx', 'file_queue_lease_idx']);

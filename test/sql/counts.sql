@@ -128,10 +128,8 @@ DELETE FROM session_files.files;
 
 -- A writer needs no right on the counts, and cannot touch them.
 CREATE ROLE regress_writer;
-GRANT USAGE ON SCHEMA session_files TO regress_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON session_files.files TO regress_writer;
-GRANT EXECUTE ON FUNCTION session_files.uuid7, session_files.name_key TO regress_writer;
-SELECT session_files.grant_workspace('regress_writer');
+SELECT session_files.grant_workspace('regress_writer', NULL);
 SET ROLE regress_writer;
 INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(2), 'by another role');
 UPDATE session_files.file_counts SET pending = 0;
@@ -139,8 +137,6 @@ SELECT current_user;
 RESET ROLE;
 SELECT * FROM pg_temp.totals;
 REVOKE ALL ON ALL TABLES IN SCHEMA session_files FROM regress_writer;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA session_files FROM regress_writer;
-REVOKE ALL ON SCHEMA session_files FROM regress_writer;
 DELETE FROM session_files.workspace_grants;
 DROP ROLE regress_writer;
 

@@ -5,15 +5,17 @@ CREATE DATABASE regress_recreate ENCODING 'UTF8' TEMPLATE template0;
 CREATE EXTENSION session_files;
 SELECT extversion, extrelocatable, extnamespace::regnamespace FROM pg_extension WHERE extname = 'session_files';
 
--- Every function and table says what it is for; PUBLIC may do nothing but ask what it may see, as policies do.
+-- Every function and table says what it is for, but for the bodies of public functions. PUBLIC may call what checks its caller, and what
+-- defaults, indexes, policies and views need; it may read the views, and no table.
 SELECT p.oid::regprocedure AS without_comment FROM pg_proc p
-	WHERE pronamespace = 'session_files'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL;
+	WHERE pronamespace = 'session_files'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL AND NOT EXISTS (SELECT FROM pg_proc o
+		WHERE o.pronamespace = p.pronamespace AND p.proname = '_' || o.proname AND o.proargtypes = p.proargtypes AND o.prosrc = 'session_files_as_owner');
 SELECT c.oid::regclass AS without_comment FROM pg_class c
 	WHERE relnamespace = 'session_files'::regnamespace AND relkind = 'r' AND obj_description(c.oid, 'pg_class') IS NULL;
 SELECT p.oid::regprocedure AS open_to_public FROM pg_proc p
-	WHERE pronamespace = 'session_files'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE');
+	WHERE pronamespace = 'session_files'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE') ORDER BY proname COLLATE "C", pronargs;
 SELECT c.oid::regclass AS open_to_public FROM pg_class c
-	WHERE relnamespace = 'session_files'::regnamespace AND relkind = 'r'
+	WHERE relnamespace = 'session_files'::regnamespace AND relkind IN ('r', 'v')
 		AND has_table_privilege('public', c.oid, 'SELECT,INSERT,UPDATE,DELETE,TRUNCATE');
 SELECT has_schema_privilege('public', 'session_files', 'USAGE') AS schema_open_to_public;
 

@@ -18,9 +18,10 @@ BEGIN
 END $$;
 
 CREATE ROLE regress_app;
-GRANT USAGE ON SCHEMA session_files TO regress_app;
-GRANT ALL ON ALL TABLES IN SCHEMA session_files TO regress_app;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA session_files TO regress_app;
+-- For plain SQL, and for the policy: it decides by a query, as the role.
+GRANT SELECT ON session_files.upload_sessions TO regress_app;
+GRANT SELECT, UPDATE, DELETE ON session_files.files TO regress_app;
+SELECT session_files.grant_workspace('regress_app', NULL, 'keeper');
 CREATE POLICY seen ON session_files.upload_sessions AS RESTRICTIVE USING (see('policy of upload_sessions'));
 ALTER TABLE session_files.files ADD CONSTRAINT seen CHECK (see('constraint of files'));
 SELECT format('CREATE TRIGGER seen AFTER INSERT OR UPDATE OR DELETE ON session_files.%I FOR EACH ROW EXECUTE FUNCTION see_trigger()', relname)
@@ -38,7 +39,6 @@ END $$;
 SET regress.call = 'none';
 
 CALL as_app('create_workspace', $$SELECT session_files.create_workspace('w')$$);
-SELECT session_files.grant_workspace('regress_app', 'w');
 CALL as_app('create_session', $$SELECT session_files.create_session('w')$$);
 SELECT session_id AS s FROM session_files.upload_sessions \gset
 CREATE VIEW pending AS SELECT array_agg(file_ingestion_id) AS ids FROM session_files.files WHERE ingestion_status = 'PENDING';
@@ -81,6 +81,7 @@ SELECT format('DROP TRIGGER seen ON session_files.%I', relname)
 	FROM pg_class WHERE relnamespace = 'session_files'::regnamespace AND relkind = 'r' ORDER BY relname COLLATE "C" \gexec
 DELETE FROM session_files.upload_sessions;
 DELETE FROM session_files.workspaces;
+DELETE FROM session_files.workspace_grants;
 DROP OWNED BY regress_app;
 DROP ROLE regress_app;
 DROP VIEW pending, lease;

@@ -82,9 +82,6 @@ SELECT invariant, broken, example FROM session_files.check() WHERE broken > 0;
 
 -- Indexes of constraints, marked as not valid: also that of grants, for a role to which they apply.
 CREATE ROLE regress_lister;
-GRANT USAGE ON SCHEMA session_files TO regress_lister;
-GRANT SELECT ON session_files.upload_sessions, session_files.files TO regress_lister;
-GRANT EXECUTE ON FUNCTION session_files.get_session_files TO regress_lister;
 GRANT INSERT ON outcomes TO regress_lister;
 TRUNCATE outcomes;
 DO $$
