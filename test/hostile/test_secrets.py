@@ -166,7 +166,7 @@ STATEMENTS = [
     " ON CONFLICT (session_id, file_ingestion_id) DO UPDATE SET name = files.name || '!' RETURNING *",
     "INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (%(mine)s, %(file)s, 'x') RETURNING name",
     'INSERT INTO session_files.file_counts VALUES (%(session)s, 1, 1, 1, 1, 1, 1)',
-    'INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation) VALUES (%(session)s, now(), ARRAY[%(file)s::uuid], 0)',
+    'INSERT INTO session_files.file_queue (session_id, workspace_name, due_at, file_ingestion_ids, generation) VALUES (%(session)s, 'a', now(), ARRAY[%(file)s::uuid], 0)',
     "INSERT INTO session_files.workspace_grants VALUES ('hostile_mighty', %(name)s)",
     "INSERT INTO session_files.workspace_grants VALUES ('hostile_mighty', NULL)",
     'UPDATE session_files.upload_sessions SET workspace_name = %(name)s WHERE session_id = %(mine)s',
