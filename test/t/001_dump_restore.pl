@@ -90,6 +90,14 @@ sub check_data
 	# The queue is not dumped: it is filled by what is restored.
 	is($node->safe_psql($database, q{SELECT count(DISTINCT file_ingestion_id), count(*) FROM session_files.claim_files('w', 100000)}), "$pending|$pending",
 		"$database: every PENDING file can be claimed, once");
+	# The sequence of generations goes on: else one that becomes PENDING again would still be held.
+	is($node->safe_psql($database, q{
+		UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name = 'file 1';
+		UPDATE session_files.files SET ingestion_status = 'PENDING' WHERE name = 'file 1';
+		SELECT count(*) FROM session_files.files f, (SELECT DISTINCT lease_token FROM session_files.leases) l,
+			session_files.finish_files(f.session_id, ARRAY[f.file_ingestion_id], l.lease_token) d WHERE f.name = 'file 1' AND d.changed;
+		SELECT count(*) FROM session_files.claim_files('another', 100000);
+	}), "0\n3", "$database: one that becomes PENDING again is held by no lease");
 }
 
 # Also what is in no table.
