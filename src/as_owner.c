@@ -53,7 +53,7 @@ typedef struct Rule
 } Rule;
 
 static const Rule rules[] = {
-	{"check", FOR_OWNER, 0},
+	{"check", FOR_ALL_WORKSPACES, KIND_WATCHER | KIND_KEEPER},
 	{"claim_files", FOR_CLAIM, KIND_WORKER | KIND_KEEPER},
 	{"close_session", FOR_SESSION, KIND_UPLOADER | KIND_KEEPER},
 	{"create_session", FOR_NEW_SESSION, KIND_UPLOADER | KIND_KEEPER},
