@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Registers every file of a folder in an upload session, and closes it: examples/upload.py [--keep-open] SESSION_ID FOLDER
 
-The database is that of the environment (PGHOST, PGDATABASE, PGUSER, ...); worker.sql beside this file says what the role needs.
+The database is that of the environment (PGHOST, PGDATABASE, PGUSER, ...); the role needs a grant of the workspace as uploader.
 A second run on an open session adds what is new. The files are judged by worker.py.
 """
 

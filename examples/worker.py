@@ -5,7 +5,7 @@ It claims files for a time (a lease), judges many at once in threads, and tells 
 work, those on other machines too. On SIGTERM or SIGINT it claims no more, ends what is at work, gives back the rest and exits with 0; a
 second signal ends it at once, and its leases run out. When the connection is lost, it connects again and goes on.
 
-The database is that of the environment (PGHOST, PGDATABASE, PGUSER, ...); worker.sql beside this file says what the role needs.
+The database is that of the environment (PGHOST, PGDATABASE, PGUSER, ...); the role needs a grant of the workspace as worker.
 """
 
 import argparse

@@ -29,11 +29,7 @@ GRANT session_files_anonymous TO session_files_authenticator;
 ALTER ROLE session_files_authenticator SET lock_timeout = '2s';
 ALTER ROLE session_files_authenticator SET statement_timeout = '5s';
 
--- What the listing reads, in the workspaces that were granted: none, until some are granted.
+-- A request is shown the workspaces that were granted to its role: none, until some are granted.
 --   SELECT session_files.grant_workspace('session_files_anonymous', 'research');
--- For a token's role, grant to that. PostgREST needs further rights, which are in postgrest/api.sql.
-GRANT USAGE ON SCHEMA session_files TO session_files_anonymous;
-GRANT EXECUTE ON FUNCTION session_files.handle_request(text, text, json, bytea) TO session_files_anonymous;
-GRANT SELECT ON session_files.upload_sessions, session_files.files TO session_files_anonymous;
 
 COMMIT;

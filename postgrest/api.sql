@@ -49,9 +49,8 @@ $$;
 COMMENT ON FUNCTION session_files_api.handle_request(bytea) IS
 	'Answers the request whose target is the body and whose method is the header X-Request-Method.';
 
-REVOKE ALL ON FUNCTION session_files_api.handle_request(bytea) FROM PUBLIC;
-GRANT USAGE ON SCHEMA session_files_api TO session_files_anonymous;
-GRANT EXECUTE ON FUNCTION session_files_api.handle_request(bytea) TO session_files_anonymous;
+-- For each role of a token, too: what it is shown is by its grants.
+GRANT USAGE ON SCHEMA session_files_api TO PUBLIC;
 
 -- A PostgREST that is running takes note.
 NOTIFY pgrst, 'reload schema';

@@ -354,7 +354,7 @@ kinds_argument(FunctionCallInfo fcinfo, int number)
 	return kinds;
 }
 
-/* SQL: session_files.may_see_session(session_id uuid [, kinds session_files.grant_kind[]]) returns boolean. */
+/* SQL: session_files.may_see_session(session_id uuid), session_files.has_kind(session_id uuid, kinds session_files.grant_kind[]) return boolean. */
 Datum
 session_files_may_see_session(PG_FUNCTION_ARGS)
 {

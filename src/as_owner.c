@@ -46,7 +46,7 @@ typedef struct Rule
 } Rule;
 
 static const Rule rules[] = {
-	{"check", FOR_OWNER, 0},
+	{"check", FOR_ALL_WORKSPACES, KIND_WATCHER | KIND_KEEPER},
 	{"close_session", FOR_SESSION, KIND_UPLOADER | KIND_KEEPER},
 	{"create_session", FOR_NEW_SESSION, KIND_UPLOADER | KIND_KEEPER},
 	{"create_workspace", FOR_ALL_WORKSPACES, KIND_KEEPER},

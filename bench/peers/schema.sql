@@ -16,7 +16,6 @@ CREATE INDEX ON peer.files (session_id, ingestion_status, file_ingestion_id);
 CREATE UNIQUE INDEX ON peer.files (session_id, name);
 CREATE INDEX ON peer.files (session_id, ingestion_status, name);
 
--- The labels of the statuses are in it.
-GRANT USAGE ON SCHEMA peer, session_files TO peer;
+GRANT USAGE ON SCHEMA peer TO peer;
 GRANT SELECT ON ALL TABLES IN SCHEMA peer TO peer;
 COMMIT;

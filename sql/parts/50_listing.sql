@@ -14,8 +14,8 @@ CREATE FUNCTION session_files.get_session_files(
 COMMENT ON FUNCTION session_files.get_session_files(text, uuid, text, bigint, uuid, uuid, bigint, text, text) IS
 	'Returns one page of a session''s files: {"data":[...],"has_more":...,"total":...}. NULL means "not given": limit 10 (0 to 100), '
 	'field created_at, order DESC, no filter, the first page. Errors: 22004 (session_id is NULL), 22023 (wrong parameters; DETAIL has '
-	'the body of the 422), P0002 (no such session in the workspace; DETAIL has the body of the 404), 42501 (no SELECT on '
-	'upload_sessions and files).';
+	'the body of the 422), P0002 (no such session in the workspace; DETAIL has the body of the 404), 42501 (an administrator gave '
+	'files other policies).';
 
 -- The same as rows. The arguments whose names in HTTP are key words of SQL have others: limit is max_files, field and order are sort.
 CREATE FUNCTION session_files.list_session_files(
@@ -40,7 +40,7 @@ COMMENT ON FUNCTION session_files.list_session_files(text, uuid, text, text, big
 	'The listing of get_session_files as rows, in its order. sort is a field (created_at, ingestion_status, ingestion_status_reason, name) and '
 	'perhaps a direction: ''name ASC''; default ''created_at DESC''. max_files is 0 to 100, default 10; page_number counts from 1; before and '
 	'after are ids of files of the session. session_counts has the totals. Errors: 22023 (a wrong argument; the 422 body as DETAIL), '
-	'P0002 (no such session in the workspace), 22004 (no session_id), 42501 (no SELECT on upload_sessions and files).';
+	'P0002 (no such session in the workspace), 22004 (no session_id), 42501 (an administrator gave files other policies).';
 
 CREATE FUNCTION session_files.session_counts(
 	session_id uuid,
@@ -53,7 +53,7 @@ CREATE FUNCTION session_files.session_counts(
 	AS 'MODULE_PATHNAME', 'session_files_session_counts';
 COMMENT ON FUNCTION session_files.session_counts(uuid) IS
 	'How many files a session has of each status, and of all: exact, and at the same cost however many there are. Errors: 22004 (NULL), '
-	'P0002 (no such session), 42501 (no SELECT on upload_sessions and files).';
+	'P0002 (no such session), 42501 (an administrator gave files other policies).';
 
 CREATE FUNCTION session_files.handle_request(
 	method text,

@@ -19,7 +19,8 @@ CREATE FUNCTION session_files.create_workspace(workspace_name text) RETURNS void
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.create_workspace(text) IS
-	'Creates a workspace. The name has 1 to 600 characters. Errors: 22004 (NULL), 22023 (length), 23505 (the name exists).';
+	'Creates a workspace. The name has 1 to 600 characters. Errors: 22004 (NULL), 22023 (length), 23505 (the name exists), '
+	'42501 (no grant of all workspaces as keeper).';
 
 CREATE FUNCTION session_files._create_session(
 	workspace_name text,
@@ -69,27 +70,26 @@ CREATE FUNCTION session_files.create_session(
 	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.create_session(text, session_files.write_mode, interval) IS
 	'Opens an upload session and returns its id. It takes files for expires_in, by default the setting session_files.session_lifetime. '
-	'Errors: 22004 (NULL), 22023 (expires_in is not between 0 and 1000 years), P0002 (no such workspace).';
+	'Errors: 22004 (NULL), 22023 (expires_in is not between 0 and 1000 years), P0002 (no such workspace), 42501 (no '
+	'grant as uploader or keeper).';
 
 CREATE FUNCTION session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS tid[]
 	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000000
 	AS 'MODULE_PATHNAME', 'session_files_locate_ids';
 COMMENT ON FUNCTION session_files.locate_ids(uuid, uuid[]) IS
-	'Returns the ctids of a session''s files with these ids, in the order given, under the snapshot of the calling statement. Errors: '
-	'42501 (no SELECT on files).';
+	'Returns the ctids of a session''s files with these ids, in the order given, under the snapshot of the calling statement.';
 
 CREATE FUNCTION session_files.locate_names(session_id uuid, names text[]) RETURNS tid[]
 	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000000
 	AS 'MODULE_PATHNAME', 'session_files_locate_names';
 COMMENT ON FUNCTION session_files.locate_names(uuid, text[]) IS
-	'Returns the ctids of a session''s files with these names, in the order given, under the snapshot of the calling statement. '
-	'Errors: 42501 (no SELECT on files).';
+	'Returns the ctids of a session''s files with these names, in the order given, under the snapshot of the calling statement.';
 
 -- The next functions find files by their places: left to the planner, which knows nothing of a session that is newer than its
 -- statistics, a batch can cost as much as all of the session, or its square. The plans are cached while a table grows from nothing to
 -- millions of rows; the settings, and the cost of the two functions above, which no plan will have for each row, keep them to places.
 -- A plan that cannot but read a table, as for a policy or a trigger of an administrator, then costs more than JIT would look at; it takes
--- longer than the plan does: so whatever sets enable_seqscan turns JIT off, too.
+-- longer than the plan does: so whatever sets enable_seqscan turns JIT off, too (src/owner.c).
 CREATE FUNCTION session_files._register_files(session_id uuid, names text[])
 	RETURNS TABLE (file_ingestion_id uuid, name text, ingestion_status session_files.ingestion_status)
 	LANGUAGE plpgsql
@@ -175,7 +175,7 @@ COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'Adds files to an OPEN session, in the order given. Returns id, name and status of each. A name that the session already has keeps '
 	'its file. A file whose name has more than 800 characters is FAILED. Errors: 22004 (NULL), 22023 (a name is empty, or has more '
 	'than 2600 bytes and 830 characters; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or expired), '
-	'40001 (other transactions deleted or renamed such files ten times in a row).';
+	'40001 (other transactions deleted or renamed such files ten times in a row), 42501 (no grant as uploader or keeper).';
 
 CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid DEFAULT NULL)
 	RETURNS TABLE (
@@ -189,8 +189,8 @@ CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids u
 COMMENT ON FUNCTION session_files.finish_files(uuid, uuid[], uuid) IS
 	'Marks PENDING files FINISHED: with a lease_token those that the lease holds, of one session or, if session_id is NULL, of all; '
 	'without one all. Returns a row per file: its status now, and whether this call changed it. A file that is not of the session has '
-	'the status NULL with a lease_token, and is an error without one. Errors: 22004 (NULL), P0002 (not a file of the session; nothing '
-	'changes).';
+	'the status NULL with a lease_token, and is an error without one. Errors: 22004 (NULL), P0002 (no such session, or not a file '
+	'of it; nothing changes), 42501 (no grant as worker or keeper).';
 
 CREATE FUNCTION session_files.fail_files(
 	session_id uuid,
@@ -212,7 +212,7 @@ COMMENT ON FUNCTION session_files.fail_files(uuid, uuid[], session_files.ingesti
 	'Marks PENDING files FAILED with a reason, and the first 2000 characters of error: with a lease_token those that the lease holds, of one '
 	'session or, if session_id is NULL, of all; without one all. With a lease_token, a file whose reason is in the setting '
 	'session_files.retry_reasons and that has attempts left stays PENDING and can be claimed again at retry_at. Errors: 22004 (NULL), '
-	'22P02 (unknown reason), P0002 (not a file of the session; nothing changes).';
+	'22P02 (unknown reason), P0002 (no such session, or not a file of it; nothing changes), 42501 (no grant as worker or keeper).';
 
 CREATE FUNCTION session_files._close_session(session_id uuid) RETURNS void
 	LANGUAGE plpgsql
@@ -239,4 +239,4 @@ CREATE FUNCTION session_files.close_session(session_id uuid) RETURNS void
 	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.close_session(uuid) IS
 	'Closes an OPEN session: it takes no more files, and its PENDING files can still be finished. Does nothing if the session is not '
-	'OPEN. Errors: 22004 (NULL), P0002 (no such session).';
+	'OPEN. Errors: 22004 (NULL), P0002 (no such session), 42501 (no grant as uploader or keeper).';

@@ -27,7 +27,7 @@ COMMENT ON FUNCTION session_files.claim_files(text, integer, interval, text, uui
 	'default 5 minutes): of a session, of all sessions of a workspace, or of all sessions in turn. Files that were claimed before come '
 	'first, then the oldest. Skips files that another transaction is claiming, and expired sessions. attempt counts from 1. A file '
 	'whose last attempt ended without a report becomes FAILED. A role that was granted no workspace gets a NOTICE. Errors: 22004 (NULL), 22023 (out of range), P0002 (no such workspace or '
-	'session).';
+	'session), 42501 (no grant as worker or keeper).';
 
 CREATE FUNCTION session_files.extend_lease(
 	session_id uuid,
@@ -39,7 +39,8 @@ CREATE FUNCTION session_files.extend_lease(
 	AS 'MODULE_PATHNAME', 'session_files_extend_lease';
 COMMENT ON FUNCTION session_files.extend_lease(uuid, uuid[], uuid, interval) IS
 	'Extends a lease for these files to the given duration from now (more than 0, at most 1 year, default 5 minutes). Returns the new '
-	'end per file, by id. NULL if the lease does not hold the file. Errors: 22004 (NULL), 22023 (duration).';
+	'end per file, by id. NULL if the lease does not hold the file. Errors: 22004 (NULL), 22023 (duration), P0002 (no such '
+	'session), 42501 (no grant as worker or keeper).';
 
 CREATE FUNCTION session_files.release_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid)
 	RETURNS TABLE (file_ingestion_id uuid, changed boolean)
@@ -47,7 +48,7 @@ CREATE FUNCTION session_files.release_files(session_id uuid, file_ingestion_ids 
 	AS 'MODULE_PATHNAME', 'session_files_release_files';
 COMMENT ON FUNCTION session_files.release_files(uuid, uuid[], uuid) IS
 	'Gives back files that a lease holds. Other workers can claim them at once, and the attempt does not count. Returns per file, by '
-	'id, whether it was given back. Errors: 22004 (NULL).';
+	'id, whether it was given back. Errors: 22004 (NULL), P0002 (no such session), 42501 (no grant as worker or keeper).';
 
 CREATE FUNCTION session_files._retry_failed(
 	session_id uuid,
@@ -102,4 +103,4 @@ CREATE FUNCTION session_files.retry_failed(
 COMMENT ON FUNCTION session_files.retry_failed(uuid, session_files.ingestion_status_reason[]) IS
 	'Makes FAILED files PENDING again, with all their attempts: those with one of the reasons, or all except those whose name is too '
 	'long (NULL, the default). Returns their number. Errors: 22004 (NULL), 22023 (the reason of a name that is too long, more than one '
-	'dimension), 22P02 (unknown reason), P0002 (no such session), 55000 (session expired).';
+	'dimension), 22P02 (unknown reason), P0002 (no such session), 55000 (session expired), 42501 (no grant as keeper).';

@@ -126,4 +126,5 @@ COMMENT ON FUNCTION session_files.maintain(integer) IS
 	'Expires sessions and deletes old ones, up to max_files files (1 to 1000000, default 10000). In a session past expires_at, PENDING '
 	'files that no worker holds become FAILED. When none is PENDING, the session becomes EXPIRED. Sessions that expired longer ago '
 	'than the setting session_files.session_retention are deleted, files first. Skips locked rows, so several calls can run at the '
-	'same time. Returns the numbers, and more: whether work may be left. Errors: 22004 (NULL), 22023 (max_files out of range).';
+	'same time. Returns the numbers, and more: whether work may be left. Errors: 22004 (NULL), 22023 (max_files out of range), 42501 '
+	'(no grant of all workspaces as keeper).';

@@ -247,7 +247,7 @@ CREATE FUNCTION session_files.check() RETURNS TABLE (invariant text, checked big
 	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.check() IS
 	'Checks every invariant in one snapshot, without waiting for locks. Reads all tables. Returns a row per invariant: how many were '
-	'checked, how many are broken, and an example. Errors: 42501 (not a superuser, the owner of the tables or a role with BYPASSRLS).';
+	'checked, how many are broken, and an example. Errors: 42501 (no grant of all workspaces as watcher or keeper).';
 
 CREATE FUNCTION session_files._repair() RETURNS TABLE (invariant text, repaired bigint)
 	LANGUAGE plpgsql
@@ -356,4 +356,5 @@ CREATE FUNCTION session_files.repair() RETURNS TABLE (invariant text, repaired b
 COMMENT ON FUNCTION session_files.repair() IS
 	'Computes totals and queue again from the files, moves the sequence of generations on, and removes rows of sessions, roles and '
 	'workspaces that do not exist. DROP, ALTER, TRUNCATE, and deletions of a session that is being repaired wait for it; other statements '
-	'do not. Returns the number of repairs per invariant of check(). Errors: 42501 (as for check), 25000 (not READ COMMITTED).';
+	'do not. Returns the number of repairs per invariant of check(). Errors: 42501 (not a superuser, the owner '
+	'of the tables or a role with BYPASSRLS), 25000 (not READ COMMITTED).';

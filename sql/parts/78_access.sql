@@ -35,11 +35,11 @@ COMMENT ON FUNCTION session_files.may_see_session(uuid) IS
 	'Returns whether the current user may see a session and its files: by a grant of any kind for its workspace and, if upload_sessions '
 	'has other policies than the extension''s, by these. False for a session that does not exist.';
 
-CREATE FUNCTION session_files.may_see_session(session_id uuid, kinds session_files.grant_kind[]) RETURNS boolean
+CREATE FUNCTION session_files.has_kind(session_id uuid, kinds session_files.grant_kind[]) RETURNS boolean
 	LANGUAGE c STABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_may_see_session';
-COMMENT ON FUNCTION session_files.may_see_session(uuid, session_files.grant_kind[]) IS
-	'The same by a grant of one of the kinds.';
+COMMENT ON FUNCTION session_files.has_kind(uuid, session_files.grant_kind[]) IS
+	'Returns whether the current user may see a session as may_see_session says, by a grant of one of the kinds. Errors: 22004 (a NULL kind).';
 
 CREATE FUNCTION session_files.report_grants() RETURNS trigger
 	LANGUAGE c

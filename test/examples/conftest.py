@@ -1,6 +1,6 @@
 """What the tests of the examples share: a session, programs under test in processes of their own, and waiting for what they do.
 
-Needs a database with the extension, reached by the usual PG* variables, a superuser's right there, and psql.
+Needs a database with the extension, reached by the usual PG* variables, and a superuser's right there.
 """
 
 import collections
@@ -65,16 +65,14 @@ def db():
 
 @pytest.fixture(scope='session')
 def roles(db):
-    """Roles that may do what worker.sql grants, and nothing else."""
+    """Roles that may do what one grant lets them, and nothing else."""
     names = {part: f'examples_{part}_{uuid.uuid4().hex}' for part in ('uploader', 'worker')}
-    for name in names.values():
+    for kind, name in names.items():
         db.execute(sql.SQL('CREATE ROLE {}').format(sql.Identifier(name)))
-    subprocess.run(['psql', '--no-psqlrc', '--quiet', *(f'--set={part}={name}' for part, name in names.items()),
-                    f'--file={EXAMPLES / "worker.sql"}'], check=True)
+        db.execute('SELECT session_files.grant_workspace(%s, NULL, %s)', [name, kind])
     yield names
     for name in names.values():
-        db.execute('SELECT session_files.revoke_workspace(%s)', [name])
-        db.execute(sql.SQL('DROP OWNED BY {}').format(sql.Identifier(name)))
+        db.execute('SELECT session_files.revoke_workspace(%s, NULL)', [name])
         db.execute(sql.SQL('DROP ROLE {}').format(sql.Identifier(name)))
 
 

@@ -6,17 +6,17 @@ from psycopg import sql
 
 # What a parameter stands for, by its name: of a workspace and what is in it, or a fixed value. By its type, if its name is not here.
 BY_NAME = {
-    'session_id': lambda w: w.session, 'session': lambda w: w.session, 'workspace_name': lambda w: w.name, 'workspace': lambda w: w.name,
+    'session_id': lambda w: w.session, 'workspace_name': lambda w: w.name,
     'lease_token': lambda w: w.token, 'before': lambda w: w.files[1], 'after': lambda w: w.files[0], 'id': lambda w: w.files[0],
     'name': lambda w: w.name, 'names': lambda w: w.names, 'worker': lambda w: 'me', 'target': lambda w: target(w.name, w.session),
     'method': lambda w: 'GET', 'ingestion_status': lambda w: None, 'field': lambda w: None, 'order': lambda w: None,
     'page_number': lambda w: None, 'sort': lambda w: None, 'limit': lambda w: '10', 'headers': lambda w: '{}', 'body': lambda w: None,
-    'file_ingestion_id': lambda w: w.files[0], 'caller': lambda w: 'me', 'new_status': lambda w: 'FAILED', 'others': lambda w: None, 'expires_in': lambda w: None, 'reasons': lambda w: None,
+    'expires_in': lambda w: None, 'reasons': lambda w: None, 'kinds': lambda w: ['keeper', 'worker'],
 }
 BY_TYPE = {
     'uuid[]': lambda w: w.files, 'interval': lambda w: '5 minutes', 'integer': lambda w: '1', 'bigint': lambda w: '10',
-    'boolean': lambda w: 'true', 'regrole': lambda w: 'hostile_ungranted', 'session_files.write_mode': lambda w: 'KEEP',
-    'session_files.ingestion_status': lambda w: 'FAILED', 'session_files.ingestion_status_reason': lambda w: 'EMPTY_FILE',
+    'regrole': lambda w: 'hostile_ungranted', 'session_files.write_mode': lambda w: 'KEEP', 'session_files.grant_kind': lambda w: 'lister',
+    'session_files.ingestion_status_reason': lambda w: 'EMPTY_FILE',
 }
 
 

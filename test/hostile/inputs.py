@@ -34,7 +34,7 @@ INTERVALS = ['0', '-1 second', '1 microsecond', '1 second', '1 day', '359 days',
              '9000000 years', '300000 years -107999999 days', '-6000 years 2160001 days', '5964000 years -2147000000 days', '1000 years -359999 days',
              '2147483647 days -51539607528 hours', '106751990 days -2562047000 hours', '1 year -359 days', '1 mon -29 days', '1 mon -30 days 1 microsecond', '700 days -16000 hours', 'infinity', '-infinity', 'NaN', 'epoch', '',
              "1 day'", 'P1Y', '1 fortnight', '999999999999999999999 years']
-LABELS = ['PENDING', 'FINISHED', 'FAILED', 'EMPTY_FILE', 'SLOWDOWN', 'FILE NAME TOO LONG. MAX LENGTH IS 800', 'KEEP', 'OVERWRITE', 'FAIL', 'OPEN', 'pending',
+LABELS = ['PENDING', 'FINISHED', 'FAILED', 'EMPTY_FILE', 'SLOWDOWN', 'FILE NAME TOO LONG. MAX LENGTH IS 800', 'KEEP', 'OVERWRITE', 'FAIL', 'OPEN', 'pending', 'keeper', 'lister', 'KEEPER',
           '', ' ', "'", 'PENDING ', 'x' * 63, 'x' * 64, 'x' * 100000, 'РENDING']
 ARRAYS = ['{}', '{NULL}', '{{}}', '{', '}', '', '{,}', '[1:0]={}', '{{{{{{{1}}}}}}}', '{"\\u0000"}', 'NULL', "'{}'", '[2147483647:2147483647]={1}']
 JSON = ['{}', '[]', 'null', '1', '"a"', 'true', '', '{', "'", '{"if-none-match":null}', '{"if-none-match":1}', '{"if-none-match":{"a":[]}}', '{"if-none-match":"*"}',
@@ -43,7 +43,6 @@ JSON = ['{}', '[]', 'null', '1', '"a"', 'true', '', '{', "'", '{"if-none-match":
         '{"a":' * 100000, '{"If-None-Match":"*"}', '{"if-none-match":"\ufffe\U0010ffff"}', '1e999999', '{"a":1}{"b":2}', '\ufeff{}']
 ROLES = ['hostile_ungranted', 'none', 'public', '"public"', '"none"', '-', '0', '10', '4294967295', '4294967296', 'postgres', 'pg_read_all_data', '"', '""', 'a.b', 'a b',
          '"a"b', "hostile_ungranted'", 'HOSTILE_UNGRANTED', '"HOSTILE_UNGRANTED"', 'x' * 63, 'x' * 64, 'current_user', '"current_user"', '', ' ', '1e3', 'ü', '\u202e']
-BOOLEANS = ['true', 'false', 'yes', '', 'x', '2', "'"]
 BYTEAS = ['\\x', '\\xff00', '\\x0', '\\xzz', '\\', '\\000', "'", '', 'x' * 100000]
 TARGETS = ['', '/', '*', '//', '?', '#', '/api', '/healthz', '/openapi.json', 'http://host/healthz', '/api/v1/workspaces//upload_sessions//files', '/%', '/%0', '/%00', '/%zz',
            '/api/v1/workspaces/%00/upload_sessions/' + ID + '/files', '/api/v1/workspaces/%ff/upload_sessions/' + ID + '/files', '/api/v1/workspaces/a/upload_sessions/%27/files',
@@ -78,14 +77,14 @@ TYPES = {
     'integer': NUMBERS,
     'bigint': NUMBERS,
     'interval': INTERVALS,
-    'boolean': BOOLEANS,
     'regrole': ROLES,
     'json': JSON,
     'bytea': BYTEAS,
     'text[]': list(arrays(STRINGS + LONG, ['a', 'b', 'c'])) + [array_of([name]) for name in TOO_LONG],
     'uuid[]': list(arrays(IDS, IDS[:1])),
     'session_files.write_mode': LABELS,
-    'session_files.ingestion_status': LABELS,
+    'session_files.grant_kind': LABELS,
+    'session_files.grant_kind[]': list(arrays(LABELS, ['keeper', 'lister'])),
     'session_files.ingestion_status_reason': LABELS,
     'session_files.ingestion_status_reason[]': list(arrays(LABELS, LABELS[3:5])),
 }

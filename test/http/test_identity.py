@@ -22,21 +22,19 @@ NO_SESSION = {'detail': f"There's no session with the ID '{SESSION}' in the work
 PAGE = {'data': [], 'has_more': False, 'total': 0}
 
 SETUP = '''
-    CREATE ROLE http_reader;      -- may list, and sees the workspace
+    CREATE ROLE http_reader;      -- sees the workspace
     CREATE ROLE http_member;      -- the same, as a member of it
+    CREATE ROLE http_worker;      -- the same, by a grant of another kind
     CREATE ROLE http_tenant;      -- sees it when its token says so
-    CREATE ROLE http_stranger;    -- may list, and sees nothing
-    CREATE ROLE http_powerless;   -- may not list
-    CREATE ROLE http_unreadable;  -- may call the function, not read the tables
+    CREATE ROLE http_stranger;    -- sees nothing
     CREATE ROLE http_ungranted;   -- is not for the front ends
     GRANT http_reader TO http_member;
-    GRANT http_reader, http_member, http_tenant, http_stranger, http_powerless, http_unreadable TO session_files_authenticator;
-    GRANT session_files_anonymous TO http_reader, http_tenant, http_stranger, http_ungranted;
-    GRANT USAGE ON SCHEMA session_files TO http_unreadable;
-    GRANT EXECUTE ON FUNCTION session_files.handle_request TO http_unreadable;
+    GRANT http_reader, http_member, http_worker, http_tenant, http_stranger TO session_files_authenticator;
+    GRANT SELECT ON session_files.upload_sessions TO http_tenant;
     SELECT session_files.create_workspace(%(workspace)s);
     INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES (%(session)s, %(workspace)s);
     SELECT session_files.grant_workspace('http_reader', %(workspace)s);
+    SELECT session_files.grant_workspace('http_worker', %(workspace)s, 'worker');
     SELECT session_files.grant_workspace('http_tenant', %(workspace)s);
     SELECT session_files.grant_workspace('http_ungranted', %(workspace)s);
     CREATE POLICY http_tenant ON session_files.upload_sessions AS RESTRICTIVE TO http_tenant
@@ -49,7 +47,7 @@ TEARDOWN = '''
     DELETE FROM session_files.upload_sessions WHERE session_id = %(session)s;
     DELETE FROM session_files.workspaces WHERE name = %(workspace)s;
 '''
-ROLES = ['http_reader', 'http_member', 'http_tenant', 'http_stranger', 'http_powerless', 'http_unreadable', 'http_ungranted']
+ROLES = ['http_reader', 'http_member', 'http_worker', 'http_tenant', 'http_stranger', 'http_ungranted']
 
 
 def run(connection, script):
@@ -61,11 +59,7 @@ def run(connection, script):
 @pytest.fixture(scope='module', autouse=True)
 def roles(request):
     with psycopg.connect(request.config.getoption('--database'), autocommit=True) as connection:
-        may_call_api = connection.execute("SELECT to_regprocedure('session_files_api.handle_request(bytea)') IS NOT NULL").fetchone()[0]
         run(connection, SETUP)
-        if may_call_api:
-            connection.execute('GRANT USAGE ON SCHEMA session_files_api TO http_unreadable')
-            connection.execute('GRANT EXECUTE ON FUNCTION session_files_api.handle_request TO http_unreadable')
         yield
         run(connection, TEARDOWN)
         for role in ROLES:
@@ -103,10 +97,9 @@ def test_a_request_without_a_token_sees_what_is_granted_to_nobody(base_url):
 @pytest.mark.parametrize('role, status, body', [
     ('http_reader', 200, PAGE),
     ('http_member', 200, PAGE),
+    ('http_worker', 200, PAGE),
     ('http_stranger', 404, NO_SESSION),
     ('http_tenant', 404, NO_SESSION),
-    ('http_powerless', 403, {'detail': 'Forbidden'}),
-    ('http_unreadable', 403, {'detail': 'Forbidden'}),
     ('http_ungranted', 403, {'detail': 'Forbidden'}),
     ('session_files_anonymous', 404, NO_SESSION),
     ('postgres', 403, {'detail': 'Forbidden'}),

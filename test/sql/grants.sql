@@ -207,8 +207,8 @@ SELECT left(name, 10), session_files.may_see_workspace(name) FROM (VALUES ('one'
 SELECT n, session_files.may_see_session(pg_temp.s(n)) FROM generate_series(1, 9, 1) n WHERE n IN (1, 2, 9);
 SELECT session_files.may_see_session(NULL) IS NULL AS null_for_null;
 SET ROLE regress_worker;
-SELECT kinds, session_files.may_see_session(pg_temp.s(1), kinds::session_files.grant_kind[]) FROM unnest('{"{}","{worker}","{keeper,worker}","{keeper,watcher}"}'::text[]) AS kinds;
-SELECT pg_temp.try($$SELECT session_files.may_see_session(pg_temp.s(1), '{worker,NULL}')$$);
+SELECT kinds, session_files.has_kind(pg_temp.s(1), kinds::session_files.grant_kind[]) FROM unnest('{"{}","{worker}","{keeper,worker}","{keeper,watcher}"}'::text[]) AS kinds;
+SELECT pg_temp.try($$SELECT session_files.has_kind(pg_temp.s(1), '{worker,NULL}')$$);
 SET ROLE regress_every;
 SELECT name, session_files.may_see_workspace(name) FROM (VALUES ('one'), ('nowhere')) v (name);
 RESET ROLE;

@@ -27,10 +27,9 @@ $node->safe_psql('source', q{
 	CREATE ROLE reader;
 	CREATE ROLE every;
 	CREATE ROLE gone;
-	GRANT USAGE ON SCHEMA session_files TO reader, every;
 	GRANT SELECT ON ALL TABLES IN SCHEMA session_files TO reader, every;
-	GRANT EXECUTE ON FUNCTION session_files.get_session_files TO reader, every;
-	SELECT session_files.grant_workspace('reader', 'w2'), session_files.grant_workspace('every'), session_files.grant_workspace('gone', 'w1');
+	SELECT session_files.grant_workspace('reader', 'w2'), session_files.grant_workspace('reader', 'w2', 'worker'), session_files.grant_workspace('every', NULL, 'keeper'),
+		session_files.grant_workspace('gone', 'w1');
 	DROP ROLE gone;
 });
 
@@ -42,7 +41,7 @@ my $all = q{
 	SELECT 'ETag', header ->> 'ETag' FROM session_files.upload_sessions s,
 		session_files.handle_request('GET', format('/api/v1/workspaces/%s/upload_sessions/%s/files', s.workspace_name, s.session_id)) r,
 		json_array_elements(r.headers) header WHERE header ->> 'ETag' IS NOT NULL ORDER BY s.session_id;
-	SELECT role, workspace_name FROM session_files.workspace_grants WHERE role IN (SELECT oid FROM pg_roles) ORDER BY 1, 2;
+	SELECT grant_id, role, workspace_name, kind FROM session_files.workspace_grants WHERE role IN (SELECT oid FROM pg_roles) ORDER BY 2, 3, 4;
 };
 my $policies = q{
 	SELECT tablename, policyname, cmd, roles, qual, with_check FROM pg_policies WHERE schemaname = 'session_files' ORDER BY 1, 2;
@@ -86,7 +85,7 @@ sub check_data
 	my ($database) = @_;
 	is($node->safe_psql($database, $all), $expected, "$database: sessions, files, listings, counts and grants are the same");
 	is($node->safe_psql($database, q{SELECT count(*) > 0, sum(broken) FROM session_files.check()}), 't|0', "$database: every invariant holds");
-	is($node->safe_psql($database, q{SELECT count(*) FROM session_files.workspace_grants}), 2, "$database: no grant of a role that was dropped");
+	is($node->safe_psql($database, q{SELECT count(*) FROM session_files.workspace_grants}), 3, "$database: no grant of a role that was dropped");
 	# The queue is not dumped: it is filled by what is restored.
 	is($node->safe_psql($database, q{SELECT count(DISTINCT file_ingestion_id), count(*) FROM session_files.claim_files('w', 100000)}), "$pending|$pending",
 		"$database: every PENDING file can be claimed, once");

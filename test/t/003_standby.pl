@@ -45,9 +45,7 @@ like($error, qr/cannot execute claim_files\(\) in a read-only transaction/, 'the
 # was prepared counts when it is committed.
 $primary->safe_psql('postgres', q{
 	CREATE ROLE reader;
-	GRANT USAGE ON SCHEMA session_files TO reader;
-	GRANT SELECT ON session_files.upload_sessions, session_files.files TO reader;
-	GRANT EXECUTE ON FUNCTION session_files.handle_request TO reader;
+	GRANT SELECT ON session_files.files TO reader;
 	SELECT session_files.grant_workspace('reader', 'w');
 });
 $primary->wait_for_catchup($standby);

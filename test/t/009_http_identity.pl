@@ -19,10 +19,7 @@ $node->safe_psql('postgres', q{
 	CREATE ROLE stranger;
 	CREATE ROLE boss SUPERUSER;
 	GRANT lister, nothing, boss TO session_files_authenticator;
-	GRANT USAGE ON SCHEMA session_files TO lister, nothing, stranger;
-	GRANT SELECT ON session_files.upload_sessions, session_files.files TO lister, nothing, stranger;
-	GRANT EXECUTE ON FUNCTION session_files.handle_request TO lister, stranger;
-	SELECT session_files.grant_workspace(role) FROM unnest('{lister,nothing,stranger}'::regrole[]) AS role;
+	SELECT session_files.grant_workspace(role, NULL) FROM unnest('{lister,stranger}'::regrole[]) AS role;
 });
 my $connection = dial($port) // do { await('the server listens', sub { return defined dial($port) }); dial($port) };
 
@@ -42,8 +39,10 @@ sub is_answer
 my $forbidden = '403 {"detail":"Forbidden"}';
 my $page = ask_on($connection, $listing)->{body};
 is_answer(ask_as('lister'), "200 $page", 'a role that may list');
-is_answer(ask_as('nothing'), $forbidden, 'a role that may not');
-is_answer(ask_as('stranger'), $forbidden, 'a role that may, but is not granted to the authenticator');
+is(ask_as('nothing')->{status}, 404, 'a role without a grant');
+$node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION session_files.handle_request FROM PUBLIC; GRANT EXECUTE ON FUNCTION session_files.handle_request TO lister, session_files_anonymous');
+is_answer(ask_as('nothing'), $forbidden, 'a role from which an administrator took the function');
+is_answer(ask_as('stranger'), $forbidden, 'a role with a grant that is not granted to the authenticator');
 is_answer(ask_as('boss'), $forbidden, 'a superuser, though granted');
 is_answer(ask_as('session_files_authenticator'), $forbidden, 'the authenticator itself');
 is_answer(ask_as('nobody_of_that_name'), $forbidden, 'a role that is not there');

@@ -16,7 +16,6 @@ foreach my $name ('publisher', 'subscriber')
 	$nodes{$name}->safe_psql('postgres', q{
 		CREATE EXTENSION session_files;
 		CREATE ROLE reader;
-		GRANT USAGE ON SCHEMA session_files TO reader;
 		GRANT SELECT ON session_files.files TO reader;
 	});
 }

@@ -111,13 +111,11 @@ sub fill
 		CREATE ROLE uploader;
 		CREATE ROLE every;
 		CREATE ROLE gone;
-		GRANT USAGE ON SCHEMA session_files TO lister, uploader, every;
 		GRANT SELECT ON session_files.upload_sessions, session_files.files TO lister, every;
-		GRANT EXECUTE ON FUNCTION session_files.get_session_files, session_files.handle_request TO lister;
 		GRANT SELECT, INSERT ON session_files.workspaces, session_files.files TO uploader;
 		CREATE POLICY mine ON session_files.upload_sessions TO every USING (write_mode = 'OVERWRITE');
 		SELECT session_files.create_workspace('w' || n) FROM generate_series(1, 3) n;
-		SELECT session_files.grant_workspace('lister', 'w1'), session_files.grant_workspace('uploader', 'w2'), session_files.grant_workspace('every'),
+		SELECT session_files.grant_workspace('lister', 'w1'), session_files.grant_workspace('uploader', 'w2', 'uploader'), session_files.grant_workspace('every', NULL, 'watcher'),
 			session_files.grant_workspace('gone', 'w1'), session_files.grant_workspace('session_files_anonymous', 'w1');
 		DROP ROLE gone;
 		SELECT session_files.create_session('w' || n % 3 + 1, (ARRAY['KEEP', 'OVERWRITE', 'FAIL'])[n % 3 + 1]::session_files.write_mode, '1 day')
