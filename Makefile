@@ -31,6 +31,7 @@ OBJS = \
 	src/ingestion/notify.o \
 	src/ingestion/queue.o \
 	src/ingestion/session_cleanup.o \
+	src/ingestion/sessions.o \
 	src/listing/cors.o \
 	src/listing/etag.o \
 	src/listing/json.o \
@@ -56,6 +57,7 @@ SQL_PARTS = \
 	sql/parts/45_queue.sql \
 	sql/parts/50_listing.sql \
 	sql/parts/60_ingestion.sql \
+	sql/parts/65_sessions.sql \
 	sql/parts/70_claims.sql \
 	sql/parts/75_maintenance.sql \
 	sql/parts/76_check.sql \

@@ -130,11 +130,11 @@ AS $$
 			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue', 'file_deletions')),
 	expected (invariant, table_name, names) AS (VALUES
 		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_deletes,queue_inserts,queue_updates,session_cleanup}'::text[]),
-		('triggers', 'upload_sessions', '{notify_end,session_cleanup}'),
+		('triggers', 'upload_sessions', '{check_expired,keep_session_id,notify_end,session_cleanup}'),
 		('triggers', 'workspaces', '{grant_creator}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
 		('constraints', 'files', '{files_id_is_uuid7,files_long_name_failed,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey}'),
-		('constraints', 'upload_sessions', '{upload_sessions_expires_at,upload_sessions_pkey,upload_sessions_workspace_name_fkey}'),
+		('constraints', 'upload_sessions', '{upload_sessions_expires_at,upload_sessions_pkey,upload_sessions_priority,upload_sessions_workspace_name_fkey}'),
 		('constraints', 'workspaces', '{workspaces_created_at,workspaces_name_length,workspaces_pkey}'),
 		('constraints', 'workspace_grants', '{workspace_grants_workspace_name_fkey}'),
 		('constraints', 'file_counts', '{file_counts_pkey}'),
@@ -216,6 +216,9 @@ BEGIN
 	RETURN QUERY SELECT 'files_session', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
 		FROM session_files.files AS f
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = f.session_id);
+	RETURN QUERY SELECT 'expired_pending', pending, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
+		FROM session_files.files AS f JOIN session_files.upload_sessions AS s ON s.session_id = f.session_id
+		WHERE f.ingestion_status = 'PENDING' AND s.status = 'EXPIRED';
 	RETURN QUERY SELECT 'sessions_workspace', sessions, count(*), min(format('session %s of workspace %s', s.session_id, s.workspace_name))
 		FROM session_files.upload_sessions AS s
 		WHERE NOT EXISTS (SELECT FROM session_files.workspaces AS w WHERE w.name = s.workspace_name);
@@ -316,6 +319,13 @@ BEGIN
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = o.session_id) FOR UPDATE SKIP LOCKED));
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN QUERY SELECT 'deletions_session', changed;
+
+	UPDATE session_files.upload_sessions AS s SET status = 'CLOSED' WHERE s.ctid = ANY (ARRAY(
+		SELECT e.ctid FROM session_files.upload_sessions AS e
+		WHERE e.status = 'EXPIRED' AND EXISTS (SELECT FROM session_files.files AS f
+			WHERE f.session_id = e.session_id AND f.ingestion_status = 'PENDING') FOR NO KEY UPDATE SKIP LOCKED));
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	RETURN QUERY SELECT 'expired_pending', changed;
 
 	DELETE FROM session_files.workspace_grants AS g
 		WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = g.role)

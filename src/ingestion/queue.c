@@ -30,6 +30,7 @@
 #include "catalog.h"
 #include "ingestion/deletions.h"
 #include "ingestion/notify.h"
+#include "ingestion/sessions.h"
 #include "owner.h"
 #include "trigger.h"
 #include "uuid7.h"
@@ -214,7 +215,7 @@ add_file(Changes *changes, const pg_uuid_t *session_id, int retries, const pg_uu
 
 /* Writes the rest, and notifies workers. For files whose retries are increased, the trigger notifies when it fires again. */
 static void
-end_changes(Changes *changes)
+end_changes(Changes *changes, bool is_insert)
 {
 	HASH_SEQ_STATUS each;
 
@@ -237,6 +238,7 @@ end_changes(Changes *changes)
 			write_pending(changes, pending);
 			if (pending->key.retries != AGAIN)
 				notify_work(&pending->key.session_id);
+			sessions_expect_work(&pending->key.session_id, is_insert);
 		}
 	}
 	if (changes->is_writing)
@@ -383,7 +385,7 @@ session_files_queue_files(PG_FUNCTION_ARGS)
 		collect_removed(data, &changes);
 	else
 		collect(&catalog, data, &changes);
-	end_changes(&changes);
+	end_changes(&changes, TRIGGER_FIRED_BY_INSERT(data->tg_event));
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }
 
