@@ -15,7 +15,7 @@ GRANT USAGE ON SCHEMA session_files TO :"uploader";
 GRANT SELECT, UPDATE (status) ON session_files.upload_sessions TO :"uploader";
 GRANT SELECT, INSERT ON session_files.files TO :"uploader";
 GRANT EXECUTE ON FUNCTION
-	session_files.register_files, session_files.close_session, session_files.uuid7, session_files.name_key, session_files.locate_names
+	session_files.register_files, session_files.close_session, session_files._lock_session, session_files.uuid7, session_files.name_key, session_files.locate_names
 	TO :"uploader";
 SELECT session_files.grant_workspace(quote_ident(:'uploader')::regrole, nullif(:'workspace', ''));
 \endif

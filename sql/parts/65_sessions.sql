@@ -238,7 +238,10 @@ AS $$
 DECLARE
 	session session_files.upload_sessions;
 	given uuid[];
+	given_reasons constant session_files.ingestion_status_reason[] := array_remove(
+		coalesce(reasons, enum_range(NULL::session_files.ingestion_status_reason)), 'FILE NAME TOO LONG. MAX LENGTH IS 800');
 	changed bigint;
+	retried bigint := 0;
 BEGIN
 	IF array_ndims(reasons) > 1 THEN
 		RAISE EXCEPTION 'reasons has % dimensions, and one is allowed', array_ndims(reasons)
@@ -259,15 +262,21 @@ BEGIN
 		RAISE EXCEPTION 'session "%" expired at %, and its files cannot be retried', session_id, session.expires_at
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Open it again with session_files.reopen_session().';
 	END IF;
-	UPDATE session_files.files AS f
-		SET ingestion_status = 'PENDING', ingestion_status_reason = NULL, retries = f.retries + 1
-		WHERE f.session_id = retry_failed.session_id
-			AND f.ingestion_status_reason = ANY (coalesce(reasons, enum_range(NULL::session_files.ingestion_status_reason)))
-			AND f.ingestion_status_reason <> 'FILE NAME TOO LONG. MAX LENGTH IS 800'
-			-- The plan is made for each call: without ids it does not have this condition, and with ids nothing but it.
-			AND (given IS NULL OR f.ctid = ANY (session_files.locate_ids(retry_failed.session_id, given)));
-	GET DIAGNOSTICS changed = ROW_COUNT;
-	RETURN changed;
+	FOR attempt IN 1..10 LOOP
+		UPDATE session_files.files AS f
+			SET ingestion_status = 'PENDING', ingestion_status_reason = NULL, retries = f.retries + 1
+			WHERE f.session_id = retry_failed.session_id AND f.ingestion_status_reason = ANY (given_reasons)
+				-- The plan is made for each call, so that one without ids does not have this condition.
+				AND (given IS NULL OR f.ctid = ANY (session_files.locate_ids(retry_failed.session_id, given)));
+		GET DIAGNOSTICS changed = ROW_COUNT;
+		retried := retried + changed;
+		EXIT WHEN given IS NULL;
+		-- As in delete_files.
+		PERFORM FROM session_files.files AS f
+			WHERE f.ctid = ANY (session_files.locate_ids(retry_failed.session_id, given)) AND f.ingestion_status_reason = ANY (given_reasons);
+		EXIT WHEN NOT FOUND;
+	END LOOP;
+	RETURN retried;
 END
 $$;
 COMMENT ON FUNCTION session_files.retry_failed(uuid, session_files.ingestion_status_reason[], uuid[]) IS

@@ -41,6 +41,8 @@ BEGIN
 			AND s.expires_at < CASE WHEN s.status = 'EXPIRED' THEN session_files.retained_since() ELSE clock_timestamp() END
 		FOR UPDATE SKIP LOCKED;
 	IF now_status = 'EXPIRED' THEN
+		-- The deletion of the session deletes what is left of its queue.
+		PERFORM FROM session_files.file_queue AS q WHERE q.session_id = _maintain_session.session_id FOR UPDATE NOWAIT;
 		DELETE FROM session_files.files AS f
 			WHERE f.ctid = ANY (ARRAY(
 				SELECT g.ctid FROM session_files.files AS g WHERE g.session_id = _maintain_session.session_id

@@ -110,7 +110,7 @@ INSERT INTO calls (call) VALUES
 	($$SELECT * FROM session_files.settle_files(pg_temp.s(%1$s), ARRAY[pg_temp.f(1)], NULL, NULL, 'FINISHED', NULL)$$),
 	($$SELECT * FROM session_files.close_session(pg_temp.s(%1$s))$$),
 	($$SELECT * FROM session_files.retry_failed(pg_temp.s(%1$s))$$),
-	($$SELECT * FROM session_files.expire_files(pg_temp.s(%1$s), 100)$$),
+	($$SELECT * FROM session_files._maintain_session(pg_temp.s(%1$s), 100)$$),
 	($$SELECT * FROM session_files.claim_files('w', session_id => pg_temp.s(%1$s))$$),
 	($$SELECT * FROM session_files.claim_files('w', session_id => pg_temp.s(%1$s), workspace_name => 'one')$$),
 	($$SELECT * FROM session_files.take_batches(pg_temp.s(%1$s), NULL, 10)$$),
