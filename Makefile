@@ -24,8 +24,8 @@ OBJS = \
 	src/ingestion/claim.o \
 	src/ingestion/count_changes.o \
 	src/ingestion/counts.o \
-	src/ingestion/deletions.o \
 	src/ingestion/digest.o \
+	src/ingestion/generation.o \
 	src/ingestion/locate.o \
 	src/ingestion/maintenance.o \
 	src/ingestion/notify.o \

@@ -43,6 +43,7 @@ const char *const reason_labels[REASON_COUNT] = {"EMPTY_FILE",
 typedef enum RelationKind
 {
 	TABLE,
+	SEQUENCE,
 	INDEX
 } RelationKind;
 
@@ -56,6 +57,7 @@ static const struct
 	{"upload_sessions", offsetof(Catalog, upload_sessions), TABLE},
 	{"upload_sessions_pkey", offsetof(Catalog, upload_sessions_pkey), INDEX},
 	{"files", offsetof(Catalog, files), TABLE},
+	{"files_generation_seq", offsetof(Catalog, files_generation_seq), SEQUENCE},
 	{"files_pkey", offsetof(Catalog, files_pkey), INDEX},
 	{"files_status_idx", offsetof(Catalog, files_status_idx), INDEX},
 	{"files_reason_idx", offsetof(Catalog, files_reason_idx), INDEX},
@@ -65,8 +67,6 @@ static const struct
 	{"file_counts_pkey", offsetof(Catalog, file_counts_pkey), INDEX},
 	{"file_queue", offsetof(Catalog, file_queue), TABLE},
 	{"file_queue_due_idx", offsetof(Catalog, file_queue_due_idx), INDEX},
-	{"file_deletions", offsetof(Catalog, file_deletions), TABLE},
-	{"file_deletions_session_idx", offsetof(Catalog, file_deletions_session_idx), INDEX},
 	{"workspaces", offsetof(Catalog, workspaces), TABLE},
 	{"workspace_grants", offsetof(Catalog, workspace_grants), TABLE},
 	{"workspace_grants_key", offsetof(Catalog, workspace_grants_key), INDEX},
@@ -89,7 +89,7 @@ static const struct
 	{offsetof(Catalog, files), "ingestion_status", Anum_files_ingestion_status, 0},
 	{offsetof(Catalog, files), "ingestion_status_reason", Anum_files_ingestion_status_reason, 0},
 	{offsetof(Catalog, files), "name", Anum_files_name, TEXTOID},
-	{offsetof(Catalog, files), "retries", Anum_files_retries, INT4OID},
+	{offsetof(Catalog, files), "generation", Anum_files_generation, INT8OID},
 	{offsetof(Catalog, file_counts), "session_id", Anum_file_counts_session_id, UUIDOID},
 	{offsetof(Catalog, file_counts), "failed", Anum_file_counts_first_status + STATUS_FAILED, INT8OID},
 	{offsetof(Catalog, file_counts), "finished", Anum_file_counts_first_status + STATUS_FINISHED, INT8OID},
@@ -101,15 +101,12 @@ static const struct
 	{offsetof(Catalog, file_queue), "session_id", Anum_file_queue_session_id, UUIDOID},
 	{offsetof(Catalog, file_queue), "due_at", Anum_file_queue_due_at, TIMESTAMPTZOID},
 	{offsetof(Catalog, file_queue), "file_ingestion_ids", Anum_file_queue_file_ingestion_ids, UUIDARRAYOID},
-	{offsetof(Catalog, file_queue), "retries", Anum_file_queue_retries, INT4OID},
+	{offsetof(Catalog, file_queue), "generation", Anum_file_queue_generation, INT8OID},
 	{offsetof(Catalog, file_queue), "attempt", Anum_file_queue_attempt, INT4OID},
 	{offsetof(Catalog, file_queue), "claimed_at", Anum_file_queue_claimed_at, TIMESTAMPTZOID},
 	{offsetof(Catalog, file_queue), "last_reason", Anum_file_queue_last_reason, 0},
 	{offsetof(Catalog, file_queue), "lease_token", Anum_file_queue_lease_token, UUIDOID},
 	{offsetof(Catalog, file_queue), "worker", Anum_file_queue_worker, TEXTOID},
-	{offsetof(Catalog, file_deletions), "session_id", Anum_file_deletions_session_id, UUIDOID},
-	{offsetof(Catalog, file_deletions), "up_to", Anum_file_deletions_up_to, UUIDOID},
-	{offsetof(Catalog, file_deletions), "retries", Anum_file_deletions_retries, INT4OID},
 };
 
 #define RELATION_OID(catalog, i) (*(Oid *) ((char *) (catalog) + relations[i].offset))
@@ -236,7 +233,7 @@ resolve_relations(Oid schema, Catalog *catalog)
 
 		if (!OidIsValid(oid))
 		{
-			if (relations[i].kind == TABLE)
+			if (relations[i].kind != INDEX)
 				report_missing("relation", relations[i].name);
 			oid = MISSING(i);
 			missing = true;
@@ -275,7 +272,7 @@ catalog_exists(void)
 	for (int i = 0; i < lengthof(relations); i++)
 	{
 		if (!OidIsValid(schema) ||
-		    (relations[i].kind == TABLE && !OidIsValid(get_relname_relid(relations[i].name, schema))))
+		    (relations[i].kind != INDEX && !OidIsValid(get_relname_relid(relations[i].name, schema))))
 			return false;
 	}
 	return true;

@@ -45,15 +45,11 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_files_ingestion_status 3
 #define Anum_files_ingestion_status_reason 4
 #define Anum_files_name 5
-#define Anum_files_retries 6
+#define Anum_files_generation 6
 
 #define Anum_file_counts_session_id 1
 #define Anum_file_counts_first_status 3 /* failed, finished, pending */
 #define Anum_file_counts_digest 6
-
-#define Anum_file_deletions_session_id 1
-#define Anum_file_deletions_up_to 2
-#define Anum_file_deletions_retries 3
 
 #define Anum_workspaces_name 1
 
@@ -63,7 +59,7 @@ extern const char *const reason_labels[REASON_COUNT];
 #define Anum_file_queue_session_id 1
 #define Anum_file_queue_due_at 2
 #define Anum_file_queue_file_ingestion_ids 3
-#define Anum_file_queue_retries 4
+#define Anum_file_queue_generation 4
 #define Anum_file_queue_attempt 5
 #define Anum_file_queue_claimed_at 6
 #define Anum_file_queue_last_reason 7
@@ -76,6 +72,7 @@ typedef struct Catalog
 	Oid upload_sessions;
 	Oid upload_sessions_pkey;
 	Oid files;
+	Oid files_generation_seq;
 	Oid files_pkey;
 	Oid files_status_idx;
 	Oid files_reason_idx;
@@ -85,8 +82,6 @@ typedef struct Catalog
 	Oid file_counts_pkey;
 	Oid file_queue;
 	Oid file_queue_due_idx;
-	Oid file_deletions;
-	Oid file_deletions_session_idx;
 	Oid workspaces;
 	Oid workspace_grants;
 	Oid workspace_grants_key;

@@ -2,8 +2,8 @@
  * owner.c
  *		Statements that run as the owner of the extension's tables, by SPI.
  *
- * The triggers write tables on which a role that writes files needs no right: file_counts, file_queue, file_deletions. So they change to
- * the owner of the tables, and back. The functions of SQL and the policies see the caller again afterwards.
+ * The triggers write tables on which a role that writes files needs no right: file_counts and file_queue. So they change to the
+ * owner of the tables, and back. The functions of SQL and the policies see the caller again afterwards.
  *
  * They run under a fixed search_path, so operators need no schema, and a plan is not made again for each caller's. What a statement is
  * for is written where it is defined.

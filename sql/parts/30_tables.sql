@@ -57,8 +57,8 @@ CREATE TABLE session_files.files (
 	ingestion_status session_files.ingestion_status NOT NULL DEFAULT 'PENDING',
 	ingestion_status_reason session_files.ingestion_status_reason,
 	name text COLLATE "C" NOT NULL,
-	-- Made PENDING again, so many times: what was queued or claimed before is void.
-	retries integer NOT NULL DEFAULT 0,
+	-- Grows when the file becomes PENDING again: what was queued or claimed before is void.
+	generation bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
 	-- Listings by created_at; cursors; status transitions. Half full, as files_name_idx: when a file is finished, the index tuple of its new
 	-- version goes beside the first, and the page need not be searched for what can go, nor split.
 	CONSTRAINT files_pkey PRIMARY KEY (session_id, file_ingestion_id) WITH (fillfactor = 50),
@@ -101,6 +101,21 @@ CREATE TRIGGER fail_long_name BEFORE INSERT ON session_files.files
 	FOR EACH ROW WHEN (char_length(NEW.name) > 800)
 	EXECUTE FUNCTION session_files.fail_long_name();
 
+CREATE FUNCTION session_files.set_generation() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_set_generation';
+COMMENT ON FUNCTION session_files.set_generation() IS
+	'Trigger on files: gives a file a new generation when an UPDATE makes it PENDING, or moves a PENDING one to another key, and keeps the '
+	'old one otherwise.';
+
+CREATE TRIGGER set_generation BEFORE UPDATE ON session_files.files
+	FOR EACH ROW WHEN (
+		OLD.generation IS DISTINCT FROM NEW.generation
+		OR NEW.ingestion_status = 'PENDING' AND (OLD.session_id, OLD.file_ingestion_id, OLD.ingestion_status)
+			IS DISTINCT FROM (NEW.session_id, NEW.file_ingestion_id, NEW.ingestion_status))
+	EXECUTE FUNCTION session_files.set_generation();
+
 SELECT pg_catalog.pg_extension_config_dump('session_files.workspaces', '');
 SELECT pg_catalog.pg_extension_config_dump('session_files.upload_sessions', '');
 SELECT pg_catalog.pg_extension_config_dump('session_files.files', '');
+SELECT pg_catalog.pg_extension_config_dump('session_files.files_generation_seq', '');

@@ -28,7 +28,7 @@ CREATE FUNCTION session_files.session_cleanup() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_session_cleanup';
 COMMENT ON FUNCTION session_files.session_cleanup() IS
-	'Trigger: removes the counts, queue rows and deletions of sessions that a statement deleted, or all of them when files is '
+	'Trigger: removes the counts and queue rows of sessions that a statement deleted, or all of them when files is '
 	'truncated.';
 
 CREATE TRIGGER count_inserts AFTER INSERT ON session_files.files

@@ -1,12 +1,12 @@
 -- What workers claim: batches of PENDING files. A row has up to a hundred, so that they are claimed and finished at the price of a row;
 -- where there are few files, a row has fewer, so that many workers can have some. A trigger on files fills it. A row is only a hint: the
--- table files decides. A row is void for a file that is not PENDING any more, or that became PENDING again (retries). Not dumped:
+-- table files decides. A row is void for a file that is not PENDING any more, or that became PENDING again (generation). Not dumped:
 -- restoring the files fills it again. The C code knows the first columns by their position (src/catalog.h).
 CREATE TABLE session_files.file_queue (
 	session_id uuid NOT NULL,
 	due_at timestamptz NOT NULL,
 	file_ingestion_ids uuid[] NOT NULL,
-	retries integer NOT NULL,
+	generation bigint NOT NULL,
 	attempt integer NOT NULL DEFAULT 0,
 	claimed_at timestamptz,
 	last_reason session_files.ingestion_status_reason,
@@ -26,8 +26,8 @@ COMMENT ON COLUMN session_files.file_queue.due_at IS
 	'When the batch can be claimed: the creation of its first file if it was never claimed, the end of its lease, or the end of the '
 	'wait for a retry.';
 COMMENT ON COLUMN session_files.file_queue.file_ingestion_ids IS 'Files of the batch, in the order of creation.';
-COMMENT ON COLUMN session_files.file_queue.retries IS
-	'Value of files.retries for these files. If files has another value, the queue row is void for that file.';
+COMMENT ON COLUMN session_files.file_queue.generation IS
+	'At least files.generation of each of these files when they were queued. If a file has a greater one now, the queue row is void for it.';
 COMMENT ON COLUMN session_files.file_queue.attempt IS 'Number of claims so far, without those that were released.';
 COMMENT ON COLUMN session_files.file_queue.claimed_at IS 'Time of the last claim. NULL if there was none.';
 COMMENT ON COLUMN session_files.file_queue.last_reason IS 'Reason why the last attempt failed.';
@@ -38,18 +38,6 @@ COMMENT ON COLUMN session_files.file_queue.lease_token IS
 CREATE INDEX file_queue_due_idx ON session_files.file_queue (session_id, (claimed_at IS NOT NULL), due_at, (file_ingestion_ids[1]));
 -- Finishing, and the like, by lease.
 CREATE INDEX file_queue_lease_idx ON session_files.file_queue (lease_token) WHERE lease_token IS NOT NULL;
-
--- A file that is inserted under the id of a deleted one is another file, for which old queue rows are void: it starts with more retries than
--- that one had (src/ingestion/deletions.c). Not dumped, as the queue is not. The C code knows the columns by their position (src/catalog.h).
-CREATE TABLE session_files.file_deletions (
-	session_id uuid NOT NULL,
-	up_to uuid NOT NULL,
-	retries integer NOT NULL
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-COMMENT ON TABLE session_files.file_deletions IS
-	'Bounds of the files that were deleted from a session: none had an id over the greatest up_to, or more retries than the greatest '
-	'retries. A session from which no file was deleted has no row.';
-CREATE INDEX file_deletions_session_idx ON session_files.file_deletions (session_id);
 
 CREATE FUNCTION session_files.queue_files() RETURNS trigger
 	LANGUAGE c
@@ -63,9 +51,6 @@ CREATE TRIGGER queue_inserts AFTER INSERT ON session_files.files
 	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
 CREATE TRIGGER queue_updates AFTER UPDATE ON session_files.files
 	REFERENCING OLD TABLE AS removed NEW TABLE AS added
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
-CREATE TRIGGER queue_deletes AFTER DELETE ON session_files.files
-	REFERENCING OLD TABLE AS removed
 	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
 
 CREATE FUNCTION session_files.pick_ids(ids uuid[], given uuid[], present boolean) RETURNS uuid[]

@@ -124,14 +124,14 @@ COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
 	'than 2600 bytes and 830 characters; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or expired), '
 	'40001 (other transactions deleted or renamed such files ten times in a row).';
 
--- What finish_files and fail_files have in common. It changes the given files if they have so many retries (NULL: any number), and returns
--- them and others, which it leaves as they are. others is NULL for a call without a lease: only that raises an error for what is no
+-- What finish_files and fail_files have in common. It changes the given files up to a generation (NULL: any), and returns them and
+-- others, which it leaves as they are. others is NULL for a call without a lease: only that raises an error for what is no
 -- file of the session; a worker's other files are not to wait for one that was deleted.
 CREATE FUNCTION session_files.settle_files(
 	session_id uuid,
 	file_ingestion_ids uuid[],
 	others uuid[],
-	given_retries integer,
+	given_generation bigint,
 	new_status session_files.ingestion_status,
 	new_reason session_files.ingestion_status_reason
 ) RETURNS TABLE (
@@ -159,7 +159,7 @@ BEGIN
 			UPDATE session_files.files AS f
 				SET ingestion_status = new_status, ingestion_status_reason = new_reason
 				WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids)) AND f.ingestion_status = 'PENDING'
-					AND (given_retries IS NULL OR f.retries = given_retries)
+					AND (given_generation IS NULL OR f.generation <= given_generation)
 				RETURNING f.file_ingestion_id
 		)
 		SELECT changed_ids || array_agg(s.file_ingestion_id) INTO changed_ids FROM settled AS s;
@@ -171,7 +171,7 @@ BEGIN
 		-- A file that another changed while the update waited, and that is PENDING still, has another place now.
 		PERFORM FROM session_files.files AS f
 			WHERE f.ctid = ANY (session_files.locate_ids(settle_files.session_id, unchanged_ids)) AND f.ingestion_status = 'PENDING'
-				AND (given_retries IS NULL OR f.retries = given_retries);
+				AND (given_generation IS NULL OR f.generation <= given_generation);
 		EXIT WHEN NOT FOUND;
 	END LOOP;
 	unchanged_ids := unchanged_ids || others;
@@ -196,7 +196,7 @@ BEGIN
 		FROM unnest(missing) AS m (id);
 END
 $$;
-COMMENT ON FUNCTION session_files.settle_files(uuid, uuid[], uuid[], integer, session_files.ingestion_status, session_files.ingestion_status_reason) IS
+COMMENT ON FUNCTION session_files.settle_files(uuid, uuid[], uuid[], bigint, session_files.ingestion_status, session_files.ingestion_status_reason) IS
 	'Common part of finish_files and fail_files. Call those.';
 
 CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid DEFAULT NULL)
@@ -212,7 +212,7 @@ AS $$
 DECLARE
 	batch record;
 	held uuid[] := '{}';
-	held_retries integer;
+	held_generation bigint;
 	others uuid[] := '{}';
 BEGIN
 	IF lease_token IS NULL THEN
@@ -221,20 +221,20 @@ BEGIN
 	END IF;
 	FOR batch IN
 		SELECT * FROM session_files.leave_lease(session_id, session_files.sort_ids(session_id, file_ingestion_ids), lease_token) AS l
-			ORDER BY l.retries
+			ORDER BY l.generation
 	LOOP
 		IF NOT batch.is_held THEN
 			others := batch.ids;
 			CONTINUE;
 		END IF;
-		IF batch.retries <> held_retries THEN
-			RETURN QUERY SELECT * FROM session_files.settle_files(session_id, held, '{}', held_retries, 'FINISHED', NULL);
+		IF batch.generation <> held_generation THEN
+			RETURN QUERY SELECT * FROM session_files.settle_files(session_id, held, '{}', held_generation, 'FINISHED', NULL);
 			held := '{}';
 		END IF;
 		held := held || batch.ids;
-		held_retries := batch.retries;
+		held_generation := batch.generation;
 	END LOOP;
-	RETURN QUERY SELECT * FROM session_files.settle_files(session_id, held, others, held_retries, 'FINISHED', NULL);
+	RETURN QUERY SELECT * FROM session_files.settle_files(session_id, held, others, held_generation, 'FINISHED', NULL);
 END
 $$;
 COMMENT ON FUNCTION session_files.finish_files(uuid, uuid[], uuid) IS
@@ -263,7 +263,7 @@ DECLARE
 	batch record;
 	next_attempt timestamptz;
 	held uuid[] := '{}';
-	held_retries integer;
+	held_generation bigint;
 	others uuid[] := '{}';
 	delayed uuid[] := '{}';
 	delayed_until timestamptz[] := '{}';
@@ -277,7 +277,7 @@ BEGIN
 	END IF;
 	FOR batch IN
 		SELECT * FROM session_files.leave_lease(session_id, session_files.sort_ids(session_id, file_ingestion_ids), lease_token) AS l
-			ORDER BY l.retries
+			ORDER BY l.generation
 	LOOP
 		IF NOT batch.is_held THEN
 			others := others || batch.ids;
@@ -285,25 +285,25 @@ BEGIN
 		END IF;
 		next_attempt := session_files.retry_at(reason, batch.attempt);
 		IF next_attempt IS NOT NULL THEN
-			INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason)
-				VALUES (fail_files.session_id, next_attempt, batch.ids, batch.retries, batch.attempt, batch.claimed_at, reason);
+			INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation, attempt, claimed_at, last_reason)
+				VALUES (fail_files.session_id, next_attempt, batch.ids, batch.generation, batch.attempt, batch.claimed_at, reason);
 			delayed := delayed || batch.ids;
 			delayed_until := delayed_until || array_fill(next_attempt, ARRAY[cardinality(batch.ids)]);
 			others := others || batch.ids;
 			CONTINUE;
 		END IF;
-		IF batch.retries <> held_retries THEN
-			RETURN QUERY SELECT *, NULL::timestamptz FROM session_files.settle_files(session_id, held, '{}', held_retries, 'FAILED', reason);
+		IF batch.generation <> held_generation THEN
+			RETURN QUERY SELECT *, NULL::timestamptz FROM session_files.settle_files(session_id, held, '{}', held_generation, 'FAILED', reason);
 			held := '{}';
 		END IF;
 		held := held || batch.ids;
-		held_retries := batch.retries;
+		held_generation := batch.generation;
 	END LOOP;
 	RETURN QUERY
 		SELECT s.file_ingestion_id, s.ingestion_status, s.ingestion_status_reason,
 			s.changed OR (p.until IS NOT NULL AND s.ingestion_status = 'PENDING'),
 			CASE WHEN s.ingestion_status = 'PENDING' THEN p.until END
-		FROM session_files.settle_files(session_id, held, others, held_retries, 'FAILED', reason) AS s
+		FROM session_files.settle_files(session_id, held, others, held_generation, 'FAILED', reason) AS s
 			LEFT JOIN unnest(delayed, delayed_until) AS p (id, until) ON p.id = s.file_ingestion_id
 		ORDER BY s.file_ingestion_id;
 END

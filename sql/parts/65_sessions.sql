@@ -264,7 +264,7 @@ BEGIN
 	END IF;
 	FOR attempt IN 1..10 LOOP
 		UPDATE session_files.files AS f
-			SET ingestion_status = 'PENDING', ingestion_status_reason = NULL, retries = f.retries + 1
+			SET ingestion_status = 'PENDING', ingestion_status_reason = NULL
 			WHERE f.session_id = retry_failed.session_id AND f.ingestion_status_reason = ANY (given_reasons)
 				-- The plan is made for each call, so that one without ids does not have this condition.
 				AND (given IS NULL OR f.ctid = ANY (session_files.locate_ids(retry_failed.session_id, given)));

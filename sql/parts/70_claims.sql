@@ -6,13 +6,14 @@ CREATE FUNCTION session_files.take_batches(
 	workspace text,
 	files integer,
 	OUT session_id uuid,
-	OUT retries integer,
+	OUT generation bigint,
 	OUT attempt integer,
 	OUT last_reason session_files.ingestion_status_reason,
 	OUT exhausted boolean,
 	OUT file_ingestion_ids uuid[],
 	OUT names text[],
 	OUT rest uuid[],
+	OUT rest_generation bigint,
 	OUT due_at timestamptz,
 	OUT claimed_at timestamptz,
 	OUT lease_token uuid,
@@ -101,9 +102,9 @@ BEGIN
 		IF batch.rest IS NOT NULL THEN
 			-- In rows of the size of this claim: the next worker may want as many. A lease that has run out still holds them.
 			INSERT INTO session_files.file_queue
-					(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
+					(session_id, due_at, file_ingestion_ids, generation, attempt, claimed_at, last_reason, lease_token, worker)
 				SELECT batch.session_id, CASE WHEN batch.claimed_at IS NULL THEN session_files.uuid7_time(batch.rest[i]) ELSE batch.due_at END,
-					batch.rest[i : i + max_files - 1], batch.retries, batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker
+					batch.rest[i : i + max_files - 1], batch.rest_generation, batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker
 				FROM generate_series(1, cardinality(batch.rest), max_files) AS i;
 		END IF;
 		IF batch.exhausted THEN
@@ -113,7 +114,7 @@ BEGIN
 					WHERE f.ctid = ANY (ARRAY(
 						SELECT g.ctid FROM session_files.files AS g
 							WHERE g.ctid = ANY (session_files.locate_ids(batch.session_id, batch.file_ingestion_ids))
-								AND g.ingestion_status = 'PENDING' AND g.retries = batch.retries
+								AND g.ingestion_status = 'PENDING' AND g.generation <= batch.generation
 							FOR NO KEY UPDATE SKIP LOCKED))
 					RETURNING f.file_ingestion_id
 			)
@@ -121,14 +122,14 @@ BEGIN
 			-- A file that another transaction has locked is left as it was found, for a later claim.
 			IF cardinality(batch.file_ingestion_ids) > coalesce(cardinality(failed), 0) THEN
 				INSERT INTO session_files.file_queue
-						(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
+						(session_id, due_at, file_ingestion_ids, generation, attempt, claimed_at, last_reason, lease_token, worker)
 					VALUES (batch.session_id, batch.due_at, session_files.pick_ids(batch.file_ingestion_ids, coalesce(failed, '{}'), false),
-						batch.retries, batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker);
+						batch.generation, batch.attempt, batch.claimed_at, batch.last_reason, batch.lease_token, batch.worker);
 			END IF;
 		ELSIF cardinality(batch.file_ingestion_ids) > 0 THEN
 			INSERT INTO session_files.file_queue
-					(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
-				VALUES (batch.session_id, expires_at, batch.file_ingestion_ids, batch.retries, batch.attempt + 1, clock_timestamp(), batch.last_reason,
+					(session_id, due_at, file_ingestion_ids, generation, attempt, claimed_at, last_reason, lease_token, worker)
+				VALUES (batch.session_id, expires_at, batch.file_ingestion_ids, batch.generation, batch.attempt + 1, clock_timestamp(), batch.last_reason,
 					token, claim_files.worker);
 			RETURN QUERY
 				SELECT batch.session_id, f.id, f.name, batch.attempt + 1, token, expires_at
@@ -149,7 +150,7 @@ CREATE FUNCTION session_files.leave_lease(session_id uuid, file_ingestion_ids uu
 	RETURNS TABLE (
 		is_held boolean,
 		ids uuid[],
-		retries integer,
+		generation bigint,
 		attempt integer,
 		claimed_at timestamptz,
 		last_reason session_files.ingestion_status_reason,
@@ -169,7 +170,7 @@ DECLARE
 BEGIN
 	is_held := true;
 	FOR lease IN
-		SELECT q.ctid AS place, q.file_ingestion_ids, q.retries, q.attempt, q.claimed_at, q.last_reason, q.worker
+		SELECT q.ctid AS place, q.file_ingestion_ids, q.generation, q.attempt, q.claimed_at, q.last_reason, q.worker
 			FROM session_files.file_queue AS q
 			-- Said so that no plan, made when the table was small, goes through all rows of the session.
 			WHERE q.lease_token = leave_lease.lease_token AND q.session_id IS NOT DISTINCT FROM leave_lease.session_id
@@ -185,7 +186,7 @@ BEGIN
 		END IF;
 		held := held || ids;
 		leases := leases + 1;
-		retries := lease.retries;
+		generation := lease.generation;
 		attempt := lease.attempt;
 		claimed_at := lease.claimed_at;
 		last_reason := lease.last_reason;
@@ -229,8 +230,8 @@ BEGIN
 	expires_at := clock_timestamp() + lease;
 	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) AS l WHERE l.is_held LOOP
 		INSERT INTO session_files.file_queue
-				(session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason, lease_token, worker)
-			VALUES (extend_lease.session_id, expires_at, batch.ids, batch.retries, batch.attempt, batch.claimed_at, batch.last_reason,
+				(session_id, due_at, file_ingestion_ids, generation, attempt, claimed_at, last_reason, lease_token, worker)
+			VALUES (extend_lease.session_id, expires_at, batch.ids, batch.generation, batch.attempt, batch.claimed_at, batch.last_reason,
 				extend_lease.lease_token, batch.worker);
 		kept := kept || batch.ids;
 	END LOOP;
@@ -259,8 +260,8 @@ BEGIN
 		RAISE EXCEPTION 'lease_token must not be null' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	FOR batch IN SELECT * FROM session_files.leave_lease(session_id, given, lease_token) AS l WHERE l.is_held LOOP
-		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries, attempt, claimed_at, last_reason)
-			VALUES (release_files.session_id, clock_timestamp(), batch.ids, batch.retries, batch.attempt - 1, batch.claimed_at, batch.last_reason);
+		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation, attempt, claimed_at, last_reason)
+			VALUES (release_files.session_id, clock_timestamp(), batch.ids, batch.generation, batch.attempt - 1, batch.claimed_at, batch.last_reason);
 		released := released || batch.ids;
 	END LOOP;
 	IF released <> '{}' THEN

@@ -56,20 +56,20 @@ BEGIN
 		END IF;
 	ELSIF now_status IS NOT NULL THEN
 		FOR batch IN
-			SELECT q.ctid AS place, q.file_ingestion_ids AS ids, q.retries, q.last_reason FROM session_files.file_queue AS q
+			SELECT q.ctid AS place, q.file_ingestion_ids AS ids, q.generation, q.last_reason FROM session_files.file_queue AS q
 				WHERE q.session_id = _maintain_session.session_id AND (q.lease_token IS NULL OR q.due_at <= clock_timestamp())
 				LIMIT max_files FOR UPDATE SKIP LOCKED
 		LOOP
 			EXIT WHEN work >= max_files;
 			SELECT count(*) INTO pending FROM session_files.files AS f
 				WHERE f.ctid = ANY (session_files.locate_ids(_maintain_session.session_id, batch.ids))
-					AND f.ingestion_status = 'PENDING' AND f.retries = batch.retries;
+					AND f.ingestion_status = 'PENDING' AND f.generation <= batch.generation;
 			UPDATE session_files.files AS f
 				SET ingestion_status = 'FAILED', ingestion_status_reason = coalesce(batch.last_reason, 'FILE_NOT_FOUND')
 				WHERE f.ctid = ANY (ARRAY(
 					SELECT g.ctid FROM session_files.files AS g
 						WHERE g.ctid = ANY (session_files.locate_ids(_maintain_session.session_id, batch.ids))
-							AND g.ingestion_status = 'PENDING' AND g.retries = batch.retries
+							AND g.ingestion_status = 'PENDING' AND g.generation <= batch.generation
 						FOR NO KEY UPDATE SKIP LOCKED));
 			GET DIAGNOSTICS settled = ROW_COUNT;
 			files_failed := files_failed + settled;

@@ -59,34 +59,66 @@ $$;
 COMMENT ON FUNCTION session_files.count_errors() IS
 	'Returns the sessions whose totals are wrong, and the differences: to be added to file_counts and, for the digest, XORed.';
 
-CREATE FUNCTION session_files.unqueued_files() RETURNS TABLE (session_id uuid, file_ingestion_id uuid, retries integer)
+-- By aggregates and windows, not by joins: for tables without statistics a join can take the square of the time.
+CREATE FUNCTION session_files.unqueued_files()
+	RETURNS TABLE (session_id uuid, file_ingestion_id uuid, generation bigint, is_touched boolean)
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT f.session_id, f.file_ingestion_id, f.retries
-	FROM session_files.files AS f JOIN session_files.upload_sessions AS s ON s.session_id = f.session_id
-	WHERE f.ingestion_status = 'PENDING'
-	EXCEPT
-	SELECT q.session_id, unnest(q.file_ingestion_ids), q.retries FROM session_files.file_queue AS q
+	SELECT e.session_id, e.id, max(e.of_file), bool_or(e.is_touched)
+	FROM (
+		SELECT f.session_id, f.file_ingestion_id AS id, f.generation AS of_file, NULL::bigint AS of_row, f.xmax <> '0' AS is_touched
+		FROM session_files.files AS f JOIN session_files.upload_sessions AS s ON s.session_id = f.session_id
+		WHERE f.ingestion_status = 'PENDING'
+		UNION ALL
+		SELECT q.session_id, unnest(q.file_ingestion_ids), NULL, q.generation, NULL FROM session_files.file_queue AS q) AS e
+	GROUP BY e.session_id, e.id
+	HAVING max(e.of_file) IS NOT NULL AND (max(e.of_row) >= max(e.of_file)) IS NOT TRUE
 $$;
-COMMENT ON FUNCTION session_files.unqueued_files() IS 'Returns PENDING files that are not in file_queue, so that no worker can claim them.';
+COMMENT ON FUNCTION session_files.unqueued_files() IS
+	'Returns PENDING files that are not in file_queue, so that no worker can claim them; and whether a transaction has locked or changed '
+	'this version of the file, or is about to.';
 
 CREATE FUNCTION session_files.files_queued_twice() RETURNS TABLE (place tid, session_id uuid, file_ingestion_ids uuid[])
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT e.place, e.session_id, array_agg(e.id ORDER BY e.id)
+	SELECT v.place, v.session_id, array_agg(v.id ORDER BY v.id)
 	FROM (
-		SELECT q.ctid AS place, q.session_id, i.id, q.retries,
+		SELECT e.place, e.session_id, e.id,
 			-- A worker that holds a file keeps it.
-			row_number() OVER (PARTITION BY q.session_id, i.id, q.retries ORDER BY q.lease_token IS NULL, q.due_at DESC, q.ctid) AS number
-		FROM session_files.file_queue AS q, unnest(q.file_ingestion_ids) AS i (id)) AS e
-		JOIN session_files.files AS f ON f.session_id = e.session_id AND f.file_ingestion_id = e.id AND f.retries = e.retries
-	WHERE e.number > 1 AND f.ingestion_status = 'PENDING'
-	GROUP BY e.place, e.session_id
+			row_number() OVER (PARTITION BY e.session_id, e.id ORDER BY e.lease_token IS NULL, e.due_at DESC, e.place) AS number
+		FROM (
+			SELECT q.*, max(q.of_file) OVER (PARTITION BY q.session_id, q.id) AS generation
+			FROM (
+				SELECT f.session_id, f.file_ingestion_id AS id, f.generation AS of_file, NULL::tid AS place, NULL::bigint AS of_row,
+					NULL::uuid AS lease_token, NULL::timestamptz AS due_at
+				FROM session_files.files AS f WHERE f.ingestion_status = 'PENDING'
+				UNION ALL
+				SELECT q.session_id, unnest(q.file_ingestion_ids), NULL, q.ctid, q.generation, q.lease_token, q.due_at
+				FROM session_files.file_queue AS q) AS q) AS e
+		WHERE e.of_row >= e.generation) AS v
+	WHERE v.number > 1
+	GROUP BY v.place, v.session_id
 $$;
 COMMENT ON FUNCTION session_files.files_queued_twice() IS
 	'Returns PENDING files that two workers could claim at the same time: per queue row, its files that another queue row has too.';
+
+-- The snapshot is older than what is read of the sequence: so no file or queue row in it is ahead because it was written meanwhile.
+CREATE FUNCTION session_files.generation_errors(OUT ahead bigint, OUT highest bigint, OUT drawn bigint)
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT count(*), max(g.generation), min(s.drawn)
+	FROM (SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END AS drawn FROM session_files.files_generation_seq AS s) AS s
+		JOIN (
+			SELECT f.generation FROM session_files.files AS f
+			UNION ALL
+			SELECT q.generation FROM session_files.file_queue AS q) AS g ON g.generation > s.drawn
+$$;
+COMMENT ON FUNCTION session_files.generation_errors() IS
+	'Returns how many files and queue rows have a generation that the sequence has not drawn yet: a file that becomes PENDING could get '
+	'it once more. Also the greatest of them, and the last that was drawn.';
 
 -- The rules are read back from what PostgreSQL prints of them. Some zones print times, in some styles, that are then read as another zone's.
 CREATE FUNCTION session_files.rule_breaks(OUT checked bigint, OUT broken bigint, OUT example text)
@@ -127,9 +159,9 @@ AS $$
 	WITH tables AS (
 		SELECT c.oid, c.relname, c.relrowsecurity FROM pg_class AS c
 		WHERE c.relnamespace = 'session_files'::regnamespace
-			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue', 'file_deletions')),
+			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue')),
 	expected (invariant, table_name, names) AS (VALUES
-		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_deletes,queue_inserts,queue_updates,session_cleanup}'::text[]),
+		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_inserts,queue_updates,session_cleanup,set_generation}'::text[]),
 		('triggers', 'upload_sessions', '{check_expired,keep_session_id,notify_end,session_cleanup}'),
 		('triggers', 'workspaces', '{grant_creator}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
@@ -145,14 +177,12 @@ AS $$
 		('indexes', 'workspace_grants', '{workspace_grants_every_key,workspace_grants_key}'),
 		('indexes', 'file_counts', '{file_counts_pkey}'),
 		('indexes', 'file_queue', '{file_queue_due_idx,file_queue_lease_idx}'),
-		('indexes', 'file_deletions', '{file_deletions_session_idx}'),
 		('policies', 'files', '{visible_sessions}'),
 		('policies', 'upload_sessions', '{visible_workspaces}'),
 		('policies', 'workspaces', '{new_workspaces,visible_workspaces}'),
 		('policies', 'workspace_grants', '{visible_workspaces}'),
 		('policies', 'file_counts', '{visible_sessions}'),
-		('policies', 'file_queue', '{visible_sessions}'),
-		('policies', 'file_deletions', '{visible_sessions}')),
+		('policies', 'file_queue', '{visible_sessions}')),
 	present (invariant, table_id, name, problem) AS (
 		SELECT 'triggers', g.tgrelid, g.tgname::text, CASE WHEN g.tgenabled IN ('D', 'R') THEN 'is disabled' END FROM pg_trigger AS g
 		UNION ALL
@@ -210,9 +240,9 @@ BEGIN
 	RETURN QUERY SELECT 'queue_session', queued, count(*), min(format('files of session %s', q.session_id))
 		FROM session_files.file_queue AS q
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = q.session_id);
-	RETURN QUERY SELECT 'deletions_session', count(*), count(*) FILTER (WHERE s.session_id IS NULL),
-		min(format('deletions of session %s', d.session_id)) FILTER (WHERE s.session_id IS NULL)
-		FROM session_files.file_deletions AS d LEFT JOIN session_files.upload_sessions AS s ON s.session_id = d.session_id;
+	RETURN QUERY SELECT 'generations', files + queued, e.ahead, CASE WHEN e.ahead > 0 THEN
+		format('the sequence files_generation_seq is at %s, and the greatest generation is %s', e.drawn, e.highest) END
+		FROM session_files.generation_errors() AS e;
 	RETURN QUERY SELECT 'files_session', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
 		FROM session_files.files AS f
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = f.session_id);
@@ -242,6 +272,7 @@ CREATE FUNCTION session_files.repair() RETURNS TABLE (invariant text, repaired b
 AS $$
 DECLARE
 	changed bigint;
+	greatest_generation bigint;
 	waiting uuid[];
 	this_session uuid;
 BEGIN
@@ -272,21 +303,29 @@ BEGIN
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN QUERY SELECT 'totals_session', changed;
 
-	-- In rows of as many files as the trigger would make.
+	-- Before files are queued. By more than what other transactions draw meanwhile, as setval must not set it back.
+	SELECT e.ahead, e.highest INTO changed, greatest_generation FROM session_files.generation_errors() AS e;
+	IF changed > 0 THEN
+		PERFORM setval('session_files.files_generation_seq', greatest_generation + 1000);
+	END IF;
+	RETURN QUERY SELECT 'generations', changed;
+
+	-- In rows of as many files as the trigger would make. One that another transaction may be making PENDING again, with a
+	-- smaller generation than another file's here, has a row of its own, as it would be in two valid ones otherwise (src/ingestion/batch.c).
 	WITH missing AS MATERIALIZED (
-		SELECT u.session_id, u.file_ingestion_id, u.retries
+		SELECT u.session_id, u.file_ingestion_id, u.generation, CASE WHEN u.is_touched THEN u.generation END AS alone
 		FROM session_files.unqueued_files() AS u JOIN session_files.upload_sessions AS s ON s.session_id = u.session_id
 		FOR KEY SHARE OF s SKIP LOCKED),
 	placed AS (
-		SELECT m.*, row_number() OVER (PARTITION BY m.session_id, m.retries ORDER BY m.file_ingestion_id) - 1 AS place,
-			least((count(*) OVER (PARTITION BY m.session_id, m.retries) + 15) / 16, 100) AS per_row
+		SELECT m.*, row_number() OVER (PARTITION BY m.session_id, m.alone ORDER BY m.file_ingestion_id) - 1 AS place,
+			least((count(*) OVER (PARTITION BY m.session_id, m.alone) + 15) / 16, 100) AS per_row
 		FROM missing AS m),
 	batches AS (
-		SELECT p.session_id, p.retries, array_agg(p.file_ingestion_id ORDER BY p.file_ingestion_id) AS ids
-		FROM placed AS p GROUP BY p.session_id, p.retries, p.place / p.per_row),
+		SELECT p.session_id, max(p.generation) AS generation, array_agg(p.file_ingestion_id ORDER BY p.file_ingestion_id) AS ids
+		FROM placed AS p GROUP BY p.session_id, p.alone, p.place / p.per_row),
 	queued AS (
-		INSERT INTO session_files.file_queue AS q (session_id, due_at, file_ingestion_ids, retries)
-			SELECT b.session_id, session_files.uuid7_time(b.ids[1]), b.ids, b.retries FROM batches AS b
+		INSERT INTO session_files.file_queue AS q (session_id, due_at, file_ingestion_ids, generation)
+			SELECT b.session_id, session_files.uuid7_time(b.ids[1]), b.ids, b.generation FROM batches AS b
 			RETURNING q.session_id, cardinality(q.file_ingestion_ids) AS files)
 	SELECT coalesce(sum(q.files), 0), coalesce(array_agg(DISTINCT q.session_id), '{}') INTO changed, waiting FROM queued AS q;
 	FOREACH this_session IN ARRAY waiting LOOP
@@ -314,12 +353,6 @@ BEGIN
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN QUERY SELECT 'queue_session', changed;
 
-	DELETE FROM session_files.file_deletions AS d WHERE d.ctid = ANY (ARRAY(
-		SELECT o.ctid FROM session_files.file_deletions AS o
-		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = o.session_id) FOR UPDATE SKIP LOCKED));
-	GET DIAGNOSTICS changed = ROW_COUNT;
-	RETURN QUERY SELECT 'deletions_session', changed;
-
 	UPDATE session_files.upload_sessions AS s SET status = 'CLOSED' WHERE s.ctid = ANY (ARRAY(
 		SELECT e.ctid FROM session_files.upload_sessions AS e
 		WHERE e.status = 'EXPIRED' AND EXISTS (SELECT FROM session_files.files AS f
@@ -335,6 +368,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files.repair() IS
-	'Computes totals and queue again from the files, and removes rows of sessions, roles and workspaces that do not exist. DROP, '
-	'ALTER, TRUNCATE, and deletions of a session that is being repaired wait for it; other statements do not. Returns the number of '
-	'repairs per invariant of check(). Errors: 42501 (row level security hides rows), 25000 (not READ COMMITTED).';
+	'Computes totals and queue again from the files, moves the sequence of generations on, and removes rows of sessions, roles and '
+	'workspaces that do not exist. DROP, ALTER, TRUNCATE, and deletions of a session that is being repaired wait for it; other statements do not. Returns the number of repairs per invariant of check(). Errors: 42501 (row level security hides rows), 25000 (not READ COMMITTED).';

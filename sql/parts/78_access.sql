@@ -112,7 +112,6 @@ ALTER TABLE session_files.upload_sessions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE session_files.files ENABLE ROW LEVEL SECURITY;
 ALTER TABLE session_files.file_counts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE session_files.file_queue ENABLE ROW LEVEL SECURITY;
-ALTER TABLE session_files.file_deletions ENABLE ROW LEVEL SECURITY;
 
 -- For all commands and all roles; is_own_policy in src/access.c knows them by what they call. pg_dump leaves out policies on an extension's
 -- tables since the releases of November 2024: before that, restoring a dump says that these are there already.
@@ -123,7 +122,6 @@ CREATE POLICY visible_workspaces ON session_files.upload_sessions USING (session
 CREATE POLICY visible_sessions ON session_files.files USING (session_files.may_see_session(session_id));
 CREATE POLICY visible_sessions ON session_files.file_counts USING (session_files.may_see_session(session_id));
 CREATE POLICY visible_sessions ON session_files.file_queue USING (session_files.may_see_session(session_id));
-CREATE POLICY visible_sessions ON session_files.file_deletions USING (session_files.may_see_session(session_id));
 
 -- The planner's statistics are of all rows, for every role, and EXPLAIN prints what it estimates by them: an id, a name or a time of another
 -- workspace can be found by halving, with SELECT alone. So there are none, of any column; the functions do not need them.

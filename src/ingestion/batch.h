@@ -12,6 +12,7 @@
 #include "nodes/execnodes.h"
 #include "utils/array.h"
 #include "utils/relcache.h"
+#include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 #include "catalog.h"
@@ -26,7 +27,7 @@ typedef struct BatchFile
 typedef struct History
 {
 	pg_uuid_t session_id;
-	int retries;
+	int64 generation;
 	int attempt;
 	bool has_reason;
 	Oid last_reason;
@@ -43,15 +44,18 @@ typedef struct Batch
 {
 	const Catalog *catalog;
 	Relation files;
+	TupleTableSlot *version; /* of the files, for is_changing */
+	SnapshotData dirty;
 	ReturnSetInfo *result; /* gets a row per batch */
 	int wanted;            /* how many files the claim wants */
 	int taken;
 	/* The current batch. */
-	History history; /* of the last queue row */
+	History history; /* of the last queue row, but with the greatest generation */
 	int rows;
 	BatchFile *members;
 	int member_count;
 	ArrayType *rest; /* the rest of the last queue row, or NULL */
+	int64 rest_generation;
 } Batch;
 
 /* Takes the files of a queue row that was deleted from file_queue: those that are PENDING, as far as they are wanted. */

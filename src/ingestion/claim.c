@@ -384,11 +384,14 @@ open_claim(Claim *claim)
 	claim->now = GetCurrentTimestamp();
 	claim->batch.catalog = &claim->catalog;
 	claim->batch.files = claim->files;
+	claim->batch.version = table_slot_create(claim->files, NULL);
+	InitDirtySnapshot(claim->batch.dirty);
 }
 
 static void
 close_claim(Claim *claim)
 {
+	ExecDropSingleTupleTableSlot(claim->batch.version);
 	ExecDropSingleTupleTableSlot(claim->seen);
 	index_close(claim->due_idx, NoLock);
 	table_close(claim->file_queue, NoLock);

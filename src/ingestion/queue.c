@@ -5,10 +5,11 @@
  * A queue row holds up to QUEUE_MAX_FILES files of a session. A statement that adds few files spreads them over up to QUEUE_MIN_ROWS rows,
  * as a row is what a worker locks: of five files, five workers can have one each. claim.c takes the rows.
  *
- * A file that becomes PENDING again may still be in an old queue row, even under a lease. To search for that row would be slow. So the
- * file's retries are increased, by an UPDATE that this trigger runs; then every queue row with another number is void for the file, and
- * the trigger, which that UPDATE fires again, queues the file. The same is done for a file that is inserted, or gets its key, where
- * a deleted file may have had the same key: it starts with more retries than that one had (deletions.c).
+ * A file that becomes PENDING again may still be in an old queue row, even under a lease. To search for that row would be slow. So the file
+ * has a new generation then (generation.c), and a queue row is void for a file of a greater generation than its own. A row's generation is
+ * at least that of each of its files, and was drawn before the statement ended: no other transaction had seen these files yet. So whatever
+ * makes one of them PENDING again draws a greater one. A deleted file needs nothing: one that is inserted under its id has a greater
+ * generation, too.
  *
  * The trigger sees the rows of its statement in the transition tables, whatever snapshots show. It writes as the owner of the tables.
  */
@@ -17,8 +18,6 @@
 #include "ingestion/queue.h"
 
 #include "access/table.h"
-#include "access/transam.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -28,7 +27,6 @@
 #include "utils/tuplestore.h"
 
 #include "catalog.h"
-#include "ingestion/deletions.h"
 #include "ingestion/notify.h"
 #include "ingestion/sessions.h"
 #include "owner.h"
@@ -42,54 +40,30 @@ PG_FUNCTION_INFO_V1(session_files_queue_files);
 PG_FUNCTION_INFO_V1(session_files_pick_ids);
 PG_FUNCTION_INFO_V1(session_files_sort_ids);
 
-/* Files of a session that go into the same queue rows. */
-typedef struct PendingKey
-{
-	pg_uuid_t session_id;
-	int retries; /* AGAIN: they have to be increased first */
-} PendingKey;
-
-/* In place of a number of retries: it has to be increased first; the file is not queued. */
-#define AGAIN (-1)
-#define NOT_QUEUED (-2)
-
+/* Files of a session that are not in a queue row yet. */
 typedef struct PendingFiles
 {
-	PendingKey key; /* the hash key */
+	pg_uuid_t session_id; /* the hash key */
+	int64 generation;     /* the greatest of a file */
 	pg_uuid_t *ids;
 	int count;
 	int room;
 } PendingFiles;
 
-/* What a statement made PENDING, and what it removed. */
+/* What a statement made PENDING. */
 typedef struct Changes
 {
 	Relation file_queue;
-	Relation file_deletions; /* NULL as long as it is not needed */
-	HTAB *pending;           /* NULL as long as there is nothing, as the next two */
-	HTAB *deleted;           /* bounds of what was deleted before */
-	HTAB *removed;           /* bounds of what this statement removes */
-	Deletions *last_deleted;
+	HTAB *pending; /* NULL as long as there is nothing */
 	bool is_writing;
 	Caller caller; /* when is_writing */
 } Changes;
 
-/* The last transaction of this backend that has inserted files. */
-static TransactionId inserter = InvalidTransactionId;
-
 static OwnerQuery insert_batch = {
-	.text = "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)"
+	.text = "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation)"
 			" VALUES ($1, session_files.uuid7_time($3), $2, $4)",
 	.arg_count = 4,
-	.arg_types = {UUIDOID, UUIDARRAYOID, UUIDOID, INT4OID},
-};
-
-/* Fires this trigger again, which then queues the files. $3: they get more retries than these. */
-static OwnerQuery increase_retries = {
-	.text = "UPDATE session_files.files AS f SET retries = GREATEST(f.retries, $3) OPERATOR(pg_catalog.+) 1"
-			" WHERE f.ctid OPERATOR(pg_catalog.=) ANY (session_files.locate_ids($1, $2))",
-	.arg_count = 3,
-	.arg_types = {UUIDOID, UUIDARRAYOID, INT4OID},
+	.arg_types = {UUIDOID, UUIDARRAYOID, UUIDOID, INT8OID},
 };
 
 static int
@@ -111,41 +85,6 @@ queue_make_array(const pg_uuid_t *ids, int count)
 	return array;
 }
 
-/* Returns the bound of a session in a hash table of bounds, and adds it if needed. */
-static Deletions *
-find_bound(HTAB **bounds, const pg_uuid_t *session_id, bool *found)
-{
-	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Deletions), .hcxt = CurrentMemoryContext};
-
-	if (*bounds == NULL)
-		*bounds = hash_create("session_files deletions", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	return hash_search(*bounds, session_id, HASH_ENTER, found);
-}
-
-static Relation
-open_deletions(Changes *changes)
-{
-	if (changes->file_deletions == NULL)
-		changes->file_deletions = table_open(catalog_get()->file_deletions, RowExclusiveLock);
-	return changes->file_deletions;
-}
-
-/* Returns the bound of what was deleted from a session. */
-static Deletions *
-deleted_before(Changes *changes, const pg_uuid_t *session_id)
-{
-	Deletions *deletions = changes->last_deleted;
-	bool found;
-
-	if (deletions != NULL && uuid7_compare(&deletions->session_id, session_id) == 0)
-		return deletions;
-	deletions = find_bound(&changes->deleted, session_id, &found);
-	if (!found)
-		*deletions = deletions_read(open_deletions(changes), session_id);
-	changes->last_deleted = deletions;
-	return deletions;
-}
-
 /* Changes to the owner of the tables, until end_changes. */
 static void
 begin_writing(Changes *changes)
@@ -155,24 +94,21 @@ begin_writing(Changes *changes)
 	changes->is_writing = true;
 }
 
-/* Writes files to the queue, in rows; or increases their retries. */
+/* Writes files to the queue, in rows. */
 static void
 write_pending(Changes *changes, PendingFiles *pending)
 {
-	bool again = pending->key.retries == AGAIN;
-	int per_row = again ? BUFFER_FILES : Min((pending->count + QUEUE_MIN_ROWS - 1) / QUEUE_MIN_ROWS, QUEUE_MAX_FILES);
+	int per_row = Min((pending->count + QUEUE_MIN_ROWS - 1) / QUEUE_MIN_ROWS, QUEUE_MAX_FILES);
 
 	begin_writing(changes);
 	qsort(pending->ids, pending->count, sizeof(pg_uuid_t), compare_ids);
 	for (int i = 0; i < pending->count; i += per_row)
 	{
 		ArrayType *ids = queue_make_array(&pending->ids[i], Min(per_row, pending->count - i));
-		Datum values[4] = {UUIDPGetDatum(&pending->key.session_id), PointerGetDatum(ids),
-		                   UUIDPGetDatum(&pending->ids[i]), Int32GetDatum(pending->key.retries)};
+		Datum values[4] = {UUIDPGetDatum(&pending->session_id), PointerGetDatum(ids), UUIDPGetDatum(&pending->ids[i]),
+		                   Int64GetDatum(pending->generation)};
 
-		if (again)
-			values[2] = Int32GetDatum(deleted_before(changes, &pending->key.session_id)->retries);
-		owner_run(again ? &increase_retries : &insert_batch, values);
+		owner_run(&insert_batch, values);
 		pfree(ids);
 	}
 	pending->count = 0;
@@ -181,79 +117,58 @@ write_pending(Changes *changes, PendingFiles *pending)
 static HTAB *
 create_pending(void)
 {
-	HASHCTL control = {.keysize = sizeof(PendingKey), .entrysize = sizeof(PendingFiles), .hcxt = CurrentMemoryContext};
+	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(PendingFiles), .hcxt = CurrentMemoryContext};
 
 	return hash_create("session_files queue", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 static void
-add_file(Changes *changes, const pg_uuid_t *session_id, int retries, const pg_uuid_t *id)
+add_file(Changes *changes, const pg_uuid_t *session_id, const pg_uuid_t *id, int64 generation)
 {
-	PendingKey key = {.session_id = *session_id, .retries = retries};
 	PendingFiles *pending;
 	bool found;
 
 	if (changes->pending == NULL)
 		changes->pending = create_pending();
-	pending = hash_search(changes->pending, &key, HASH_ENTER, &found);
+	pending = hash_search(changes->pending, session_id, HASH_ENTER, &found);
 	if (!found)
 	{
+		pending->generation = generation;
 		pending->count = 0;
 		pending->room = QUEUE_MIN_ROWS;
 		pending->ids = palloc(pending->room * sizeof(pg_uuid_t));
 	}
-	/* Retries are increased at the end, when all that the statement removes is known. */
-	else if (pending->count == BUFFER_FILES && retries != AGAIN)
+	else if (pending->count == BUFFER_FILES)
 		write_pending(changes, pending);
 	else if (pending->count == pending->room)
 	{
-		pending->room = pending->room < BUFFER_FILES ? Min(pending->room * 10, BUFFER_FILES) : pending->room * 2;
-		pending->ids = repalloc_huge(pending->ids, pending->room * sizeof(pg_uuid_t));
+		pending->room = Min(pending->room * 10, BUFFER_FILES);
+		pending->ids = repalloc(pending->ids, pending->room * sizeof(pg_uuid_t));
 	}
 	pending->ids[pending->count++] = *id;
+	pending->generation = Max(pending->generation, generation);
 }
 
-/* Writes the rest, and notifies workers. For files whose retries are increased, the trigger notifies when it fires again. */
+/* Writes the rest, and notifies workers. */
 static void
 end_changes(Changes *changes, bool is_insert)
 {
-	HASH_SEQ_STATUS each;
-
-	if (changes->removed != NULL)
-	{
-		Deletions *deletions;
-
-		begin_writing(changes);
-		hash_seq_init(&each, changes->removed);
-		while ((deletions = hash_seq_search(&each)) != NULL)
-			deletions_write(open_deletions(changes), deletions);
-	}
 	if (changes->pending != NULL)
 	{
+		HASH_SEQ_STATUS each;
 		PendingFiles *pending;
 
 		hash_seq_init(&each, changes->pending);
 		while ((pending = hash_seq_search(&each)) != NULL)
 		{
 			write_pending(changes, pending);
-			if (pending->key.retries != AGAIN)
-				notify_work(&pending->key.session_id);
-			sessions_expect_work(&pending->key.session_id, is_insert);
+			notify_work(&pending->session_id);
+			sessions_expect_work(&pending->session_id, is_insert);
 		}
 	}
 	if (changes->is_writing)
 		owner_end(changes->caller);
 	table_close(changes->file_queue, NoLock);
-	if (changes->file_deletions != NULL)
-		table_close(changes->file_deletions, NoLock);
-}
-
-/* Returns whether a row is a PENDING file. */
-static bool
-is_pending(const Catalog *catalog, TupleTableSlot *row)
-{
-	slot_getsomeattrs(row, Anum_files_ingestion_status);
-	return DatumGetObjectId(row->tts_values[Anum_files_ingestion_status - 1]) == catalog->statuses[STATUS_PENDING];
 }
 
 static pg_uuid_t *
@@ -262,71 +177,30 @@ id_of(TupleTableSlot *row, int column)
 	return DatumGetUUIDP(row->tts_values[column - 1]);
 }
 
-static int
-retries_of(TupleTableSlot *row)
+static int64
+generation_of(TupleTableSlot *row)
 {
-	bool isnull;
-
-	return DatumGetInt32(slot_getattr(row, Anum_files_retries, &isnull));
+	return DatumGetInt64(row->tts_values[Anum_files_generation - 1]);
 }
 
-/* Returns whether an UPDATE gave a file another key, or fewer retries: another file may have had these. retries_of has read the columns for id_of. */
+/* Returns whether a row is a PENDING file. */
 static bool
-is_another(TupleTableSlot *removed, TupleTableSlot *added)
+is_pending(const Catalog *catalog, TupleTableSlot *row)
 {
-	return retries_of(added) < retries_of(removed) ||
+	return DatumGetObjectId(row->tts_values[Anum_files_ingestion_status - 1]) == catalog->statuses[STATUS_PENDING];
+}
+
+/* Returns whether a file has to be queued that an INSERT or an UPDATE has written; removed is NULL for an INSERT. */
+static bool
+is_to_be_queued(const Catalog *catalog, TupleTableSlot *removed, TupleTableSlot *added)
+{
+	slot_getsomeattrs(added, Anum_files_generation);
+	if (!is_pending(catalog, added) || removed == NULL)
+		return is_pending(catalog, added);
+	slot_getsomeattrs(removed, Anum_files_generation);
+	return generation_of(removed) != generation_of(added) ||
 	       uuid7_compare(id_of(removed, Anum_files_session_id), id_of(added, Anum_files_session_id)) != 0 ||
 	       uuid7_compare(id_of(removed, Anum_files_file_ingestion_id), id_of(added, Anum_files_file_ingestion_id)) != 0;
-}
-
-/* Returns whether a file may have the key of a deleted one. is_pending has read the columns. */
-static bool
-may_reuse_id(Changes *changes, TupleTableSlot *added)
-{
-	const Deletions *deletions = deleted_before(changes, id_of(added, Anum_files_session_id));
-
-	return deletions->retries != NO_RETRIES &&
-	       uuid7_compare(id_of(added, Anum_files_file_ingestion_id), &deletions->up_to) <= 0;
-}
-
-/*
- * Adds a file that is deleted, or has another key now, to the bound of its session. Where one statement both inserts and deletes, the
- * trigger may have fired first for the INSERT, which did not see the deletion. So if this transaction has inserted files, the retries of
- * a file with the same key, if there is one, are increased now.
- */
-static void
-remove_file(Changes *changes, TupleTableSlot *removed)
-{
-	Deletions *deletions;
-	bool found;
-
-	slot_getsomeattrs(removed, Anum_files_retries);
-	deletions = find_bound(&changes->removed, id_of(removed, Anum_files_session_id), &found);
-	if (!found)
-		deletions_init(deletions, id_of(removed, Anum_files_session_id));
-	deletions_extend(deletions, id_of(removed, Anum_files_file_ingestion_id), retries_of(removed));
-	if (TransactionIdIsValid(inserter) && TransactionIdEquals(inserter, GetTopTransactionIdIfAny()))
-		add_file(changes, id_of(removed, Anum_files_session_id), AGAIN, id_of(removed, Anum_files_file_ingestion_id));
-}
-
-/*
- * Returns the number of retries with which a file is queued that an INSERT or an UPDATE has written, or AGAIN, or NOT_QUEUED. A file that
- * was PENDING before under the same key is not queued, unless its retries were increased: by this trigger or by another statement.
- * removed is NULL for an INSERT.
- */
-static int
-find_retries(const Catalog *catalog, Changes *changes, TupleTableSlot *removed, TupleTableSlot *added)
-{
-	bool pending = is_pending(catalog, added);
-
-	if (removed ? is_another(removed, added) : may_reuse_id(changes, added))
-		return AGAIN;
-	if (!pending)
-		return NOT_QUEUED;
-	/* Negative retries are increased, and then start at 0. */
-	if (removed == NULL || retries_of(added) != retries_of(removed))
-		return retries_of(added) < 0 ? AGAIN : retries_of(added);
-	return is_pending(catalog, removed) ? NOT_QUEUED : AGAIN;
 }
 
 /* Collects what an INSERT or an UPDATE made PENDING. The rows of an UPDATE come in pairs. */
@@ -338,34 +212,16 @@ collect(const Catalog *catalog, TriggerData *data, Changes *changes)
 
 	while (tuplestore_gettupleslot(data->tg_newtable, true, false, added))
 	{
-		int retries;
-
 		CHECK_FOR_INTERRUPTS();
 		if (removed && !tuplestore_gettupleslot(data->tg_oldtable, true, false, removed))
 			elog(ERROR, "transition tables differ in length");
-		retries = find_retries(catalog, changes, removed, added);
-		if (retries == AGAIN && removed && is_another(removed, added))
-			remove_file(changes, removed);
-		if (retries != NOT_QUEUED)
-			add_file(changes, id_of(added, Anum_files_session_id), retries, id_of(added, Anum_files_file_ingestion_id));
+		if (is_to_be_queued(catalog, removed, added))
+			add_file(changes, id_of(added, Anum_files_session_id), id_of(added, Anum_files_file_ingestion_id),
+			         generation_of(added));
 	}
 	ExecDropSingleTupleTableSlot(added);
 	if (removed)
 		ExecDropSingleTupleTableSlot(removed);
-}
-
-/* Collects what a DELETE removed. */
-static void
-collect_removed(TriggerData *data, Changes *changes)
-{
-	TupleTableSlot *removed = trigger_begin_rows(data, data->tg_oldtable);
-
-	while (tuplestore_gettupleslot(data->tg_oldtable, true, false, removed))
-	{
-		CHECK_FOR_INTERRUPTS();
-		remove_file(changes, removed);
-	}
-	ExecDropSingleTupleTableSlot(removed);
 }
 
 /* SQL: session_files.queue_files(), trigger. */
@@ -376,15 +232,10 @@ session_files_queue_files(PG_FUNCTION_ARGS)
 	TriggerData *data = trigger_data(fcinfo, TRIGGER_STATEMENTS, catalog.files, InvalidOid);
 	Changes changes = {NULL};
 
-	if (data->tg_newtable == NULL && data->tg_oldtable == NULL)
+	if (data->tg_newtable == NULL)
 		return PointerGetDatum(NULL);
 	changes.file_queue = table_open(catalog.file_queue, RowExclusiveLock);
-	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
-		inserter = GetTopTransactionIdIfAny();
-	if (data->tg_newtable == NULL)
-		collect_removed(data, &changes);
-	else
-		collect(&catalog, data, &changes);
+	collect(&catalog, data, &changes);
 	end_changes(&changes, TRIGGER_FIRED_BY_INSERT(data->tg_event));
 	return PointerGetDatum(NULL); /* not SQL null: what statement triggers return is ignored */
 }

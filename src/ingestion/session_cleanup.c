@@ -1,6 +1,6 @@
 /*
  * session_cleanup.c
- *		The trigger that deletes a session's counts, queue rows and deletions when the session is deleted or files is truncated.
+ *		The trigger that deletes a session's counts and queue rows when the session is deleted or files is truncated.
  *
  * No foreign key does that: its check would make a transaction that writes files wait for one that deletes their session.
  *
@@ -40,18 +40,8 @@ static OwnerQuery delete_queue = {
 	.arg_types = {UUIDOID},
 };
 
-static OwnerQuery delete_deletions = {
-	.text = "DELETE FROM session_files.file_deletions AS d WHERE d.session_id OPERATOR(pg_catalog.=) $1",
-	.arg_count = 1,
-	.arg_types = {UUIDOID},
-};
-
 static OwnerQuery truncate_counts_and_queue = {
 	.text = "TRUNCATE session_files.file_counts, session_files.file_queue",
-};
-
-static OwnerQuery truncate_deletions = {
-	.text = "TRUNCATE session_files.file_deletions",
 };
 
 /*
@@ -83,7 +73,6 @@ clean_up_sessions(const TriggerData *data)
 		session_id = slot->tts_values[Anum_upload_sessions_session_id - 1];
 		owner_run_under(&delete_counts, &session_id, GetLatestSnapshot());
 		clean_up_queue(session_id);
-		owner_run_under(&delete_deletions, &session_id, GetLatestSnapshot());
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -100,10 +89,7 @@ session_files_session_cleanup(PG_FUNCTION_ARGS)
 
 	table_close(file_counts, NoLock);
 	if (owner_of == catalog.files)
-	{
 		owner_run(&truncate_counts_and_queue, NULL);
-		owner_run(&truncate_deletions, NULL);
-	}
 	else if (data->tg_oldtable != NULL)
 		clean_up_sessions(data);
 	owner_end(caller);

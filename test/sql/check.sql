@@ -25,10 +25,10 @@ SELECT * FROM session_files.check() WHERE broken > 0;
 ROLLBACK;
 SELECT * FROM session_files.repair();
 
--- Restored without triggers: files that are not counted and not queued, over a hundred, some with retries; counts that were there before;
+-- Restored without triggers: files that are not counted and not queued, over a hundred; counts that were there before;
 -- the totals of listings.
 SET session_replication_role = replica;
-INSERT INTO session_files.files (session_id, file_ingestion_id, name, retries) SELECT pg_temp.s(3), pg_temp.f(n), 'g' || n, n % 2 FROM generate_series(1001, 4500) n;
+INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT pg_temp.s(3), pg_temp.f(n), 'g' || n FROM generate_series(1001, 4500) n;
 INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT pg_temp.s(4), pg_temp.f(n), 'h' || n FROM generate_series(5001, 5005) n;
 UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name IN ('f3', 'f4');
 UPDATE session_files.files SET name = 'another name' WHERE name = 'f6';
@@ -40,30 +40,38 @@ SELECT * FROM session_files.repair();
 SELECT * FROM session_files.check() WHERE broken > 0;
 SELECT session_files.get_session_files('check', pg_temp.s(3), "limit" => 0)::json -> 'total' AS total;
 -- As the trigger would have queued them: a hundred in a row where there are many, one where there are few.
-SELECT session_id = pg_temp.s(4) AS few, retries, count(*), min(cardinality(file_ingestion_ids)), max(cardinality(file_ingestion_ids)), bool_and(due_at = session_files.uuid7_time(file_ingestion_ids[1])) AS due
-	FROM session_files.file_queue WHERE session_id IN (pg_temp.s(3), pg_temp.s(4)) GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT session_id = pg_temp.s(4) AS few, count(*), min(cardinality(file_ingestion_ids)), max(cardinality(file_ingestion_ids)), bool_and(due_at = session_files.uuid7_time(file_ingestion_ids[1])) AS due
+	FROM session_files.file_queue WHERE session_id IN (pg_temp.s(3), pg_temp.s(4)) GROUP BY 1 ORDER BY 1;
 SELECT count(*), count(DISTINCT file_ingestion_id) FROM session_files.claim_files('w', 100000, session_id => pg_temp.s(3));
 SELECT * FROM session_files.repair() WHERE repaired > 0;
 
 -- Twice in the queue: a worker that holds it keeps it, be it alone in its row or not.
 SELECT lease_token AS t FROM session_files.claim_files('holder', 1, session_id => pg_temp.s(4)) \gset
-INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)
+INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation)
+	SELECT session_id, 'epoch', file_ingestion_ids, generation FROM session_files.file_queue WHERE lease_token = :'t';
+INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation)
+	SELECT session_id, 'epoch', file_ingestion_ids || pg_temp.f(5003), generation FROM session_files.file_queue WHERE lease_token = :'t';
+-- One of a smaller generation is void, and no harm.
+INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation)
 	SELECT session_id, 'epoch', file_ingestion_ids, 0 FROM session_files.file_queue WHERE lease_token = :'t';
-INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)
-	SELECT session_id, 'epoch', file_ingestion_ids || pg_temp.f(5003), 0 FROM session_files.file_queue WHERE lease_token = :'t';
--- One with other retries is void, and no harm.
-INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)
-	SELECT session_id, 'epoch', file_ingestion_ids, 7 FROM session_files.file_queue WHERE lease_token = :'t';
 SELECT invariant, broken, example FROM session_files.check() WHERE broken > 0;
 SELECT * FROM session_files.repair() WHERE repaired > 0;
 SELECT * FROM session_files.check() WHERE broken > 0;
 SELECT name FROM session_files.claim_files('another', 10, session_id => pg_temp.s(4)) ORDER BY 1;
 SELECT changed FROM session_files.files f, session_files.finish_files(pg_temp.s(4), ARRAY[f.file_ingestion_id], :'t') WHERE f.name = 'h5001';
 
+-- A sequence that is behind, as logical replication leaves it: a file that becomes PENDING would get a generation that another had.
+SELECT setval('session_files.files_generation_seq', 1) \g /dev/null
+SELECT invariant, broken > 0 AS broken, example ~ '^the sequence files_generation_seq is at 1, and the greatest generation is [0-9]+$' AS example
+	FROM session_files.check() WHERE broken > 0;
+SELECT invariant, repaired > 0 AS repaired FROM session_files.repair() WHERE repaired > 0;
+SELECT * FROM session_files.check() WHERE broken > 0;
+SELECT nextval('session_files.files_generation_seq') > max(generation) AS is_greater FROM session_files.files;
+
 -- What belongs to nothing is removed, except files and sessions, which are a user's data.
 SET session_replication_role = replica;
 INSERT INTO session_files.file_counts VALUES (pg_temp.s(8), 1, 0, 0, 1, 1, 0);
-INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries) VALUES (pg_temp.s(8), now(), ARRAY[pg_temp.f(1)], 0);
+INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation) VALUES (pg_temp.s(8), now(), ARRAY[pg_temp.f(1)], 0);
 INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (pg_temp.s(9), pg_temp.f(9), 'lost');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES (pg_temp.s(7), 'lost');
 INSERT INTO session_files.workspace_grants VALUES (4294967295::oid::regrole, 'check'), ('regress_check_granted', 'lost');
@@ -114,6 +122,7 @@ SELECT session_files.file_digest(NULL, 'PENDING', NULL, 'x'), session_files.file
 -- Who may: those from whom nothing is hidden. Not with a snapshot from before.
 GRANT USAGE ON SCHEMA session_files TO regress_check_granted;
 GRANT ALL ON ALL TABLES IN SCHEMA session_files TO regress_check_granted;
+GRANT ALL ON ALL SEQUENCES IN SCHEMA session_files TO regress_check_granted;
 SET ROLE regress_check_granted;
 SELECT * FROM session_files.check();
 RESET ROLE;
@@ -136,17 +145,17 @@ SELECT * FROM session_files.repair();
 ROLLBACK;
 
 -- A library that does not know the tables says so, in every function, and works again when it does.
-ALTER TABLE session_files.files RENAME retries TO tries;
+ALTER TABLE session_files.files RENAME generation TO tries;
 SELECT session_files.get_session_files('check', pg_temp.s(1));
 \echo :LAST_ERROR_SQLSTATE
 INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(1), 'x');
 SELECT session_files.claim_files('w');
 SELECT * FROM session_files.check();
 SELECT status FROM session_files.handle_request('GET', '/api/v1/workspaces/check/upload_sessions/00000000-0000-7000-8000-000000000001/files');
-ALTER TABLE session_files.files RENAME tries TO retries;
-ALTER TABLE session_files.file_queue ALTER retries TYPE bigint;
+ALTER TABLE session_files.files RENAME tries TO generation;
+ALTER TABLE session_files.file_queue ALTER generation TYPE numeric;
 SELECT session_files.get_session_files('check', pg_temp.s(1), "limit" => 0);
-ALTER TABLE session_files.file_queue ALTER retries TYPE integer;
+ALTER TABLE session_files.file_queue ALTER generation TYPE bigint;
 SELECT session_files.get_session_files('check', pg_temp.s(1), "limit" => 0);
 
 DELETE FROM session_files.upload_sessions;

@@ -164,13 +164,15 @@ SELECT name, attempt FROM session_files.claim_files('after', 10, session_id => :
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'again', pg_temp.ids('r1', 'r2', 'r3'), :'before');
 SELECT lease_token AS after FROM session_files.leases WHERE worker = 'after' \gset
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM session_files.finish_files(:'again', pg_temp.ids('r1', 'r2', 'r4'), :'after');
-SELECT name, retries FROM session_files.files WHERE session_id = :'again' ORDER BY name;
+SELECT name, rank() OVER (ORDER BY generation) FROM session_files.files WHERE session_id = :'again' ORDER BY name;
 -- One token over rows that interleave, with different histories.
 SELECT count(*) FROM session_files.register_files(:'again', ARRAY(SELECT 'm' || n FROM generate_series(1, 9) n));
-SELECT count(*) FROM session_files.fail_files(:'again', pg_temp.ids('m2', 'm5'), 'EMPTY_FILE');
+SELECT count(*) FROM session_files.fail_files(:'again', pg_temp.ids('m5'), 'EMPTY_FILE');
 SELECT session_files.retry_failed(:'again');
+SELECT count(*), lease_token AS t FROM session_files.claim_files('w', 3, '1 microsecond', session_id => :'again') GROUP BY lease_token \gset
+SELECT count(*) FROM session_files.release_files(:'again', pg_temp.ids('m1', 'm3'), :'t');
 SELECT count(*), lease_token AS t, count(DISTINCT lease_token) AS tokens FROM session_files.claim_files('w', 9, session_id => :'again') GROUP BY lease_token \gset
-SELECT retries, cardinality(file_ingestion_ids) AS files FROM session_files.file_queue WHERE lease_token = :'t' ORDER BY 1;
+SELECT rank() OVER (ORDER BY generation), cardinality(file_ingestion_ids) AS files FROM session_files.file_queue WHERE lease_token = :'t' ORDER BY 1;
 SELECT pg_temp.name_of(file_ingestion_id), ingestion_status, changed FROM (
 	SELECT f.* FROM session_files.finish_files(:'again', pg_temp.ids('m1', 'm2', 'm3', 'm4', 'm5', 'r1'), :'t') f
 	UNION ALL SELECT f.file_ingestion_id, f.ingestion_status, f.ingestion_status_reason, f.changed

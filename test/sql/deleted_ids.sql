@@ -1,28 +1,25 @@
--- Files that are inserted under the id of one that was deleted: to the queue they are other files.
+-- Files that are inserted under the id of one that was deleted, or become PENDING again: to the queue they are other files, by their generation.
+\set VERBOSITY terse
 \set s '''00000000-0000-7000-8000-000000000001'''
 \set other '''00000000-0000-7000-8000-000000000002'''
 SELECT session_files.create_workspace('w');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES (:s, 'w'), (:other, 'w');
 
--- Shows the files, their entries in the queue that are not void, and whether check() finds anything.
+-- Shows the files, in how many queue rows that are not void each is, whether a worker holds it, and what check() finds.
 CREATE VIEW state AS
-	SELECT right(f.session_id::text, 1) AS session, right(f.file_ingestion_id::text, 2) AS id, f.ingestion_status AS status, f.retries,
-		(SELECT count(*) FROM session_files.file_queue AS q
-			WHERE q.session_id = f.session_id AND f.file_ingestion_id = ANY (q.file_ingestion_ids) AND q.retries = f.retries) AS entries
-	FROM session_files.files AS f ORDER BY 1, 2;
+	SELECT right(f.session_id::text, 1) AS session, right(f.file_ingestion_id::text, 2) AS id, f.ingestion_status AS status, q.rows, q.is_held
+	FROM session_files.files AS f,
+		LATERAL (SELECT count(*) AS rows, bool_or(q.lease_token IS NOT NULL) AS is_held FROM session_files.file_queue AS q
+			WHERE q.session_id = f.session_id AND f.file_ingestion_id = ANY (q.file_ingestion_ids) AND q.generation >= f.generation) AS q
+	ORDER BY 1, 2;
 CREATE VIEW broken AS SELECT invariant, broken, example FROM session_files.check() WHERE broken > 0;
 CREATE PROCEDURE put(session uuid, VARIADIC ids integer[]) LANGUAGE sql AS $$
 	INSERT INTO session_files.files (session_id, file_ingestion_id, name)
 		SELECT session, format('01900000-0000-7000-8000-0000000000%s', i)::uuid, 'file ' || i FROM unnest(ids) AS i
 $$;
 
--- Nothing was deleted: nothing is kept.
-CALL put(:s, 10, 11, 12, 13);
-CALL put(:other, 10);
-SELECT * FROM state;
-SELECT count(*) FROM session_files.file_deletions;
-
 -- Waiting, deleted, inserted again: one worker gets it.
+CALL put(:s, 10, 11, 12, 13);
 DELETE FROM session_files.files WHERE session_id = :s AND name = 'file 10';
 CALL put(:s, 10);
 SELECT * FROM state;
@@ -39,38 +36,19 @@ SELECT right(file_ingestion_id::text, 2) AS id, changed FROM session_files.finis
 SELECT * FROM state;
 SELECT * FROM broken;
 
--- Over and over, each time with more retries.
-DO $$
-BEGIN
-	FOR i IN 1 .. 5 LOOP
-		DELETE FROM session_files.files WHERE session_id = '00000000-0000-7000-8000-000000000001' AND name = 'file 10';
-		CALL put('00000000-0000-7000-8000-000000000001', 10);
-	END LOOP;
-END
-$$;
-SELECT * FROM state WHERE id = '10';
--- What is kept is within one bound, whatever the number of deletions.
-SELECT right(session_id::text, 1) AS session, retries, count(*) FROM session_files.file_deletions GROUP BY 1, 2;
-SELECT * FROM broken;
-
--- In one statement.
-WITH gone AS (DELETE FROM session_files.files WHERE session_id = :s AND name IN ('file 10', 'file 12') RETURNING session_id, file_ingestion_id, name)
-	INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT * FROM gone;
-SELECT * FROM state WHERE session = '1';
-
--- Also where the statement has inserted all that it wants before it has deleted all.
+-- In one statement, also where it has inserted all that it wants before it has deleted all.
 WITH gone AS (DELETE FROM session_files.files WHERE session_id = :s AND name IN ('file 10', 'file 12') RETURNING session_id, file_ingestion_id, name)
 	INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT * FROM gone LIMIT 1;
-SELECT count(*), max(retries), max(entries) FROM state WHERE session = '1' AND id IN ('10', '12');
+SELECT count(*), max(rows), bool_or(is_held) FROM state WHERE session = '1' AND id IN ('10', '12');
 WITH gone AS (UPDATE session_files.files SET file_ingestion_id = overlay(file_ingestion_id::text placing '3' from 35)::uuid WHERE session_id = :s AND name = 'file 11'
 	RETURNING session_id, name)
 	INSERT INTO session_files.files (session_id, file_ingestion_id, name) SELECT session_id, '01900000-0000-7000-8000-000000000011', 'other ' || name FROM gone LIMIT 1;
 SELECT * FROM state WHERE session = '1' AND id IN ('11', '31');
 SELECT * FROM broken;
-DELETE FROM session_files.files WHERE session_id = :s AND name IN ('file 10', 'file 11', 'file 12', 'other file 11');
-CALL put(:s, 10, 11, 12);
+DELETE FROM session_files.files WHERE session_id = :s;
+CALL put(:s, 10, 11, 12, 13);
 
--- Settled by plain SQL, which leaves the entry; and inserted as FAILED, to be retried later.
+-- Settled by plain SQL, which leaves the queue row; and inserted as FAILED, to be retried later.
 UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE session_id = :s AND name = 'file 10';
 DELETE FROM session_files.files WHERE session_id = :s AND name IN ('file 10', 'file 11');
 INSERT INTO session_files.files (session_id, file_ingestion_id, name, ingestion_status, ingestion_status_reason)
@@ -80,63 +58,42 @@ SELECT session_files.retry_failed(:s);
 SELECT * FROM state WHERE session = '1';
 SELECT * FROM broken;
 
--- Another key takes a file away as a DELETE does; here also to a session from which one with its id was deleted.
+-- Another key takes a file away as a DELETE does; here also to a session from which one with its id was deleted, and to the id of one that
+-- went to another, under a lease.
+CALL put(:other, 10, 12);
+SELECT count(*), bool_and(attempt = 1) AS first FROM session_files.claim_files('third', 10);
 DELETE FROM session_files.files WHERE session_id = :other;
 UPDATE session_files.files SET session_id = :other WHERE session_id = :s AND name = 'file 12';
 CALL put(:s, 12);
 UPDATE session_files.files SET file_ingestion_id = '01900000-0000-7000-8000-000000000020' WHERE session_id = :s AND name = 'file 11';
-INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (:s, '01900000-0000-7000-8000-000000000011', 'once more 11');
+UPDATE session_files.files SET file_ingestion_id = '01900000-0000-7000-8000-000000000011' WHERE session_id = :s AND name = 'file 13';
 CALL put(:other, 10);
 SELECT * FROM state;
 SELECT * FROM broken;
+SELECT count(*) FROM session_files.claim_files('fourth', 10);
 
--- One that takes the key of another which had more retries.
-UPDATE session_files.files SET retries = CASE name WHEN 'file 12' THEN 20 ELSE 30 END WHERE session_id = :s AND name IN ('file 12', 'file 13');
-SELECT * FROM state WHERE id IN ('12', '13') AND session = '1';
-UPDATE session_files.files SET file_ingestion_id = '01900000-0000-7000-8000-000000000022' WHERE session_id = :s AND name = 'file 13';
-UPDATE session_files.files SET file_ingestion_id = '01900000-0000-7000-8000-000000000013' WHERE session_id = :s AND name = 'file 12';
-SELECT * FROM state WHERE session = '1';
-SELECT * FROM broken;
-
--- New files have ids that cannot have been deleted.
-SELECT name, ingestion_status FROM session_files.register_files(:s, ARRAY['new 1', 'new 2']);
-INSERT INTO session_files.files (session_id, name) VALUES (:s, 'new 3');
-SELECT name, retries FROM session_files.files WHERE session_id = :s AND name LIKE 'new%' ORDER BY name;
-
--- A deletion that is rolled back does not count, and does not stand for the next one.
+-- What changes neither the key nor the status leaves a file to the worker who holds it; also what asks for another generation.
+SELECT generation AS before FROM session_files.files WHERE session_id = :other AND name = 'file 10' \gset
+UPDATE session_files.files SET name = name, ingestion_status = 'PENDING';
+UPDATE session_files.files SET generation = DEFAULT;
+UPDATE session_files.files SET generation = 1000000;
+SELECT generation = :before AS same FROM session_files.files WHERE session_id = :other AND name = 'file 10';
+SELECT count(*), min(rows), max(rows), bool_and(is_held) FROM state;
+SELECT count(*) FROM session_files.claim_files('fifth', 10);
+-- Finished, and PENDING again: twice, in one transaction.
 BEGIN;
-SAVEPOINT undone;
-DELETE FROM session_files.files WHERE session_id = :s AND name LIKE 'new%';
-ROLLBACK TO undone;
-DELETE FROM session_files.files WHERE session_id = :s AND name = 'new 1' RETURNING file_ingestion_id AS deleted \gset
+UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name = 'file 10';
+UPDATE session_files.files SET ingestion_status = 'PENDING' WHERE name = 'file 10';
+UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name = 'file 10' AND session_id = :s;
+UPDATE session_files.files SET ingestion_status = 'PENDING' WHERE name = 'file 10' AND session_id = :s;
 COMMIT;
-INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (:s, :'deleted', 'new 1');
-SELECT name, retries FROM session_files.files WHERE session_id = :s AND name LIKE 'new%' ORDER BY name;
+SELECT * FROM state WHERE id = '10';
+SELECT count(*) FROM session_files.claim_files('sixth', 10);
 SELECT * FROM broken;
 
--- With the session go its bounds; and when all files are truncated, all go.
-SELECT right(session_id::text, 1) AS session, count(*) FROM session_files.file_deletions GROUP BY 1 ORDER BY 1;
-DELETE FROM session_files.upload_sessions WHERE session_id = :other;
-SELECT right(session_id::text, 1) AS session, count(*) FROM session_files.file_deletions GROUP BY 1 ORDER BY 1;
-TRUNCATE session_files.files;
-SELECT right(session_id::text, 1) AS session, count(*) FROM session_files.file_deletions GROUP BY 1 ORDER BY 1;
-CALL put(:s, 10);
-SELECT * FROM state;
-SELECT * FROM broken;
-
--- Numbers of retries that make no sense are not taken for anything else.
-INSERT INTO session_files.files (session_id, file_ingestion_id, name, retries)
-	SELECT :s, format('01900000-0000-7000-8000-0000000000%s', i)::uuid, 'less than none ' || i, 29 - i FROM generate_series(30, 32) AS i;
-SELECT * FROM state;
-UPDATE session_files.files SET retries = -2 WHERE name = 'less than none 30';
-SELECT * FROM state;
-SELECT * FROM broken;
-
--- A bound of no session, as other means may leave it, is found and removed.
-INSERT INTO session_files.file_deletions VALUES ('00000000-0000-7000-8000-000000000009', '01900000-0000-7000-8000-000000000010', 0);
-SELECT * FROM broken;
-SELECT * FROM session_files.repair() WHERE repaired > 0;
-SELECT * FROM broken;
+-- An INSERT cannot choose the generation.
+INSERT INTO session_files.files (session_id, name, generation) VALUES (:s, 'chosen', 1);
+\echo :LAST_ERROR_SQLSTATE
 
 DROP VIEW state, broken;
 DROP PROCEDURE put;

@@ -85,7 +85,7 @@ DO $$ DECLARE message text; detail text; BEGIN
 	INSERT INTO session_files.files (session_id, name) VALUES ('00000000-0000-7000-8000-000000000001', repeat('x', 10000000));
 EXCEPTION WHEN check_violation THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
-	RAISE NOTICE '%: %, and % characters of detail', SQLSTATE, message, length(detail);
+	RAISE NOTICE '%: %, and up to % characters of detail', SQLSTATE, message, ceil(length(detail) / 100.0) * 100;
 END $$;
 \set VERBOSITY terse
 -- Nothing else that a role can write is without a limit: texts and arrays, by the constraint or the key that limits them.

@@ -62,14 +62,14 @@ SELECT * FROM pg_temp.step();
 
 -- What changes nothing that is shown.
 UPDATE session_files.files SET name = name, ingestion_status = ingestion_status;
-UPDATE session_files.files SET retries = retries + 1;
+UPDATE session_files.files SET generation = DEFAULT;
 UPDATE session_files.upload_sessions SET status = 'CLOSED' WHERE session_id = pg_temp.s(2);
 UPDATE session_files.files SET name = 'x' WHERE false;
 SELECT * FROM pg_temp.step();
 
 -- The same row goes and comes again; a file moves and comes back.
 WITH gone AS (DELETE FROM session_files.files WHERE name = 'f8' RETURNING *)
-	INSERT INTO session_files.files SELECT session_id, pg_temp.f(13), ingestion_status, ingestion_status_reason, 'instead', retries FROM gone;
+	INSERT INTO session_files.files SELECT session_id, pg_temp.f(13), ingestion_status, ingestion_status_reason, 'instead' FROM gone;
 SELECT * FROM pg_temp.step();
 DELETE FROM session_files.files WHERE name = 'instead';
 SELECT * FROM pg_temp.step();
@@ -92,7 +92,7 @@ INSERT INTO session_files.files (session_id, file_ingestion_id, name)
 SELECT * FROM pg_temp.step();
 UPDATE session_files.files SET name = rtrim(name, 'a') || 'b' WHERE file_ingestion_id = pg_temp.f(14);
 SELECT * FROM pg_temp.step();
-UPDATE session_files.files SET retries = retries + 1 WHERE file_ingestion_id = pg_temp.f(14);
+UPDATE session_files.files SET generation = DEFAULT WHERE file_ingestion_id = pg_temp.f(14);
 SELECT * FROM pg_temp.step();
 UPDATE session_files.files SET name = rtrim(name, 'b') || 'a' WHERE file_ingestion_id = pg_temp.f(14);
 SELECT * FROM pg_temp.step();

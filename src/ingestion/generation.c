@@ -1,0 +1,70 @@
+/*
+ * generation.c
+ *		The trigger that gives a file a new generation when it becomes PENDING.
+ *
+ * A generation is a number from a sequence, which no other file has or had. A file gets one when it is inserted, when it becomes PENDING
+ * again, and when it is PENDING and gets another key. Then queue rows and leases of a smaller generation are void for it. No other UPDATE
+ * changes it: what a statement sets is undone.
+ *
+ * That an UPDATE draws the number here, and not sooner, is what claims rely on (batch.c). The file is locked then. And the row version that
+ * was PENDING under this key before was updated or deleted before this trigger fired: by this transaction, or by one that has committed.
+ */
+#include "compat.h"
+
+#include "access/htup_details.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
+
+#include "catalog.h"
+#include "uuid7.h"
+
+PG_FUNCTION_INFO_V1(session_files_set_generation);
+
+static Datum
+value_of(const TriggerData *data, HeapTuple row, int column)
+{
+	bool isnull;
+
+	return heap_getattr(row, column, RelationGetDescr(data->tg_relation), &isnull);
+}
+
+static bool
+differs(const TriggerData *data, int column)
+{
+	return uuid7_compare(DatumGetUUIDP(value_of(data, data->tg_trigtuple, column)),
+	                     DatumGetUUIDP(value_of(data, data->tg_newtuple, column))) != 0;
+}
+
+/* Returns whether an UPDATE makes a file PENDING, or gives a PENDING one another key. */
+static bool
+becomes_pending(const TriggerData *data, Oid pending)
+{
+	return DatumGetObjectId(value_of(data, data->tg_newtuple, Anum_files_ingestion_status)) == pending &&
+	       (DatumGetObjectId(value_of(data, data->tg_trigtuple, Anum_files_ingestion_status)) != pending ||
+	        differs(data, Anum_files_session_id) || differs(data, Anum_files_file_ingestion_id));
+}
+
+/* SQL: session_files.set_generation(), trigger. */
+Datum
+session_files_set_generation(PG_FUNCTION_ARGS)
+{
+	const Catalog *catalog = catalog_get();
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	int column = Anum_files_generation;
+	bool isnull = false;
+	Datum generation;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(data->tg_event) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+	    !TRIGGER_FIRED_BY_UPDATE(data->tg_event) || RelationGetRelid(data->tg_relation) != catalog->files)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+		                errmsg("function is only for the triggers of the extension session_files")));
+	if (becomes_pending(data, catalog->statuses[STATUS_PENDING]))
+		generation = Int64GetDatum(nextval_internal(catalog->files_generation_seq, false));
+	else
+		generation = value_of(data, data->tg_trigtuple, column);
+	return PointerGetDatum(heap_modify_tuple_by_cols(data->tg_newtuple, RelationGetDescr(data->tg_relation), 1, &column,
+	                                                 &generation, &isnull));
+}
