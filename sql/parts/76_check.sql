@@ -205,6 +205,10 @@ AS $$
 	SELECT 'triggers', 0, format('session_files.%s: a trigger of %s', t.relname, c.conname), 'is disabled'
 	FROM pg_trigger AS g JOIN tables AS t ON t.oid = g.tgrelid JOIN pg_constraint AS c ON c.oid = g.tgconstraint
 	WHERE g.tgisinternal AND g.tgenabled IN ('D', 'R')
+	UNION ALL
+	SELECT 'constraints', 0, 'session_files.files_generation_seq: ascending, CACHE 1, NO CYCLE', 'is not so'
+	FROM pg_sequence AS s
+	WHERE s.seqrelid = 'session_files.files_generation_seq'::regclass AND (s.seqcache > 1 OR s.seqincrement < 1 OR s.seqcycle)
 $$;
 COMMENT ON FUNCTION session_files.missing_guards() IS
 	'Returns the triggers, constraints, indexes and policies of the extension''s tables, how many of each kind there should be, and '
@@ -272,7 +276,7 @@ CREATE FUNCTION session_files.repair() RETURNS TABLE (invariant text, repaired b
 AS $$
 DECLARE
 	changed bigint;
-	greatest_generation bigint;
+	next_generation bigint;
 	waiting uuid[];
 	this_session uuid;
 BEGIN
@@ -303,10 +307,12 @@ BEGIN
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN QUERY SELECT 'totals_session', changed;
 
-	-- Before files are queued. By more than what other transactions draw meanwhile, as setval must not set it back.
-	SELECT e.ahead, e.highest INTO changed, greatest_generation FROM session_files.generation_errors() AS e;
+	-- By more than what other transactions draw meanwhile: setval must not set it back. But not without a limit: a role that inserts a file
+	-- with a generation of its own choice must not use up the sequence for all.
+	SELECT e.ahead, greatest(e.drawn, least(e.highest, 4000000000000000000)) + 1000 INTO changed, next_generation
+		FROM session_files.generation_errors() AS e;
 	IF changed > 0 THEN
-		PERFORM setval('session_files.files_generation_seq', greatest_generation + 1000);
+		PERFORM setval('session_files.files_generation_seq', next_generation);
 	END IF;
 	RETURN QUERY SELECT 'generations', changed;
 

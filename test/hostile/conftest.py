@@ -79,7 +79,7 @@ def missing_twin(workspace):
 
 def state_of(db, workspace):
     """Gives all rows of a workspace, as a superuser sees them."""
-    tables = ['files', 'file_counts', 'file_queue', 'file_deletions']
+    tables = ['files', 'file_counts', 'file_queue']
     rows = [db.execute(sql.SQL('SELECT t::text FROM session_files.{} AS t WHERE session_id = %s ORDER BY 1').format(sql.Identifier(table)),
                        [workspace.session]).fetchall() for table in tables]
     rows += [db.execute(sql.SQL('SELECT t::text FROM session_files.{} AS t WHERE {} = %s ORDER BY 1').format(

@@ -48,9 +48,8 @@ ACTIONS = {
     '`SELECT` on `files`': ['SELECT * FROM session_files.files WHERE session_id = %(session)s'],
     '`SELECT` on `workspaces`': ['SELECT * FROM session_files.workspaces WHERE name = %(name)s'],
     '`SELECT` on `file_queue`': ['SELECT * FROM session_files.file_queue WHERE session_id = %(session)s'],
-    '`SELECT` on `file_counts`, `file_deletions`, `workspace_grants`': [
+    '`SELECT` on `file_counts`, `workspace_grants`': [
         'SELECT * FROM session_files.file_counts WHERE session_id = %(session)s',
-        'SELECT * FROM session_files.file_deletions WHERE session_id = %(session)s',
         'SELECT * FROM session_files.workspace_grants WHERE workspace_name = %(name)s'],
     '`INSERT` into `files`': ["INSERT INTO session_files.files (session_id, name) VALUES (%(session)s, 'more')"],
     '`INSERT` into `upload_sessions`': ['INSERT INTO session_files.upload_sessions (workspace_name) VALUES (%(name)s)'],
@@ -60,12 +59,11 @@ ACTIONS = {
         'UPDATE session_files.file_queue SET attempt = 7 WHERE lease_token = %(token)s',
         'DELETE FROM session_files.file_queue WHERE lease_token = %(token)s'],
     '`DELETE` of `files`': ['DELETE FROM session_files.files WHERE file_ingestion_id = ANY (%(pending)s)'],
-    'writing `file_counts`, `file_deletions`, `workspace_grants`': [
+    'writing `file_counts`, `workspace_grants`': [
         'UPDATE session_files.file_counts SET pending = 0 WHERE session_id = %(session)s',
-        'DELETE FROM session_files.file_deletions WHERE session_id = %(session)s',
         "INSERT INTO session_files.workspace_grants SELECT 'hostile_ungranted', name FROM (VALUES (%(name)s::text)) AS w (name)"
         ' WHERE EXISTS (SELECT FROM session_files.workspaces AS s WHERE s.name = w.name)'],
-    '`TRUNCATE`': [f'TRUNCATE session_files.{table}' for table in ('files', 'file_counts', 'file_queue', 'file_deletions', 'workspace_grants')],
+    '`TRUNCATE`': [f'TRUNCATE session_files.{table}' for table in ('files', 'file_counts', 'file_queue', 'workspace_grants')],
     '`COPY files FROM`': ['COPY session_files.files (session_id, name) FROM STDIN'],
     '`ALTER`, `DROP`, `CREATE` in the schema': [
         'ALTER TABLE session_files.files ADD more text', 'DROP EXTENSION session_files CASCADE',
@@ -174,7 +172,7 @@ def test_check_and_repair(database):
         db.execute('ALTER ROLE hostile_mighty BYPASSRLS')
         assert answers() == ['done', 'done']
         db.execute('ALTER ROLE hostile_mighty NOBYPASSRLS')
-        for table in ['workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue', 'file_deletions']:
+        for table in ['workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue']:
             db.execute(f'ALTER TABLE session_files.{table} OWNER TO hostile_mighty')
         assert answers() == ['done', 'done']
 

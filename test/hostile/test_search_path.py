@@ -17,7 +17,7 @@ from conftest import connect, functions_of, make_workspace, outcome, role
 
 PATH = 'hostile_traps, pg_temp, pg_catalog, session_files'
 FIXED = 'search_path=pg_catalog, pg_temp'
-TEMPORARY = ['files', 'upload_sessions', 'workspaces', 'file_queue', 'file_counts', 'file_deletions', 'workspace_grants', 'pg_roles', 'pg_class']
+TEMPORARY = ['files', 'upload_sessions', 'workspaces', 'file_queue', 'file_counts', 'workspace_grants', 'pg_roles', 'pg_class']
 
 # Writes and reads of every kind, in which nothing is to be looked up but what the extension itself looks up: triggers, defaults, checks,
 # index expressions, foreign keys, policies, views.
@@ -40,8 +40,8 @@ STATEMENTS = [
     'UPDATE session_files.workspaces SET name = %(new)s WHERE name OPERATOR(pg_catalog.=) %(name)s',
     'DELETE FROM session_files.workspaces WHERE name OPERATOR(pg_catalog.=) %(name)s',
     'DELETE FROM session_files.file_queue WHERE session_id OPERATOR(pg_catalog.=) %(session)s',
-    "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries) VALUES (%(session)s, '2020-01-01', '{}', 0)",
-    "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries) VALUES (%(session)s, '2020-01-01', %(files)s, 0)",
+    "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation) VALUES (%(session)s, '2020-01-01', '{}', 0)",
+    "INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation) VALUES (%(session)s, '2020-01-01', %(files)s, 0)",
     'UPDATE session_files.file_queue SET worker = NULL WHERE session_id OPERATOR(pg_catalog.=) %(session)s',
     "INSERT INTO session_files.workspace_grants VALUES ('hostile_ungranted', %(name)s)",
     'DELETE FROM session_files.workspace_grants WHERE workspace_name OPERATOR(pg_catalog.=) %(name)s',

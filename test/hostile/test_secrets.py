@@ -152,7 +152,6 @@ STATEMENTS = [
     'SELECT * FROM session_files.files WHERE session_id = %(session)s AND session_files.name_key(name) = session_files.name_key(%(file_name)s) FOR SHARE',
     'SELECT * FROM session_files.file_queue WHERE lease_token = %(token)s FOR UPDATE',
     'SELECT * FROM session_files.file_counts WHERE session_id = %(session)s FOR UPDATE',
-    'SELECT * FROM session_files.file_deletions WHERE session_id = %(session)s FOR UPDATE',
     'SELECT * FROM session_files.session_progress WHERE session_id = %(session)s',
     'SELECT * FROM session_files.leases WHERE lease_token = %(token)s',
     'SELECT * FROM session_files.workers WHERE worker = %(worker)s',
@@ -167,7 +166,7 @@ STATEMENTS = [
     " ON CONFLICT (session_id, file_ingestion_id) DO UPDATE SET name = files.name || '!' RETURNING *",
     "INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (%(mine)s, %(file)s, 'x') RETURNING name",
     'INSERT INTO session_files.file_counts VALUES (%(session)s, 1, 1, 1, 1, 1, 1)',
-    'INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries) VALUES (%(session)s, now(), ARRAY[%(file)s::uuid], 0)',
+    'INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation) VALUES (%(session)s, now(), ARRAY[%(file)s::uuid], 0)',
     "INSERT INTO session_files.workspace_grants VALUES ('hostile_mighty', %(name)s)",
     "INSERT INTO session_files.workspace_grants VALUES ('hostile_mighty', NULL)",
     'UPDATE session_files.upload_sessions SET workspace_name = %(name)s WHERE session_id = %(mine)s',
@@ -318,7 +317,6 @@ COMPARED = {
     'files': ['session_id', 'file_ingestion_id', 'name', 'session_files.name_key(name)'],
     'file_counts': ['session_id', 'digest'],
     'file_queue': ['session_id', 'due_at', 'file_ingestion_ids', 'file_ingestion_ids[1]', 'lease_token', 'worker', 'claimed_at'],
-    'file_deletions': ['session_id', 'up_to'],
 }
 
 
@@ -401,7 +399,7 @@ LOCKED = [
 WHOLE_TABLES = [
     'SELECT count(*) FROM (SELECT FROM session_files.upload_sessions FOR UPDATE) AS s',
     'SELECT count(*) FROM (SELECT FROM session_files.files FOR UPDATE) AS s',
-    'UPDATE session_files.files SET retries = retries + 1',
+    'UPDATE session_files.files SET generation = DEFAULT',
     'UPDATE session_files.upload_sessions SET write_mode = write_mode',
     'DELETE FROM session_files.file_queue',
     'SELECT count(*) FROM session_files.claim_files(\'me\', 1000)',

@@ -351,7 +351,7 @@ WRITES = [
     "INSERT INTO session_files.files (session_id, name) SELECT %(s)s, 'file ' || n FROM generate_series(1, 20) n",
     "UPDATE session_files.files SET name = 'renamed' WHERE session_id = %(s)s AND name = 'file 7'",
     "UPDATE session_files.files SET name = 'file 7' WHERE session_id = %(s)s AND name = 'renamed'",
-    "UPDATE session_files.files SET name = name, retries = retries + 1 WHERE session_id = %(s)s",
+    "UPDATE session_files.files SET name = name, generation = DEFAULT WHERE session_id = %(s)s",
     "UPDATE session_files.files SET ingestion_status = 'FAILED', ingestion_status_reason = 'SLOWDOWN' WHERE session_id = %(s)s AND name = 'file 8'",
     "UPDATE session_files.files SET ingestion_status_reason = 'EMPTY_FILE' WHERE session_id = %(s)s AND name = 'file 8'",
     "SELECT session_files.register_files(%(s)s, ARRAY['file 1', 'file 2'])",

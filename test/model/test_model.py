@@ -223,8 +223,8 @@ def check_queue(db):
     wrong = db.execute('''
         SELECT f.session_id, f.file_ingestion_id, count(q.id)
         FROM session_files.files f LEFT JOIN (
-            SELECT session_id, retries, unnest(file_ingestion_ids) AS id FROM session_files.file_queue) q
-            ON q.session_id = f.session_id AND q.retries = f.retries AND q.id = f.file_ingestion_id
+            SELECT session_id, generation, unnest(file_ingestion_ids) AS id FROM session_files.file_queue) q
+            ON q.session_id = f.session_id AND q.generation >= f.generation AND q.id = f.file_ingestion_id
         WHERE f.ingestion_status = 'PENDING' GROUP BY 1, 2 HAVING count(q.id) <> 1''').fetchall()
     assert not wrong
 

@@ -101,7 +101,7 @@ SELECT diag(claimed::text) FROM claimed;
 -- A query of leases reads those, however much is waiting; with what ANALYZE leaves to the planner.
 CREATE TEMP TABLE watched AS SELECT n, 0 AS buffers FROM generate_series(1, 2) n;
 UPDATE watched SET buffers = pg_temp.buffers('SELECT * FROM session_files.leases') WHERE n = 1;
-INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)
+INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation)
 	SELECT session_id, now(), ARRAY[session_files.uuid7()], 0 FROM sizes, generate_series(1, 10000);
 ANALYZE session_files.file_queue;
 UPDATE watched SET buffers = pg_temp.buffers('SELECT * FROM session_files.leases') WHERE n = 2;

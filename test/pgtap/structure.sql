@@ -15,10 +15,10 @@ SELECT is_empty($$
 			AND e.oid <> f.oid
 	WHERE t.typnamespace = 'session_files'::regnamespace $$, 'enum order is the order of the labels by bytes');
 
-SELECT tables_are('session_files', ARRAY['workspaces', 'upload_sessions', 'files', 'file_counts', 'file_queue', 'file_deletions', 'workspace_grants']);
+SELECT tables_are('session_files', ARRAY['workspaces', 'upload_sessions', 'files', 'file_counts', 'file_queue', 'workspace_grants']);
 SELECT columns_are('session_files', 'workspaces', ARRAY['name', 'created_at']);
 SELECT columns_are('session_files', 'upload_sessions', ARRAY['session_id', 'workspace_name', 'status', 'write_mode', 'created_at', 'expires_at', 'priority']);
-SELECT columns_are('session_files', 'files', ARRAY['session_id', 'file_ingestion_id', 'ingestion_status', 'ingestion_status_reason', 'name', 'retries']);
+SELECT columns_are('session_files', 'files', ARRAY['session_id', 'file_ingestion_id', 'ingestion_status', 'ingestion_status_reason', 'name', 'generation']);
 SELECT views_are('session_files', ARRAY['session_progress', 'leases', 'workers']);
 SELECT col_is_pk('session_files', 'files', ARRAY['session_id', 'file_ingestion_id'], 'files has its primary key');
 SELECT fk_ok('session_files', 'files', 'session_id', 'session_files', 'upload_sessions', 'session_id');

@@ -37,8 +37,8 @@ sub damage
 			WHERE session_id::text ~ '^00000000-0000-7000-8000-0000000001';
 		UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name ~ '^uncounted .*[05]\$' AND ingestion_status = 'PENDING';
 		DELETE FROM session_files.files WHERE name ~ '^uncounted .*[37]\$';
-		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, retries)
-			SELECT session_id, due_at, file_ingestion_ids, retries FROM session_files.file_queue
+		INSERT INTO session_files.file_queue (session_id, due_at, file_ingestion_ids, generation)
+			SELECT session_id, due_at, file_ingestion_ids, generation FROM session_files.file_queue
 			WHERE session_id::text ~ '^00000000-0000-7000-8000-0000000001';
 		INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest, minute)
 			SELECT session_id, -$number, n, 2 * n, -n, n * 1234567890123, 0

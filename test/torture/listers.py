@@ -197,14 +197,16 @@ INVARIANTS = {
     'no queue of sessions that are gone': '''
         SELECT q.* FROM session_files.file_queue AS q
         WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = q.session_id)''',
-    'no deletions of sessions that are gone': '''
-        SELECT d.* FROM session_files.file_deletions AS d
-        WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = d.session_id)''',
     'each PENDING file is queued once': '''
-        SELECT f.*, q.entries FROM session_files.files AS f LEFT JOIN (
-            SELECT session_id, retries, id AS file_ingestion_id, count(*) AS entries
-                FROM session_files.file_queue, unnest(file_ingestion_ids) AS id GROUP BY 1, 2, 3) AS q USING (session_id, file_ingestion_id, retries)
-        WHERE f.ingestion_status = 'PENDING' AND q.entries IS DISTINCT FROM 1''',
+        SELECT session_id, id, generation, array_agg(of_row) AS of_rows FROM (
+            SELECT *, max(of_file) OVER (PARTITION BY session_id, id) AS generation FROM (
+                SELECT session_id, file_ingestion_id AS id, generation AS of_file, NULL::bigint AS of_row
+                    FROM session_files.files WHERE ingestion_status = 'PENDING'
+                UNION ALL
+                SELECT session_id, unnest(file_ingestion_ids), NULL, generation FROM session_files.file_queue) AS e) AS e
+        WHERE generation IS NOT NULL GROUP BY 1, 2, 3 HAVING count(*) FILTER (WHERE of_row >= generation) <> 1''',
+    'no generation is that of two files': '''
+        SELECT generation, count(*) FROM session_files.files GROUP BY 1 HAVING count(*) > 1''',
     'reasons and long names keep the rules': '''
         SELECT * FROM session_files.files WHERE (ingestion_status = 'FAILED') <> (ingestion_status_reason IS NOT NULL)
             OR char_length(name) > 800 AND ingestion_status_reason <> 'FILE NAME TOO LONG. MAX LENGTH IS 800' ''',

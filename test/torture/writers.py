@@ -533,9 +533,8 @@ class Writer(Client):
         self.db.execute('ROLLBACK TO truncate')
 
     def insert_after_truncate(self):
-        if self.value('''SELECT (SELECT count(*) FROM session_files.file_counts) + (SELECT count(*) FROM session_files.file_queue)
-                         + (SELECT count(*) FROM session_files.file_deletions)''') != 0:
-            raise Failure('counts, queue or deletions after TRUNCATE')
+        if self.value('''SELECT (SELECT count(*) FROM session_files.file_counts) + (SELECT count(*) FROM session_files.file_queue)''') != 0:
+            raise Failure('counts or queue after TRUNCATE')
 
 
 class Killer(Client):
@@ -579,9 +578,9 @@ class Housekeeper(Client):
 
     WORK = {
         'VACUUM {0}': 6, 'VACUUM (FREEZE, INDEX_CLEANUP ON) {0}': 3, 'ANALYZE {0}': 3, 'REINDEX TABLE CONCURRENTLY {0}': 4,
-        'REINDEX INDEX CONCURRENTLY {1}': 4, 'REINDEX INDEX {1}': 1, 'CREATE INDEX ON session_files.files (ingestion_status, retries)': 1,
+        'REINDEX INDEX CONCURRENTLY {1}': 4, 'REINDEX INDEX {1}': 1, 'CREATE INDEX ON session_files.files (ingestion_status, generation)': 1,
         'VACUUM FULL {0}': 1, 'CLUSTER {0} USING {2}': 1, 'PILE UP SLOTS': 3}
-    TABLES = ['files', 'files', 'file_counts', 'file_queue', 'file_deletions', 'upload_sessions']
+    TABLES = ['files', 'files', 'file_counts', 'file_queue', 'upload_sessions']
 
     def __init__(self, shared, name):
         super().__init__(shared, name)
@@ -616,7 +615,7 @@ class Housekeeper(Client):
     def tidy(self):
         """Drops indexes of its own, and what a REINDEX that was given up left."""
         for name, in self.db.execute(r'''SELECT indexrelid::regclass::text FROM pg_index
-                WHERE indexrelid::regclass::text ~ '(_ccnew|_ccold)[0-9]*$|files_ingestion_status_retries_idx' ''').fetchall():
+                WHERE indexrelid::regclass::text ~ '(_ccnew|_ccold)[0-9]*$|files_ingestion_status_generation_idx' ''').fetchall():
             try:
                 self.db.execute(f'SET lock_timeout = 300; DROP INDEX IF EXISTS {name}')
             except psycopg.Error as error:
