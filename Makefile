@@ -36,6 +36,7 @@ OBJS = \
 	src/ingestion/queue.o \
 	src/ingestion/queue_walk.o \
 	src/ingestion/session_cleanup.o \
+	src/ingestion/sessions.o \
 	src/ingestion/settle.o \
 	src/ingestion/turns.o \
 	src/listing/cors.o \
@@ -63,6 +64,7 @@ SQL_PARTS = \
 	sql/parts/45_queue.sql \
 	sql/parts/50_listing.sql \
 	sql/parts/60_ingestion.sql \
+	sql/parts/65_sessions.sql \
 	sql/parts/70_claims.sql \
 	sql/parts/75_maintenance.sql \
 	sql/parts/76_check.sql \

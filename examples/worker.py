@@ -74,6 +74,7 @@ class Worker:
         self.leases = []
         self.counts = collections.Counter()
         self.stopping = False
+        self.told_expiry = False
         self.connect_at = self.claim_at = self.tell_at = self.report_at = 0
         self.pool = concurrent.futures.ThreadPoolExecutor(args.threads)
         self.outcomes = queue.SimpleQueue()
@@ -275,7 +276,11 @@ class Worker:
             done = total - pending
             ends = f', {left - left % datetime.timedelta(seconds=1)} left' if left else ''
             self.bar.show(f'{done:,}/{total:,} files, {rate}/s{ends}', done / total if total else 0)
-            if self.args.until_done and status != 'OPEN' and pending == 0:
+            if status == 'EXPIRED' and pending and not self.told_expiry:
+                self.told_expiry = True
+                self.bar.say(f'the session has expired: no worker gets its {pending:,} PENDING files; session_files.maintain() fails them')
+            # What it holds itself it may finish.
+            if self.args.until_done and (status == 'EXPIRED' and not self.leases or status != 'OPEN' and pending == 0):
                 self.stop()
 
 
@@ -305,7 +310,7 @@ def parse_arguments():
     option('--lease', type=seconds, default=60, metavar='SECONDS', help='for how long; extended when half of it is over')
     option('--poll', type=seconds, default=3, metavar='SECONDS', help='look for work this often, even without a notification')
     option('--delay', type=seconds, default=0, metavar='SECONDS', help='pretend that each file takes so much longer')
-    option('--until-done', action='store_true', help='end when the session takes no more files and none is PENDING')
+    option('--until-done', action='store_true', help='end when the session takes no more files and none is PENDING, or it has expired')
     args = parser.parse_args()
     if not os.path.isdir(args.folder):
         parser.error(f'not a folder: {args.folder}')

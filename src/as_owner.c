@@ -46,13 +46,18 @@ typedef struct Rule
 } Rule;
 
 static const Rule rules[] = {
+	{"cancel_session", FOR_SESSION, KIND_UPLOADER | KIND_KEEPER},
 	{"check", FOR_ALL_WORKSPACES, KIND_WATCHER | KIND_KEEPER},
 	{"close_session", FOR_SESSION, KIND_UPLOADER | KIND_KEEPER},
 	{"create_session", FOR_NEW_SESSION, KIND_UPLOADER | KIND_KEEPER},
 	{"create_workspace", FOR_ALL_WORKSPACES, KIND_KEEPER},
+	{"delete_files", FOR_SESSION, KIND_KEEPER},
+	{"delete_session", FOR_SESSION, KIND_KEEPER},
+	{"extend_session", FOR_SESSION, KIND_UPLOADER | KIND_KEEPER},
 	{"grant_workspace", FOR_OWNER, 0},
 	{"maintain", FOR_ALL_WORKSPACES, KIND_KEEPER},
 	{"register_files", FOR_SESSION, KIND_UPLOADER | KIND_KEEPER},
+	{"reopen_session", FOR_SESSION, KIND_KEEPER},
 	{"repair", FOR_OWNER, 0},
 	{"retry_failed", FOR_SESSION, KIND_KEEPER},
 	{"revoke_workspace", FOR_OWNER, 0},

@@ -259,11 +259,12 @@ settings_init(void)
 	DefineCustomBoolVariable("session_files.notify", "Whether transactions send notifications.",
 	                         "PostgreSQL lets transactions that notify commit one at a time.", &settings_notify, true,
 	                         PGC_USERSET, 0, NULL, NULL, NULL);
-	define_int("session_files.maintenance_interval", "How often the maintenance worker looks.", NULL,
-	           &settings_maintenance_interval, 1, SECONDS_PER_DAY, GUC_UNIT_S, PGC_SIGHUP);
+	define_int("session_files.maintenance_interval", "How often the maintenance worker looks.", "0: never.",
+	           &settings_maintenance_interval, 0, SECONDS_PER_DAY, GUC_UNIT_S, PGC_SIGHUP);
 	if (process_shared_preload_libraries_in_progress)
 		DefineCustomStringVariable("session_files.maintenance_database",
-		                           "The database that the maintenance worker looks after; empty for none.", NULL,
+		                           "The database that the maintenance worker looks after.",
+		                           "Empty: that of session_files.http_database, if HTTP is served, or else none.",
 		                           &settings_maintenance_database, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	define_http();
 	compat_reserve_prefix("session_files");

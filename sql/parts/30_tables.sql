@@ -16,14 +16,39 @@ CREATE TABLE session_files.upload_sessions (
 	priority smallint NOT NULL DEFAULT 0,
 	-- The header Session-Expires-At has four digits for the year; infinite times cannot be subtracted; ids of version 7 begin in 1970.
 	CONSTRAINT upload_sessions_expires_at CHECK (
-		created_at >= '1970-01-01 00:00:00+00' AND expires_at > created_at AND expires_at < '9999-12-31 00:00:00+00')
+		created_at >= '1970-01-01 00:00:00+00' AND expires_at > created_at AND expires_at < '9999-12-31 00:00:00+00'),
+	CONSTRAINT upload_sessions_priority CHECK (priority BETWEEN -100 AND 100)
 );
-COMMENT ON TABLE session_files.upload_sessions IS 'Upload sessions: workspace, status, write mode and end.';
+COMMENT ON TABLE session_files.upload_sessions IS 'Upload sessions: workspace, status, write mode, end and priority (-100 to 100).';
 
 -- The foreign key asks for it when a workspace is renamed or deleted.
 CREATE INDEX upload_sessions_workspace_idx ON session_files.upload_sessions (workspace_name, session_id);
 -- Maintenance: sessions that have expired.
 CREATE INDEX upload_sessions_expiry_idx ON session_files.upload_sessions (status, expires_at);
+
+-- Totals, queue and leases have the id, and no foreign key.
+CREATE FUNCTION session_files.keep_session_id() RETURNS trigger
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE EXCEPTION 'the id of session "%" cannot be changed', OLD.session_id USING ERRCODE = 'object_not_in_prerequisite_state';
+END
+$$;
+COMMENT ON FUNCTION session_files.keep_session_id() IS
+	'Trigger on upload_sessions: refuses to change the id of a session. Errors: 55000.';
+
+CREATE TRIGGER keep_session_id BEFORE UPDATE OF session_id ON session_files.upload_sessions
+	FOR EACH ROW WHEN (NEW.session_id <> OLD.session_id) EXECUTE FUNCTION session_files.keep_session_id();
+
+CREATE FUNCTION session_files.check_expired() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'session_files_check_expired';
+COMMENT ON FUNCTION session_files.check_expired() IS
+	'Trigger on upload_sessions: a session that has PENDING files cannot be made EXPIRED. Errors: 55000.';
+
+CREATE TRIGGER check_expired AFTER UPDATE OF status ON session_files.upload_sessions
+	FOR EACH ROW WHEN (OLD.status <> 'EXPIRED' AND NEW.status = 'EXPIRED') EXECUTE FUNCTION session_files.check_expired();
 
 -- The columns are known to the C code by their position (src/catalog.h).
 CREATE TABLE session_files.files (

@@ -22,57 +22,6 @@ COMMENT ON FUNCTION session_files.create_workspace(text) IS
 	'Creates a workspace. The name has 1 to 600 characters. Errors: 22004 (NULL), 22023 (length), 23505 (the name exists), '
 	'42501 (no grant of all workspaces as keeper).';
 
-CREATE FUNCTION session_files._create_session(
-	workspace_name text,
-	write_mode session_files.write_mode,
-	expires_in interval
-) RETURNS uuid
-	LANGUAGE plpgsql
-AS $$
-#variable_conflict use_column
-DECLARE
-	new_id uuid;
-	expires_in_range boolean;
-BEGIN
-	IF workspace_name IS NULL OR write_mode IS NULL THEN
-		RAISE EXCEPTION 'workspace_name and write_mode must not be null'
-			USING ERRCODE = 'null_value_not_allowed';
-	END IF;
-	-- Intervals are compared by months of 30 days of 24 hours, and added by the calendar: parts with different signs, which outweigh each
-	-- other in a comparison, can lead anywhere. So the parts have limits, which keep the sum in range, and the sum is looked at too.
-	expires_in_range := expires_in > interval '0' AND expires_in <= interval '1000 years'
-		AND extract(year FROM expires_in) BETWEEN -1000 AND 1000 AND extract(day FROM expires_in) BETWEEN -1000000 AND 1000000;
-	IF expires_in_range THEN
-		expires_in_range := now() + expires_in > now();
-	END IF;
-	IF NOT expires_in_range THEN
-		RAISE EXCEPTION 'expires_in is "%", and it must be more than 0 and at most 1000 years', expires_in
-			USING ERRCODE = 'invalid_parameter_value';
-	END IF;
-	PERFORM FROM session_files.workspaces AS w WHERE w.name = _create_session.workspace_name;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'there is no workspace "%"', workspace_name
-			USING ERRCODE = 'no_data_found',
-				HINT = 'Create it with session_files.create_workspace(). If it is there, it was not granted to the role, which session_files.grant_workspace() does.';
-	END IF;
-	INSERT INTO session_files.upload_sessions (workspace_name, write_mode, expires_at)
-		VALUES (_create_session.workspace_name, _create_session.write_mode, coalesce(now() + expires_in, session_files.default_expiry()))
-		RETURNING session_id INTO new_id;
-	RETURN new_id;
-END
-$$;
-CREATE FUNCTION session_files.create_session(
-	workspace_name text,
-	write_mode session_files.write_mode DEFAULT 'KEEP',
-	expires_in interval DEFAULT NULL
-) RETURNS uuid
-	LANGUAGE c
-	AS 'MODULE_PATHNAME', 'session_files_as_owner';
-COMMENT ON FUNCTION session_files.create_session(text, session_files.write_mode, interval) IS
-	'Opens an upload session and returns its id. It takes files for expires_in, by default the setting session_files.session_lifetime. '
-	'Errors: 22004 (NULL), 22023 (expires_in is not between 0 and 1000 years), P0002 (no such workspace), 42501 (no '
-	'grant as uploader or keeper).';
-
 CREATE FUNCTION session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS tid[]
 	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000000
 	AS 'MODULE_PATHNAME', 'session_files_locate_ids';
@@ -213,30 +162,3 @@ COMMENT ON FUNCTION session_files.fail_files(uuid, uuid[], session_files.ingesti
 	'session or, if session_id is NULL, of all; without one all. With a lease_token, a file whose reason is in the setting '
 	'session_files.retry_reasons and that has attempts left stays PENDING and can be claimed again at retry_at. Errors: 22004 (NULL), '
 	'22P02 (unknown reason), P0002 (no such session, or not a file of it; nothing changes), 42501 (no grant as worker or keeper).';
-
-CREATE FUNCTION session_files._close_session(session_id uuid) RETURNS void
-	LANGUAGE plpgsql
-AS $$
-#variable_conflict use_column
-BEGIN
-	IF session_id IS NULL THEN
-		RAISE EXCEPTION 'session_id must not be null' USING ERRCODE = 'null_value_not_allowed';
-	END IF;
-	UPDATE session_files.upload_sessions AS s SET status = 'CLOSED'
-		WHERE s.session_id = _close_session.session_id AND s.status = 'OPEN';
-	IF NOT FOUND THEN
-		PERFORM FROM session_files.upload_sessions AS s WHERE s.session_id = _close_session.session_id;
-		IF NOT FOUND THEN
-			RAISE EXCEPTION 'there is no session "%"', session_id
-				USING ERRCODE = 'no_data_found',
-					HINT = 'Either it is not there, or its workspace was not granted to the role, which session_files.grant_workspace() does.';
-		END IF;
-	END IF;
-END
-$$;
-CREATE FUNCTION session_files.close_session(session_id uuid) RETURNS void
-	LANGUAGE c
-	AS 'MODULE_PATHNAME', 'session_files_as_owner';
-COMMENT ON FUNCTION session_files.close_session(uuid) IS
-	'Closes an OPEN session: it takes no more files, and its PENDING files can still be finished. Does nothing if the session is not '
-	'OPEN. Errors: 22004 (NULL), P0002 (no such session), 42501 (no grant as uploader or keeper).';

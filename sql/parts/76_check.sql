@@ -141,10 +141,10 @@ AS $$
 			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue')),
 	expected (invariant, table_name, names) AS (VALUES
 		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_inserts,queue_updates,session_cleanup,set_generation}'::text[]),
-		('triggers', 'upload_sessions', '{follow_session,notify_end,session_cleanup}'),
+		('triggers', 'upload_sessions', '{check_expired,follow_session,keep_session_id,notify_end,session_cleanup}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
 		('constraints', 'files', '{files_error_when_failed,files_id_is_uuid7,files_long_name_failed,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey}'),
-		('constraints', 'upload_sessions', '{upload_sessions_expires_at,upload_sessions_pkey,upload_sessions_workspace_name_fkey}'),
+		('constraints', 'upload_sessions', '{upload_sessions_expires_at,upload_sessions_pkey,upload_sessions_priority,upload_sessions_workspace_name_fkey}'),
 		('constraints', 'workspaces', '{workspaces_created_at,workspaces_name_length,workspaces_pkey}'),
 		('constraints', 'workspace_grants', '{workspace_grants_pkey,workspace_grants_workspace_name_fkey}'),
 		('constraints', 'file_counts', '{file_counts_pkey}'),

@@ -3,7 +3,9 @@
 -- numbers, which an infinite one does not refuse.
 
 CREATE VIEW session_files.session_progress WITH (security_barrier) AS
-	SELECT s.session_id, s.workspace_name, s.status, s.created_at, s.expires_at,
+	SELECT s.session_id, s.workspace_name,
+		-- As of now: maintain() may not have been there yet.
+		CASE WHEN s.expires_at <= clock_timestamp() THEN 'EXPIRED' ELSE s.status END AS status, s.created_at, s.expires_at,
 		c.failed + c.finished + c.pending AS total, c.pending, q.claimed, q.delayed, c.finished, c.failed,
 		(SELECT coalesce(jsonb_object_agg(r.reason, r.files), '{}')
 			FROM (SELECT f.ingestion_status_reason AS reason, count(*) AS files FROM session_files.files AS f
@@ -36,7 +38,8 @@ CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 		) AS q
 	WHERE session_files.has_kind(s.session_id, '{keeper,watcher,worker}');
 COMMENT ON VIEW session_files.session_progress IS
-	'Progress of each session: files by status; PENDING files under a lease (claimed) and waiting for a retry (delayed); failed files '
+	'Progress of each session: its status as of now, EXPIRED when its time is over, though PENDING files may wait for workers that hold '
+	'them, or for maintain; files by status; PENDING files under a lease (claimed) and waiting for a retry (delayed); failed files '
 	'by reason, counted per query: omit the column if there are millions; creation of the oldest PENDING file; files finished or '
 	'failed per second over the last minute, and the estimated end at that rate.';
 

@@ -25,6 +25,7 @@
 #include "catalog.h"
 #include "ingestion/notify.h"
 #include "ingestion/queue.h"
+#include "ingestion/sessions.h"
 #include "owner.h"
 #include "trigger.h"
 #include "uuid7.h"
@@ -41,6 +42,7 @@ typedef struct PendingFiles
 	pg_uuid_t session_id; /* the hash key */
 	bool has_row;
 	QueueRow row; /* when has_row: what its rows have in common */
+	bool is_open; /* when has_row: the session is */
 	int64 generation;
 	pg_uuid_t *ids;
 	int count;
@@ -52,6 +54,7 @@ typedef struct Changes
 {
 	const Catalog *catalog;
 	Relation file_queue;
+	bool is_insert;
 	HTAB *pending; /* NULL as long as there is nothing */
 	bool is_writing;
 	Caller caller; /* when is_writing */
@@ -70,7 +73,8 @@ write_pending(Changes *changes, PendingFiles *pending)
 	int per_row = Min((pending->count + QUEUE_MIN_ROWS - 1) / QUEUE_MIN_ROWS, QUEUE_MAX_FILES);
 
 	/* A session that is gone was deleted by a statement that this one is part of. */
-	if (!pending->has_row && !queue_read_session(changes->catalog, &pending->session_id, &pending->row))
+	if (!pending->has_row &&
+	    !queue_read_session(changes->catalog, &pending->session_id, &pending->row, &pending->is_open))
 		return;
 	if (!changes->is_writing)
 		changes->caller = owner_begin(changes->file_queue);
@@ -180,6 +184,9 @@ end_changes(Changes *changes)
 	{
 		write_pending(changes, pending);
 		notify_work(&pending->session_id);
+		/* An INSERT has locked the session, for its foreign key, before its status was read. */
+		if (pending->has_row && !(changes->is_insert && pending->is_open))
+			sessions_expect_work(&pending->session_id, changes->is_insert);
 	}
 	if (changes->is_writing)
 		owner_end(changes->caller);
@@ -192,7 +199,8 @@ session_files_queue_files(PG_FUNCTION_ARGS)
 	Relation file_queue = table_open(catalog_get()->file_queue, RowExclusiveLock);
 	const Catalog catalog = *catalog_get();
 	TriggerData *data = trigger_data(fcinfo, TRIGGER_STATEMENTS, catalog.files, InvalidOid);
-	Changes changes = {.catalog = &catalog, .file_queue = file_queue};
+	Changes changes = {
+		.catalog = &catalog, .file_queue = file_queue, .is_insert = TRIGGER_FIRED_BY_INSERT(data->tg_event)};
 
 	if (data->tg_newtable != NULL)
 	{

@@ -2,9 +2,10 @@
  * maintenance.c
  *		The maintenance worker: calls session_files.maintain() at intervals.
  *
- * It runs only where the library is preloaded and session_files.maintenance_database names a database. Elsewhere any scheduler can call
- * maintain(). Each call is a transaction of its own, and while there is more to do, calls follow each other. An error of a call is logged,
- * and the worker goes on. In a database without the extension it does nothing.
+ * It runs where the library is preloaded, in the database that session_files.maintenance_database names, or else in the one that is served
+ * over HTTP. If there is neither, a line in the log says so, and any scheduler can call maintain(). Each call is a transaction of its own,
+ * and while there is more to do, calls follow each other. An error of a call is logged, and the worker goes on. In a database without the
+ * extension it does nothing.
  */
 #include "compat.h"
 
@@ -34,6 +35,15 @@
 
 PGDLLEXPORT void maintenance_main(Datum arg);
 
+/* Returns the worker's database, or NULL. The settings cannot change while the server runs. */
+static const char *
+database(void)
+{
+	if (settings_maintenance_database[0] != '\0')
+		return settings_maintenance_database;
+	return settings_http.workers > 0 ? settings_http.database : NULL;
+}
+
 /* Logs, once, that there is nothing to look after. */
 static void
 report_no_extension(void)
@@ -45,7 +55,7 @@ report_no_extension(void)
 			LOG,
 			(errmsg(
 				 "the database \"%s\" does not have the extension session_files: until then there is nothing to maintain",
-				 settings_maintenance_database),
+				 database()),
 		     errhint("CREATE EXTENSION session_files in it, or set session_files.maintenance_database to another.")));
 	reported = true;
 }
@@ -113,9 +123,10 @@ maintenance_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(settings_maintenance_database, NULL, 0);
+	BackgroundWorkerInitializeConnection(database(), NULL, 0);
 	for (;;)
 	{
+		bool paused;
 		bool more;
 
 		CHECK_FOR_INTERRUPTS();
@@ -124,8 +135,9 @@ maintenance_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		more = try_maintain();
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+		paused = settings_maintenance_interval == 0;
+		more = !paused && try_maintain();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (paused ? 0 : WL_TIMEOUT),
 		                 more ? 0 : settings_maintenance_interval * 1000L, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
@@ -139,8 +151,17 @@ maintenance_init(void)
 	                           .bgw_restart_time = RESTART_SECONDS};
 
 	/* What is written while pg_upgrade reads or fills a cluster would be lost, or have transaction IDs that are assigned again. */
-	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade || settings_maintenance_database[0] == '\0')
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
+	if (database() == NULL)
+	{
+		if (settings_maintenance_interval > 0)
+			ereport(LOG,
+			        (errmsg("no database is set in which session_files expires sessions by itself"),
+			         errhint("Set session_files.maintenance_database. If a scheduler calls session_files.maintain(), "
+			                 "set session_files.maintenance_interval to 0.")));
+		return;
+	}
 	strlcpy(worker.bgw_name, "session_files maintenance", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "session_files maintenance", BGW_MAXLEN);
 	strlcpy(worker.bgw_library_name, "session_files", sizeof(worker.bgw_library_name));

@@ -7,7 +7,7 @@
 
 #include "compat.h"
 
-/* Registers the worker, if the library is preloaded and a setting names a database. After settings_init. */
+/* Registers the worker, if the library is preloaded and the settings name a database. After settings_init. */
 extern void maintenance_init(void);
 
 #endif

@@ -36,7 +36,7 @@ static OwnerQuery insert_row = {
 };
 
 bool
-queue_read_session(const Catalog *catalog, const pg_uuid_t *session_id, QueueRow *row)
+queue_read_session(const Catalog *catalog, const pg_uuid_t *session_id, QueueRow *row, bool *is_open)
 {
 	Relation upload_sessions = table_open(catalog->upload_sessions, AccessShareLock);
 	KeyScan scan;
@@ -52,6 +52,7 @@ queue_read_session(const Catalog *catalog, const pg_uuid_t *session_id, QueueRow
 	{
 		row->workspace_name = DatumGetTextPCopy(scan_value(&scan, Anum_upload_sessions_workspace_name));
 		row->priority = DatumGetInt16(scan_value(&scan, Anum_upload_sessions_priority));
+		*is_open = DatumGetObjectId(scan_value(&scan, Anum_upload_sessions_status)) == catalog->session_open;
 	}
 	scan_end(&scan);
 	PopActiveSnapshot();

@@ -35,8 +35,8 @@ typedef struct QueueRow
 	int company; /* how many files the claim had */
 } QueueRow;
 
-/* Finds workspace and priority of a session, as of now: what a new queue row has. False if there is no such session. */
-extern bool queue_read_session(const Catalog *catalog, const pg_uuid_t *session_id, QueueRow *row);
+/* Finds workspace and priority of a session, which a new queue row has, and whether it is OPEN, as of now. False if it is not there. */
+extern bool queue_read_session(const Catalog *catalog, const pg_uuid_t *session_id, QueueRow *row, bool *is_open);
 
 /* Reads a row; returns its files. All is a copy. */
 extern pg_uuid_t *queue_read(const Catalog *catalog, TupleTableSlot *slot, QueueRow *row, int *count);

@@ -211,6 +211,30 @@ def test_until_done_ends_at_once_when_all_is_done(scene):
     assert result.status == 0, result.stderr
 
 
+EXPIRE = "UPDATE session_files.upload_sessions SET created_at = now() - interval '2 hours', expires_at = now() WHERE session_id = %s"
+
+
+def test_session_that_has_expired(scene):
+    scene.make_files(3)
+    scene.upload('--keep-open')
+    scene.db.execute(EXPIRE, [scene.session])
+    result = scene.start_worker('w', '--until-done').end()
+    assert result.status == 0, result.stderr
+    assert 'the session has expired: no worker gets its 3 PENDING files' in result.stderr
+    assert scene.count('PENDING') == 3
+
+
+def test_files_that_are_held_when_the_session_expires_are_finished(scene):
+    scene.make_files(4)
+    scene.upload('--keep-open')
+    worker = scene.start_worker('w', '--until-done', '--delay', 2)
+    wait_until(lambda: scene.held_by('w') == 4)
+    scene.db.execute(EXPIRE, [scene.session])
+    result = worker.end()
+    assert result.status == 0, result.stderr
+    assert scene.count('FINISHED') == 4
+
+
 def test_files_delayed_are_tried_again(scene):
     (scene.folder / 'late').touch()
     scene.upload()

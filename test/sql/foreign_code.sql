@@ -68,7 +68,7 @@ CALL as_app('check', 'SELECT session_files.check()', :'superuser');
 CALL as_app('repair', 'SELECT session_files.repair()', :'superuser');
 UPDATE session_files.upload_sessions SET created_at = now() - interval '2 hours', expires_at = now() - interval '1 hour';
 SET session_files.session_retention = '1s';
-CALL as_app('maintain', 'SELECT session_files.maintain()');
+CALL as_app('maintain', 'SELECT session_files.maintain(), session_files.maintain()');
 
 SELECT call, place, planner, jit FROM seen WHERE call <> 'none'
 	GROUP BY call, place, planner, jit ORDER BY call COLLATE "C", place COLLATE "C", planner COLLATE "C", jit;

@@ -78,9 +78,9 @@ SELECT count(*) AS left_in_the_queue FROM session_files.file_queue;
 SELECT pg_temp.age(n, '1 day') FROM generate_series(1, 2) n;
 SELECT * FROM session_files.maintain();
 SET session_files.session_retention = '1d';
-SELECT * FROM session_files.maintain(4);
-SELECT count(*) FROM session_files.files WHERE session_id = pg_temp.session(1);
-SELECT * FROM session_files.maintain(4);
+CREATE TEMP TABLE deletions AS SELECT n, m.* FROM generate_series(1, 4) n, LATERAL session_files.maintain(4 + 0 * n) m;
+SELECT sum(sessions_deleted) AS sessions_deleted, sum(files_deleted) AS files_deleted, max(files_deleted) AS largest, bool_or(more) AS more
+	FROM deletions;
 SELECT * FROM session_files.maintain(4);
 SELECT * FROM pg_temp.seen;
 RESET session_files.session_retention;
@@ -92,6 +92,67 @@ CREATE TEMP TABLE steps AS SELECT n, m.* FROM generate_series(1, 6) n, LATERAL s
 SELECT sum(sessions_expired) AS sessions_expired, sum(files_failed) AS files_failed, max(files_failed) < 1100 AS small,
 	string_agg(more::text, ' ' ORDER BY n) AS more FROM steps;
 SELECT status, file, reason, count(*) FROM pg_temp.seen GROUP BY 1, 2, 3;
+
+-- One that is past its end says so, whether or not maintain() has been called.
+DELETE FROM session_files.upload_sessions;
+INSERT INTO session_files.upload_sessions (session_id, workspace_name) SELECT pg_temp.session(n), 'maintenance' FROM generate_series(1, 4) n;
+SELECT count(*) FROM generate_series(1, 4) n, LATERAL session_files.register_files(pg_temp.session(n), ARRAY['a', 'b', 'c']);
+SELECT pg_temp.age(n, '1 day') FROM generate_series(1, 3) n;
+SELECT p.status AS is_seen_as, s.status, p.pending FROM session_files.session_progress p JOIN session_files.upload_sessions s USING (session_id) ORDER BY 1, 2;
+
+-- A session that meets an error stays as it was, is reported, and keeps no other from its end: whatever raises it, in a trigger of an
+-- application, or in a foreign key.
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not b' USING ERRCODE = 'XX123'; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON session_files.files FOR EACH ROW
+	WHEN (NEW.session_id = '00000000-0000-7000-8000-000000000002' AND NEW.name = 'b') EXECUTE FUNCTION refuse();
+SELECT * FROM session_files.maintain();
+SELECT session, status, file, reason, count(*) FROM pg_temp.seen GROUP BY 1, 2, 3, 4 ORDER BY 1;
+-- Work that is rolled back is no reason to come again at once.
+SELECT * FROM session_files.maintain(2);
+DROP TRIGGER refuse ON session_files.files;
+SELECT * FROM session_files.maintain();
+CREATE TABLE invoices (session_id uuid PRIMARY KEY REFERENCES session_files.upload_sessions);
+INSERT INTO invoices VALUES (pg_temp.session(2));
+SET session_files.session_retention = '0';
+SELECT * FROM session_files.maintain();
+SELECT session, status, file, reason, count(*) FROM pg_temp.seen GROUP BY 1, 2, 3, 4 ORDER BY 1;
+-- Calls that have time for one alone come to each of them.
+DELETE FROM session_files.upload_sessions WHERE session_id = pg_temp.session(4);
+INSERT INTO session_files.upload_sessions (workspace_name, status, created_at, expires_at)
+	SELECT 'maintenance', 'EXPIRED', now() - interval '2 days', now() - interval '1 day' FROM generate_series(1, 20);
+SET client_min_messages = error;
+SELECT sum(m.sessions_deleted) AS sessions_deleted, sum(m.sessions_failed) > 0 AS some_failed, bool_and(m.sessions_deleted + m.sessions_failed <= 1) AS one_each
+	FROM generate_series(1, 1000) n, LATERAL session_files.maintain(1 + 0 * n) m;
+RESET client_min_messages;
+SELECT session, status FROM pg_temp.seen;
+RESET session_files.session_retention;
+DROP TABLE invoices;
+DROP FUNCTION refuse;
+
+-- No file of an EXPIRED session is PENDING: one that becomes so makes the session CLOSED, for maintain() to expire again.
+INSERT INTO session_files.files (session_id, name, ingestion_status) VALUES (pg_temp.session(2), 'finished', 'FINISHED');
+SELECT DISTINCT session, status FROM pg_temp.seen;
+INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.session(2), 'inserted');
+SELECT * FROM pg_temp.seen;
+SELECT * FROM session_files.maintain();
+UPDATE session_files.files SET ingestion_status = 'PENDING' WHERE name = 'finished';
+SELECT * FROM pg_temp.seen;
+UPDATE session_files.upload_sessions SET status = 'EXPIRED';
+SELECT * FROM session_files.maintain();
+SELECT * FROM pg_temp.seen;
+UPDATE session_files.upload_sessions SET status = 'EXPIRED';
+-- Without triggers, as in a restore, check() and repair() see to it.
+BEGIN;
+SET session_replication_role = replica;
+UPDATE session_files.upload_sessions SET status = 'EXPIRED';
+UPDATE session_files.files SET ingestion_status = 'PENDING', ingestion_status_reason = NULL;
+RESET session_replication_role;
+SELECT invariant, broken FROM session_files.check() WHERE broken > 0 AND invariant = 'expired_pending';
+SELECT * FROM session_files.repair() WHERE invariant = 'expired_pending';
+SELECT * FROM session_files.maintain();
+SELECT * FROM pg_temp.seen;
+SELECT invariant, broken FROM session_files.check() WHERE broken > 0;
+ROLLBACK;
 
 -- Bad arguments.
 SELECT * FROM session_files.maintain(0);

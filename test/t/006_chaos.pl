@@ -40,7 +40,7 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE plan (id serial, session_id uuid, size int, expires bool, registrar int, registered int DEFAULT 0, filled bool DEFAULT false);
 	CREATE TABLE audit (n bigserial, at timestamptz DEFAULT clock_timestamp(), kind text, worker text, session_id uuid, file_ingestion_id uuid,
 		name text, token uuid, attempt int, until timestamptz, status text, reason text);
-	CREATE TABLE upkeep (sessions_expired bigint, files_failed bigint, sessions_deleted bigint, files_deleted bigint, more bool);
+	CREATE TABLE upkeep (sessions_expired bigint, files_failed bigint, sessions_deleted bigint, files_deleted bigint, more bool, sessions_failed bigint);
 });
 # Two sessions are not closed but expire.
 for my $i (0 .. $#sizes)
