@@ -229,6 +229,9 @@ BEGIN
 	RETURN QUERY SELECT 'files_session', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
 		FROM session_files.files AS f
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = f.session_id);
+	RETURN QUERY SELECT 'expired_pending', pending, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
+		FROM session_files.files AS f JOIN session_files.upload_sessions AS s ON s.session_id = f.session_id
+		WHERE f.ingestion_status = 'PENDING' AND s.status = 'EXPIRED';
 	RETURN QUERY SELECT 'sessions_workspace', sessions, count(*), min(format('session %s of workspace %s', s.session_id, s.workspace_name))
 		FROM session_files.upload_sessions AS s
 		WHERE NOT EXISTS (SELECT FROM session_files.workspaces AS w WHERE w.name = s.workspace_name);
@@ -342,6 +345,13 @@ BEGIN
 		WHERE s.session_id = q.session_id AND (q.workspace_name, q.priority) <> (s.workspace_name, s.priority);
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN QUERY SELECT 'queue_workspace', changed;
+
+	UPDATE session_files.upload_sessions AS s SET status = 'CLOSED' WHERE s.ctid = ANY (ARRAY(
+		SELECT e.ctid FROM session_files.upload_sessions AS e
+		WHERE e.status = 'EXPIRED' AND EXISTS (SELECT FROM session_files.files AS f
+			WHERE f.session_id = e.session_id AND f.ingestion_status = 'PENDING') FOR NO KEY UPDATE SKIP LOCKED));
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	RETURN QUERY SELECT 'expired_pending', changed;
 
 	DELETE FROM session_files.workspace_grants AS g
 		WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = g.role)
