@@ -56,14 +56,39 @@ is_own_policy(const Catalog *catalog, Relation table, const RowSecurityPolicy *p
 	       IsA(linitial(call->args), Var) && ((const Var *) linitial(call->args))->varattno == column;
 }
 
-/* Returns whether no other policies apply to a table than the extension's own. */
+/* Returns whether a policy is for the current user. */
+static bool
+is_for_user(const RowSecurityPolicy *policy)
+{
+	const Oid *roles = (const Oid *) ARR_DATA_PTR(policy->roles);
+
+	for (int i = 0; i < ARR_DIMS(policy->roles)[0]; i++)
+	{
+		if (roles[i] == ACL_ID_PUBLIC || has_privs_of_role(GetUserId(), roles[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Returns whether the extension's own policy of a table applies to the current user, and no other; or none does, as they are disabled. */
 static bool
 has_no_other_policy(const Catalog *catalog, Relation table)
 {
-	List *policies = table->rd_rsdesc ? table->rd_rsdesc->policies : NIL;
+	bool found = false;
+	ListCell *cell;
 
-	return !table->rd_rel->relrowsecurity ||
-	       (list_length(policies) == 1 && is_own_policy(catalog, table, linitial(policies)));
+	if (!table->rd_rel->relrowsecurity)
+		return true;
+	foreach (cell, table->rd_rsdesc ? table->rd_rsdesc->policies : NIL)
+	{
+		const RowSecurityPolicy *policy = lfirst(cell);
+
+		if (is_own_policy(catalog, table, policy))
+			found = true;
+		else if (is_for_user(policy))
+			return false;
+	}
+	return found;
 }
 
 void

@@ -15,7 +15,7 @@ EXPIRE = "UPDATE session_files.upload_sessions SET created_at = '2020-01-01', ex
 TARGET = '/api/v1/workspaces/{}/upload_sessions/{}/files'
 # Which rows of a table are of a workspace.
 TABLES = {'workspaces': 'name = %(name)s', 'workspace_grants': 'workspace_name = %(name)s',
-          **dict.fromkeys(['upload_sessions', 'files', 'file_counts', 'file_queue', 'file_deletions'], 'session_id = %(session)s')}
+          **dict.fromkeys(['upload_sessions', 'files', 'file_counts', 'file_queue'], 'session_id = %(session)s')}
 
 # For each row of the table the statements that it stands for, all with the same result; what is to be there first is made by a superuser.
 ACTIONS = {
@@ -24,10 +24,12 @@ ACTIONS = {
         'SELECT * FROM session_files.list_session_files(%(name)s, %(session)s)',
         'SELECT * FROM session_files.session_counts(%(session)s)'],
     '`handle_request`, which is HTTP': ["SELECT status, headers::text, body FROM session_files.handle_request('GET', %(target)s)"],
-    '`create_session`, `register_files`, `close_session`': [
+    '`create_session`, `register_files`, `extend_session`, `close_session`, `cancel_session`': [
         'SELECT session_files.create_session(%(name)s) IS NOT NULL',
         "SELECT name FROM session_files.register_files(%(session)s, '{more}')",
-        'SELECT session_files.close_session(%(session)s)'],
+        "SELECT session_files.extend_session(%(session)s, '1 hour') > now()",
+        'SELECT session_files.close_session(%(session)s)',
+        'SELECT session_files.cancel_session(%(session)s)'],
     '`claim_files`, `extend_lease`, `release_files`, `finish_files`, `fail_files`': [
         "SELECT name FROM session_files.claim_files('me', workspace_name => %(name)s)",
         "SELECT name FROM session_files.claim_files('me', session_id => %(session)s)",
@@ -37,7 +39,11 @@ ACTIONS = {
         'SELECT * FROM session_files.finish_files(%(session)s, %(leased)s, %(token)s)',
         'SELECT * FROM session_files.finish_files(%(session)s, %(pending)s)',
         "SELECT * FROM session_files.fail_files(%(session)s, %(pending)s, 'EMPTY_FILE')"],
-    '`retry_failed`': ['SELECT session_files.retry_failed(%(session)s)'],
+    '`retry_failed`, `reopen_session`, `delete_session`, `delete_files`': [
+        'SELECT session_files.retry_failed(%(session)s)',
+        'SELECT session_files.reopen_session(%(session)s) > now()',
+        'SELECT session_files.delete_files(%(session)s, %(pending)s)',
+        'SELECT session_files.delete_session(%(session)s)'],
     '`maintain`': [(EXPIRE, 'SELECT * FROM session_files.maintain()')],
     '`create_workspace`, `check`': ["SELECT session_files.create_workspace('another')", 'SELECT invariant FROM session_files.check()'],
     '`repair`': ['SELECT invariant FROM session_files.repair()'],

@@ -119,10 +119,14 @@ SELECT bit_xor(session_files.file_digest(file_ingestion_id, ingestion_status, in
 	FROM session_files.files WHERE session_id = pg_temp.s(2);
 SELECT session_files.file_digest(NULL, 'PENDING', NULL, 'x'), session_files.file_digest(pg_temp.f(1), NULL, NULL, 'x'), session_files.file_digest(pg_temp.f(1), 'PENDING', NULL, NULL);
 
--- Who may: those from whom nothing is hidden. Not with a snapshot from before.
-SELECT session_files.grant_workspace('regress_check_granted', NULL, 'keeper');
+-- Who may: to check, those from whom nothing is hidden; to repair, those who need no grants. Not with a snapshot from before.
+SELECT session_files.grant_workspace('regress_check_granted', NULL, 'worker');
 SET ROLE regress_check_granted;
 SELECT * FROM session_files.check();
+RESET ROLE;
+SELECT session_files.grant_workspace('regress_check_granted', NULL, 'watcher');
+SET ROLE regress_check_granted;
+SELECT count(*) FROM session_files.check() WHERE broken > 0;
 SELECT * FROM session_files.repair();
 RESET ROLE;
 ALTER ROLE regress_check_granted BYPASSRLS;

@@ -84,6 +84,11 @@ INSERT INTO calls (call) VALUES
 	($$session_files.create_session('%2$s')$$),
 	($$session_files.register_files(pg_temp.s(%1$s), ARRAY['f1', 'new'])$$),
 	($$session_files.close_session(pg_temp.s(%1$s))$$),
+	($$session_files.extend_session(pg_temp.s(%1$s), '1 hour')$$),
+	($$session_files.cancel_session(pg_temp.s(%1$s))$$),
+	($$session_files.reopen_session(pg_temp.s(%1$s))$$),
+	($$session_files.delete_session(pg_temp.s(%1$s))$$),
+	($$session_files.delete_files(pg_temp.s(%1$s), ARRAY[pg_temp.f(1)])$$),
 	($$session_files.claim_files('w', session_id => pg_temp.s(%1$s))$$),
 	($$session_files.claim_files('w', workspace_name => '%2$s')$$),
 	($$session_files.claim_files('w', session_id => pg_temp.s(%1$s), workspace_name => '%2$s')$$),
@@ -455,6 +460,19 @@ SELECT session_files.close_session(pg_temp.s(1));
 RESET ROLE;
 SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
 DROP POLICY short_names ON session_files.files;
+-- For other roles they are as if they were not there.
+CREATE POLICY for_one ON session_files.upload_sessions AS RESTRICTIVE TO regress_lister USING (false);
+CREATE POLICY for_another ON session_files.files AS RESTRICTIVE TO regress_watcher, regress_worker USING (false);
+SET ROLE regress_lister;
+SELECT pg_temp.try($$SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0)$$);
+SET ROLE regress_worker;
+SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
+SET ROLE regress_one;
+SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
+SELECT pg_temp.claimed();
+RESET ROLE;
+DROP POLICY for_one ON session_files.upload_sessions;
+DROP POLICY for_another ON session_files.files;
 CREATE POLICY other ON session_files.workspaces AS RESTRICTIVE USING (name <> 'one');
 SET ROLE regress_one;
 SELECT session_files.create_session('one');
