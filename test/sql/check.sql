@@ -159,4 +159,5 @@ SELECT session_files.get_session_files('check', pg_temp.s(1), "limit" => 0);
 DELETE FROM session_files.upload_sessions;
 DELETE FROM session_files.workspaces;
 SELECT invariant, checked, broken FROM session_files.check() WHERE broken > 0;
+DELETE FROM session_files.workspace_grants WHERE role = 'regress_check_granted'::regrole;
 DROP ROLE regress_check_granted;
