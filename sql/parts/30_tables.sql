@@ -57,7 +57,7 @@ CREATE TABLE session_files.files (
 	ingestion_status session_files.ingestion_status NOT NULL DEFAULT 'PENDING',
 	ingestion_status_reason session_files.ingestion_status_reason,
 	name text COLLATE "C" NOT NULL,
-	-- Grows when the file becomes PENDING again: what was queued or claimed before is void.
+	-- Queue rows of a smaller one are void (src/ingestion/README.md).
 	generation bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
 	-- What went wrong, for people.
 	error text,
@@ -76,6 +76,8 @@ CREATE TABLE session_files.files (
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 COMMENT ON TABLE session_files.files IS
 	'Files of upload sessions. file_ingestion_id contains the creation time: session_files.uuid7_time().';
+COMMENT ON COLUMN session_files.files.generation IS
+	'Number from a sequence: a new one when the file is inserted, becomes PENDING again, or is PENDING and gets another key.';
 
 -- Listings by ingestion_status; by created_at with a filter; the files without a reason, by ingestion_status_reason.
 CREATE INDEX files_status_idx ON session_files.files (session_id, ingestion_status, file_ingestion_id);

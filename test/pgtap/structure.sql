@@ -43,8 +43,12 @@ SELECT volatility_is('session_files', 'handle_request', ARRAY['text', 'text', 'j
 SELECT functions_are('session_files', ARRAY['uuid7', 'uuid7_time', 'name_key', 'get_session_files', 'handle_request', 'create_workspace',
 	'create_session', 'register_files', 'locate_ids', 'locate_names', 'settle_files', 'finish_files', 'fail_files', 'close_session', 'fail_long_name', 'count_changes', 'session_cleanup',
 	'default_expiry', 'retained_since', 'retry_at', 'queue_files', 'pick_ids', 'notify_work', 'notify_end', 'sort_ids', 'take_batches', 'check_lease',
+<<<<<<< HEAD
 	'claim_files', 'list_session_files', 'session_counts', 'leave_lease', 'extend_lease', 'release_files', 'retry_failed', '_session_end', '_lock_session', 'extend_session', 'reopen_session', 'cancel_session', 'delete_session', 'delete_files',
 	'keep_session_id', 'check_expired', '_maintain_session', 'maintain', 'may_see_workspace', 'may_see_session', 'grant_workspace', 'revoke_workspace', 'report_grants', 'grant_creator', 'check', 'repair', 'file_digest', 'require_all_rows', 'count_errors', 'unqueued_files', 'files_queued_twice', 'rule_breaks', 'missing_guards']);
+=======
+	'claim_files', 'list_session_files', 'session_counts', 'leave_lease', 'extend_lease', 'release_files', 'retry_failed', 'expire_files', 'maintain', 'may_see_workspace', 'may_see_session', 'grant_workspace', 'revoke_workspace', 'report_grants', 'grant_creator', 'check', 'repair', 'file_digest', 'require_all_rows', 'count_errors', 'unqueued_files', 'files_queued_twice', 'generation_errors', 'set_generation', 'rule_breaks', 'missing_guards']);
+>>>>>>> refs/heads/generation
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'session_files'::regnamespace AND prosecdef $$,
 	'no function runs with the rights of its owner');
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
