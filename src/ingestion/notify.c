@@ -68,8 +68,12 @@ typedef struct SessionEvents
 	bool ended;           /* it was closed, or has expired */
 } SessionEvents;
 
-/* The events of this transaction, in its memory; NULL if there are none. */
+/*
+ * The events of this transaction, in its memory; NULL if there are none. They are also listed in the order in which they came: those of the
+ * subtransaction that ends next are the last ones.
+ */
 static HTAB *all_events = NULL;
+static List *ordered_events = NIL;
 
 /* The tables that are read before the commit. */
 typedef struct Tables
@@ -92,7 +96,13 @@ find_events(const pg_uuid_t *session_id, SubTransactionId subtransaction)
 		all_events = hash_create("session_files events", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	events = hash_search(all_events, &key, HASH_ENTER, &found);
 	if (!found)
+	{
+		MemoryContext context = MemoryContextSwitchTo(TopTransactionContext);
+
 		events->work = events->settled = events->ended = false;
+		ordered_events = lappend(ordered_events, events);
+		MemoryContextSwitchTo(context);
+	}
 	return events;
 }
 
@@ -112,20 +122,23 @@ notify_settled(const pg_uuid_t *session_id)
 static void
 end_subtransaction(SubTransactionId subtransaction, SubTransactionId parent, bool committed)
 {
-	HASH_SEQ_STATUS each;
-	SessionEvents *events;
+	int first = list_length(ordered_events);
+	List *last_events;
+	ListCell *cell;
 
-	hash_seq_init(&each, all_events);
-	while ((events = hash_seq_search(&each)) != NULL)
+	while (first > 0 && ((SessionEvents *) list_nth(ordered_events, first - 1))->key.subtransaction == subtransaction)
+		first--;
+	last_events = list_copy_tail(ordered_events, first);
+	ordered_events = list_truncate(ordered_events, first);
+	foreach (cell, last_events)
 	{
-		SessionEvents ended = *events;
+		SessionEvents ended = *(SessionEvents *) lfirst(cell);
 
-		if (ended.key.subtransaction != subtransaction)
-			continue;
 		hash_search(all_events, &ended.key, HASH_REMOVE, NULL);
 		if (committed)
 		{
-			events = find_events(&ended.key.session_id, parent);
+			SessionEvents *events = find_events(&ended.key.session_id, parent);
+
 			events->work |= ended.work;
 			events->settled |= ended.settled;
 			events->ended |= ended.ended;
@@ -266,6 +279,7 @@ at_transaction_event(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			all_events = NULL;
+			ordered_events = NIL;
 			break;
 		default:
 			break;
