@@ -115,7 +115,7 @@ DECLARE
 BEGIN
 	FOR i IN 1..calls LOOP
 		PERFORM file_ingestion_id, ingestion_status, ingestion_status_reason, name FROM session_files.files
-			WHERE session_id = session ORDER BY session_files.name_key(name) DESC LIMIT 100;
+			WHERE session_id = session ORDER BY session_files._name_key(name) DESC LIMIT 100;
 	END LOOP;
 	RETURN extract(epoch FROM clock_timestamp() - start) * 1e6 / calls;
 END $$;

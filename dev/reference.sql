@@ -8,21 +8,7 @@ Everything in the schema `session_files`, from its comments in the catalog: `dev
 where none may be. [Privileges](privileges.md) has the grant that a role needs for each.
 $$;
 
-<<<<<<< HEAD
 -- Names that begin with _ are the extension's own.
-=======
-CREATE TEMP VIEW reference_functions AS
-	SELECT p.proname,
-		format('`%s(%s)%s`', p.proname, regexp_replace(pg_get_function_arguments(p.oid), '::[\w ]+(\[\])?(?=,|$)', '', 'g'),
-			CASE WHEN p.prorettype <> 'void'::regtype AND pg_get_function_result(p.oid) !~ 'record$' THEN ' → ' || pg_get_function_result(p.oid) ELSE '' END) AS signature,
-		obj_description(p.oid, 'pg_proc') AS comment,
-		p.proname IN ('check_lease', 'count_errors', 'default_expiry', 'expire_files', 'file_digest', 'files_queued_twice', 'generation_errors', 'leave_lease', 'locate_ids',
-			'locate_names', 'missing_guards', 'name_key', 'notify_work', 'pick_ids', 'require_all_rows', 'retained_since', 'retry_at', 'rule_breaks',
-			'settle_files', 'sort_ids', 'take_batches', 'unqueued_files') AS is_internal
-	FROM pg_proc AS p
-	WHERE p.pronamespace = 'session_files'::regnamespace AND p.prorettype <> 'trigger'::regtype;
-
->>>>>>> refs/heads/generation
 SELECT E'## Functions\n';
 SELECT format(E'`%s(%s)%s`\n\n%s\n', p.proname, regexp_replace(pg_get_function_arguments(p.oid), '::[\w ]+(\[\])?(?=,|$)', '', 'g'),
 		CASE WHEN p.prorettype <> 'void'::regtype AND pg_get_function_result(p.oid) !~ 'record$' THEN ' → ' || pg_get_function_result(p.oid) ELSE '' END,

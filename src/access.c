@@ -333,7 +333,7 @@ may_see_session(const pg_uuid_t *session_id, int kinds)
 	return (held & kinds) != 0;
 }
 
-/* SQL: session_files.may_see_workspace(workspace_name text) returns boolean. */
+/* SQL: session_files._may_see_workspace(workspace_name text) returns boolean. */
 Datum
 session_files_may_see_workspace(PG_FUNCTION_ARGS)
 {
@@ -379,7 +379,7 @@ kinds_argument(FunctionCallInfo fcinfo, int number)
 	return kinds;
 }
 
-/* SQL: session_files.may_see_session(session_id uuid), session_files.has_kind(session_id uuid, kinds session_files.grant_kind[]) return boolean. */
+/* SQL: session_files._may_see_session(session_id uuid), session_files._has_kind(session_id uuid, kinds session_files.grant_kind[]) return boolean. */
 Datum
 session_files_may_see_session(PG_FUNCTION_ARGS)
 {

@@ -266,8 +266,8 @@ resolve(Catalog *catalog)
 	catalog->schema = schema;
 	catalog->handle_request =
 		resolve_function(schema, "handle_request", (Oid[]){TEXTOID, TEXTOID, JSONOID, BYTEAOID}, 4);
-	catalog->may_see_workspace = resolve_function(schema, "may_see_workspace", (Oid[]){TEXTOID}, 1);
-	catalog->may_see_session = resolve_function(schema, "may_see_session", (Oid[]){UUIDOID}, 1);
+	catalog->may_see_workspace = resolve_function(schema, "_may_see_workspace", (Oid[]){TEXTOID}, 1);
+	catalog->may_see_session = resolve_function(schema, "_may_see_session", (Oid[]){UUIDOID}, 1);
 	resolve_labels(schema, "session_status", (const char *const[]){"OPEN"}, 1, &catalog->session_open);
 	resolve_labels(schema, "ingestion_status", status_labels, STATUS_COUNT, catalog->statuses);
 	resolve_labels(schema, "ingestion_status_reason", reason_labels, REASON_COUNT, catalog->reasons);

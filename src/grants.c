@@ -429,7 +429,7 @@ grants_workspaces(const Catalog *catalog, int kinds, bool *all)
 	return copy_list(list);
 }
 
-/* SQL: session_files.report_grants(), trigger. */
+/* SQL: session_files._report_grants(), trigger. */
 Datum
 session_files_report_grants(PG_FUNCTION_ARGS)
 {

@@ -270,7 +270,7 @@ settings_init(void)
 	compat_reserve_prefix("session_files");
 }
 
-/* SQL: session_files.default_expiry() returns timestamptz. */
+/* SQL: session_files._default_expiry() returns timestamptz. */
 Datum
 session_files_default_expiry(PG_FUNCTION_ARGS)
 {
@@ -278,7 +278,7 @@ session_files_default_expiry(PG_FUNCTION_ARGS)
 		TimestampTzPlusMilliseconds(GetCurrentTransactionStartTimestamp(), (int64) session_lifetime * 1000));
 }
 
-/* SQL: session_files.retained_since() returns timestamptz. */
+/* SQL: session_files._retained_since() returns timestamptz. */
 Datum
 session_files_retained_since(PG_FUNCTION_ARGS)
 {

@@ -12,7 +12,7 @@ CREATE TABLE session_files.upload_sessions (
 	status session_files.session_status NOT NULL DEFAULT 'OPEN',
 	write_mode session_files.write_mode NOT NULL DEFAULT 'KEEP',
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	expires_at timestamptz NOT NULL DEFAULT session_files.default_expiry(),
+	expires_at timestamptz NOT NULL DEFAULT session_files._default_expiry(),
 	priority smallint NOT NULL DEFAULT 0,
 	-- The header Session-Expires-At has four digits for the year; infinite times cannot be subtracted; ids of version 7 begin in 1970.
 	CONSTRAINT upload_sessions_expires_at CHECK (
@@ -27,7 +27,7 @@ CREATE INDEX upload_sessions_workspace_idx ON session_files.upload_sessions (wor
 CREATE INDEX upload_sessions_expiry_idx ON session_files.upload_sessions (status, expires_at);
 
 -- Totals, queue and leases have the id, and no foreign key.
-CREATE FUNCTION session_files.keep_session_id() RETURNS trigger
+CREATE FUNCTION session_files._keep_session_id() RETURNS trigger
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 AS $$
@@ -35,20 +35,20 @@ BEGIN
 	RAISE EXCEPTION 'the id of session "%" cannot be changed', OLD.session_id USING ERRCODE = 'object_not_in_prerequisite_state';
 END
 $$;
-COMMENT ON FUNCTION session_files.keep_session_id() IS
+COMMENT ON FUNCTION session_files._keep_session_id() IS
 	'Trigger on upload_sessions: refuses to change the id of a session. Errors: 55000.';
 
 CREATE TRIGGER keep_session_id BEFORE UPDATE OF session_id ON session_files.upload_sessions
-	FOR EACH ROW WHEN (NEW.session_id <> OLD.session_id) EXECUTE FUNCTION session_files.keep_session_id();
+	FOR EACH ROW WHEN (NEW.session_id <> OLD.session_id) EXECUTE FUNCTION session_files._keep_session_id();
 
-CREATE FUNCTION session_files.check_expired() RETURNS trigger
+CREATE FUNCTION session_files._check_expired() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_check_expired';
-COMMENT ON FUNCTION session_files.check_expired() IS
+COMMENT ON FUNCTION session_files._check_expired() IS
 	'Trigger on upload_sessions: a session that has PENDING files cannot be made EXPIRED. Errors: 55000.';
 
 CREATE TRIGGER check_expired AFTER UPDATE OF status ON session_files.upload_sessions
-	FOR EACH ROW WHEN (OLD.status <> 'EXPIRED' AND NEW.status = 'EXPIRED') EXECUTE FUNCTION session_files.check_expired();
+	FOR EACH ROW WHEN (OLD.status <> 'EXPIRED' AND NEW.status = 'EXPIRED') EXECUTE FUNCTION session_files._check_expired();
 
 -- The columns are known to the C code by their position (src/catalog.h).
 CREATE TABLE session_files.files (
@@ -85,12 +85,12 @@ CREATE INDEX files_status_idx ON session_files.files (session_id, ingestion_stat
 CREATE INDEX files_reason_idx ON session_files.files (session_id, ingestion_status_reason, file_ingestion_id)
 	WHERE ingestion_status_reason IS NOT NULL;
 -- Names are unique in a session; listings by name.
-CREATE UNIQUE INDEX files_name_idx ON session_files.files (session_id, session_files.name_key(name)) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX files_name_idx ON session_files.files (session_id, session_files._name_key(name)) WITH (fillfactor = 50);
 -- Listings by name with a filter.
-CREATE INDEX files_status_name_idx ON session_files.files (session_id, ingestion_status, session_files.name_key(name));
+CREATE INDEX files_status_name_idx ON session_files.files (session_id, ingestion_status, session_files._name_key(name));
 
 -- A name that is too long is a fact to report, not an error: the file is recorded as FAILED.
-CREATE FUNCTION session_files.fail_long_name() RETURNS trigger
+CREATE FUNCTION session_files._fail_long_name() RETURNS trigger
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 AS $$
@@ -100,16 +100,16 @@ BEGIN
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION session_files.fail_long_name() IS 'Trigger on files: records a file whose name has more than 800 characters as FAILED.';
+COMMENT ON FUNCTION session_files._fail_long_name() IS 'Trigger on files: records a file whose name has more than 800 characters as FAILED.';
 
 CREATE TRIGGER fail_long_name BEFORE INSERT ON session_files.files
 	FOR EACH ROW WHEN (char_length(NEW.name) > 800)
-	EXECUTE FUNCTION session_files.fail_long_name();
+	EXECUTE FUNCTION session_files._fail_long_name();
 
-CREATE FUNCTION session_files.set_generation() RETURNS trigger
+CREATE FUNCTION session_files._set_generation() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_set_generation';
-COMMENT ON FUNCTION session_files.set_generation() IS
+COMMENT ON FUNCTION session_files._set_generation() IS
 	'Trigger on files: gives a file a new generation when an UPDATE makes it PENDING, or moves a PENDING one to another key, and keeps the '
 	'old one otherwise.';
 
@@ -118,7 +118,7 @@ CREATE TRIGGER set_generation BEFORE UPDATE ON session_files.files
 		OLD.generation IS DISTINCT FROM NEW.generation
 		OR NEW.ingestion_status = 'PENDING' AND (OLD.session_id, OLD.file_ingestion_id, OLD.ingestion_status)
 			IS DISTINCT FROM (NEW.session_id, NEW.file_ingestion_id, NEW.ingestion_status))
-	EXECUTE FUNCTION session_files.set_generation();
+	EXECUTE FUNCTION session_files._set_generation();
 
 SELECT pg_catalog.pg_extension_config_dump('session_files.workspaces', '');
 SELECT pg_catalog.pg_extension_config_dump('session_files.upload_sessions', '');

@@ -19,29 +19,29 @@ COMMENT ON TABLE session_files.file_counts IS
 	'Totals per session and status, and a digest of the files: the sum, or the XOR, of the session''s slots. Triggers on files keep it '
 	'in the transaction that changes the files.';
 
-CREATE FUNCTION session_files.count_changes() RETURNS trigger
+CREATE FUNCTION session_files._count_changes() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_count_changes';
-COMMENT ON FUNCTION session_files.count_changes() IS 'Trigger on files: adds the changes of a statement to file_counts.';
+COMMENT ON FUNCTION session_files._count_changes() IS 'Trigger on files: adds the changes of a statement to file_counts.';
 
-CREATE FUNCTION session_files.session_cleanup() RETURNS trigger
+CREATE FUNCTION session_files._session_cleanup() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_session_cleanup';
-COMMENT ON FUNCTION session_files.session_cleanup() IS
+COMMENT ON FUNCTION session_files._session_cleanup() IS
 	'Trigger: removes the counts and queue rows of sessions that a statement deleted, or all of them when files is '
 	'truncated.';
 
 CREATE TRIGGER count_inserts AFTER INSERT ON session_files.files
 	REFERENCING NEW TABLE AS added
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.count_changes();
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files._count_changes();
 CREATE TRIGGER count_updates AFTER UPDATE ON session_files.files
 	REFERENCING OLD TABLE AS removed NEW TABLE AS added
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.count_changes();
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files._count_changes();
 CREATE TRIGGER count_deletes AFTER DELETE ON session_files.files
 	REFERENCING OLD TABLE AS removed
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.count_changes();
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files._count_changes();
 CREATE TRIGGER session_cleanup AFTER TRUNCATE ON session_files.files
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.session_cleanup();
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files._session_cleanup();
 CREATE TRIGGER session_cleanup AFTER DELETE ON session_files.upload_sessions
 	REFERENCING OLD TABLE AS removed
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.session_cleanup();
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files._session_cleanup();

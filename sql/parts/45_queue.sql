@@ -59,42 +59,42 @@ CREATE INDEX file_queue_workspace_returned_idx ON session_files.file_queue (work
 -- Finishing, and the like, by lease.
 CREATE INDEX file_queue_lease_idx ON session_files.file_queue (lease_token) WHERE lease_token IS NOT NULL;
 
-CREATE FUNCTION session_files.queue_files() RETURNS trigger
+CREATE FUNCTION session_files._queue_files() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_queue_files';
-COMMENT ON FUNCTION session_files.queue_files() IS
+COMMENT ON FUNCTION session_files._queue_files() IS
 	'Trigger on files: queues the files that a statement made PENDING, and sends the notification session_files_work with the session '
 	'id when the transaction commits.';
 
 CREATE TRIGGER queue_inserts AFTER INSERT ON session_files.files
 	REFERENCING NEW TABLE AS added
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files._queue_files();
 CREATE TRIGGER queue_updates AFTER UPDATE ON session_files.files
 	REFERENCING OLD TABLE AS removed NEW TABLE AS added
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.queue_files();
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files._queue_files();
 
-CREATE FUNCTION session_files.follow_session() RETURNS trigger
+CREATE FUNCTION session_files._follow_session() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_follow_session';
-COMMENT ON FUNCTION session_files.follow_session() IS
+COMMENT ON FUNCTION session_files._follow_session() IS
 	'Trigger on upload_sessions: gives the queue rows of a session its new workspace and priority.';
 
 CREATE TRIGGER follow_session AFTER UPDATE OF workspace_name, priority ON session_files.upload_sessions
 	FOR EACH ROW WHEN (OLD.workspace_name <> NEW.workspace_name OR OLD.priority <> NEW.priority)
-	EXECUTE FUNCTION session_files.follow_session();
+	EXECUTE FUNCTION session_files._follow_session();
 
-CREATE FUNCTION session_files.notify_work(session_id uuid) RETURNS void
+CREATE FUNCTION session_files._notify_work(session_id uuid) RETURNS void
 	LANGUAGE c VOLATILE STRICT
 	AS 'MODULE_PATHNAME', 'session_files_notify_work';
-COMMENT ON FUNCTION session_files.notify_work(uuid) IS
+COMMENT ON FUNCTION session_files._notify_work(uuid) IS
 	'Sends the notification session_files_work with the session id when the transaction commits, once per transaction and session.';
 
-CREATE FUNCTION session_files.notify_end() RETURNS trigger
+CREATE FUNCTION session_files._notify_end() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_notify_end';
-COMMENT ON FUNCTION session_files.notify_end() IS
+COMMENT ON FUNCTION session_files._notify_end() IS
 	'Trigger on upload_sessions: sends the notification session_files_done with the session id when a transaction closes a session '
 	'without PENDING files.';
 
 CREATE TRIGGER notify_end AFTER UPDATE OF status ON session_files.upload_sessions
-	FOR EACH ROW WHEN (OLD.status = 'OPEN' AND NEW.status <> 'OPEN') EXECUTE FUNCTION session_files.notify_end();
+	FOR EACH ROW WHEN (OLD.status = 'OPEN' AND NEW.status <> 'OPEN') EXECUTE FUNCTION session_files._notify_end();

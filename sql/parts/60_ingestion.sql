@@ -22,16 +22,16 @@ COMMENT ON FUNCTION session_files.create_workspace(text) IS
 	'Creates a workspace. The name has 1 to 600 characters. Errors: 22004 (NULL), 22023 (length), 23505 (the name exists), '
 	'42501 (no grant of all workspaces as keeper).';
 
-CREATE FUNCTION session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS tid[]
+CREATE FUNCTION session_files._locate_ids(session_id uuid, file_ingestion_ids uuid[]) RETURNS tid[]
 	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000000
 	AS 'MODULE_PATHNAME', 'session_files_locate_ids';
-COMMENT ON FUNCTION session_files.locate_ids(uuid, uuid[]) IS
+COMMENT ON FUNCTION session_files._locate_ids(uuid, uuid[]) IS
 	'Returns the ctids of a session''s files with these ids, in the order given, under the snapshot of the calling statement.';
 
-CREATE FUNCTION session_files.locate_names(session_id uuid, names text[]) RETURNS tid[]
+CREATE FUNCTION session_files._locate_names(session_id uuid, names text[]) RETURNS tid[]
 	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000000
 	AS 'MODULE_PATHNAME', 'session_files_locate_names';
-COMMENT ON FUNCTION session_files.locate_names(uuid, text[]) IS
+COMMENT ON FUNCTION session_files._locate_names(uuid, text[]) IS
 	'Returns the ctids of a session''s files with these names, in the order given, under the snapshot of the calling statement.';
 
 -- The next functions find files by their places: left to the planner, which knows nothing of a session that is newer than its
@@ -94,7 +94,7 @@ BEGIN
 			INSERT INTO session_files.files (session_id, name)
 				SELECT _register_files.session_id, n.name
 				FROM unnest(names) WITH ORDINALITY AS n (name, ordinal) ORDER BY n.ordinal
-				ON CONFLICT (session_id, session_files.name_key(name)) DO NOTHING
+				ON CONFLICT (session_id, session_files._name_key(name)) DO NOTHING
 				RETURNING file_ingestion_id, name, ingestion_status
 		)
 		SELECT array_agg(a.file_ingestion_id), array_agg(a.name), array_agg(a.ingestion_status)
@@ -102,7 +102,7 @@ BEGIN
 		IF coalesce(cardinality(ids), 0) < cardinality(names) THEN
 			SELECT array_agg(f.file_ingestion_id ORDER BY p.ordinal), array_agg(f.name ORDER BY p.ordinal), array_agg(f.ingestion_status ORDER BY p.ordinal)
 				INTO ids, their_names, statuses
-				FROM unnest(session_files.locate_names(_register_files.session_id, names)) WITH ORDINALITY AS p (place, ordinal),
+				FROM unnest(session_files._locate_names(_register_files.session_id, names)) WITH ORDINALITY AS p (place, ordinal),
 					-- OFFSET keeps it from becoming a join, with all of the table on one side.
 					LATERAL (SELECT g.* FROM session_files.files AS g WHERE g.ctid = p.place OFFSET 0) AS f;
 		END IF;

@@ -19,7 +19,7 @@ BEGIN
 		RAISE EXCEPTION 'expires_in is "%", and it must be more than 0 and at most 1000 years', expires_in
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	RETURN coalesce(now() + expires_in, session_files.default_expiry());
+	RETURN coalesce(now() + expires_in, session_files._default_expiry());
 END
 $$;
 COMMENT ON FUNCTION session_files._session_end(interval) IS
@@ -228,10 +228,10 @@ BEGIN
 	PERFORM session_files._lock_session(session_id, shared => true);
 	-- A file that another transaction changed while the deletion waited for it has another place now.
 	FOR attempt IN 1..10 LOOP
-		DELETE FROM session_files.files AS f WHERE f.ctid = ANY (session_files.locate_ids(_delete_files.session_id, given));
+		DELETE FROM session_files.files AS f WHERE f.ctid = ANY (session_files._locate_ids(_delete_files.session_id, given));
 		GET DIAGNOSTICS changed = ROW_COUNT;
 		deleted := deleted + changed;
-		EXIT WHEN deleted = cardinality(given) OR session_files.locate_ids(session_id, given) = '{}';
+		EXIT WHEN deleted = cardinality(given) OR session_files._locate_ids(session_id, given) = '{}';
 	END LOOP;
 	RETURN deleted;
 END
@@ -286,13 +286,13 @@ BEGIN
 			SET ingestion_status = 'PENDING', ingestion_status_reason = NULL, error = NULL
 			WHERE f.session_id = _retry_failed.session_id AND f.ingestion_status_reason = ANY (given_reasons)
 				-- The plan is made for each call, so that one without ids does not have this condition.
-				AND (given IS NULL OR f.ctid = ANY (session_files.locate_ids(_retry_failed.session_id, given)));
+				AND (given IS NULL OR f.ctid = ANY (session_files._locate_ids(_retry_failed.session_id, given)));
 		GET DIAGNOSTICS changed = ROW_COUNT;
 		retried := retried + changed;
 		EXIT WHEN given IS NULL;
 		-- As in delete_files.
 		PERFORM FROM session_files.files AS f
-			WHERE f.ctid = ANY (session_files.locate_ids(_retry_failed.session_id, given)) AND f.ingestion_status_reason = ANY (given_reasons);
+			WHERE f.ctid = ANY (session_files._locate_ids(_retry_failed.session_id, given)) AND f.ingestion_status_reason = ANY (given_reasons);
 		EXIT WHEN NOT FOUND;
 	END LOOP;
 	RETURN retried;

@@ -35,7 +35,7 @@ BEGIN
 	sessions_failed := 0;
 	SELECT s.status INTO now_status FROM session_files.upload_sessions AS s
 		WHERE s.session_id = _maintain_session.session_id
-			AND s.expires_at < CASE WHEN s.status = 'EXPIRED' THEN session_files.retained_since() ELSE clock_timestamp() END
+			AND s.expires_at < CASE WHEN s.status = 'EXPIRED' THEN session_files._retained_since() ELSE clock_timestamp() END
 		FOR UPDATE SKIP LOCKED;
 	IF now_status = 'EXPIRED' THEN
 		-- The deletion of the session deletes what is left of its queue.
@@ -59,13 +59,13 @@ BEGIN
 		LOOP
 			EXIT WHEN work >= max_files;
 			SELECT count(*) INTO pending FROM session_files.files AS f
-				WHERE f.ctid = ANY (session_files.locate_ids(_maintain_session.session_id, batch.ids))
+				WHERE f.ctid = ANY (session_files._locate_ids(_maintain_session.session_id, batch.ids))
 					AND f.ingestion_status = 'PENDING' AND f.generation <= batch.generation;
 			UPDATE session_files.files AS f
 				SET ingestion_status = 'FAILED', ingestion_status_reason = coalesce(batch.last_reason, 'FILE_NOT_FOUND')
 				WHERE f.ctid = ANY (ARRAY(
 					SELECT g.ctid FROM session_files.files AS g
-						WHERE g.ctid = ANY (session_files.locate_ids(_maintain_session.session_id, batch.ids))
+						WHERE g.ctid = ANY (session_files._locate_ids(_maintain_session.session_id, batch.ids))
 							AND g.ingestion_status = 'PENDING' AND g.generation <= batch.generation
 						FOR NO KEY UPDATE SKIP LOCKED));
 			GET DIAGNOSTICS settled = ROW_COUNT;
@@ -112,7 +112,7 @@ CREATE FUNCTION session_files._maintain(
 AS $$
 DECLARE
 	start constant timestamptz := clock_timestamp();
-	retained_since constant timestamptz := session_files.retained_since();
+	retained_since constant timestamptz := session_files._retained_since();
 	budget bigint := max_files;
 	this_session uuid;
 	step record;

@@ -1,7 +1,7 @@
 -- Whether all that the extension keeps agrees with itself, and what can be made again: for the administrator after a disaster, or a restore
 -- without triggers.
 
-CREATE FUNCTION session_files.file_digest(
+CREATE FUNCTION session_files._file_digest(
 	file_ingestion_id uuid,
 	ingestion_status session_files.ingestion_status,
 	ingestion_status_reason session_files.ingestion_status_reason,
@@ -9,11 +9,11 @@ CREATE FUNCTION session_files.file_digest(
 ) RETURNS bigint
 	LANGUAGE c STABLE PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_file_digest';
-COMMENT ON FUNCTION session_files.file_digest(uuid, session_files.ingestion_status, session_files.ingestion_status_reason, text) IS
+COMMENT ON FUNCTION session_files._file_digest(uuid, session_files.ingestion_status, session_files.ingestion_status_reason, text) IS
 	'Returns what a file adds, by XOR, to the digest of its session (file_counts.digest). NULL if an argument other than the reason is '
 	'NULL.';
 
-CREATE FUNCTION session_files.count_errors()
+CREATE FUNCTION session_files._count_errors()
 	RETURNS TABLE (session_id uuid, failed bigint, finished bigint, pending bigint, digest bigint)
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
@@ -25,7 +25,7 @@ AS $$
 				count(*) FILTER (WHERE f.ingestion_status = 'FAILED') AS failed,
 				count(*) FILTER (WHERE f.ingestion_status = 'FINISHED') AS finished,
 				count(*) FILTER (WHERE f.ingestion_status = 'PENDING') AS pending,
-				bit_xor(session_files.file_digest(f.file_ingestion_id, f.ingestion_status, f.ingestion_status_reason, f.name)) AS digest
+				bit_xor(session_files._file_digest(f.file_ingestion_id, f.ingestion_status, f.ingestion_status_reason, f.name)) AS digest
 			FROM session_files.files AS f GROUP BY f.session_id) AS f ON f.session_id = s.session_id
 		LEFT JOIN (
 			SELECT c.session_id, sum(c.failed)::bigint AS failed, sum(c.finished)::bigint AS finished, sum(c.pending)::bigint AS pending,
@@ -35,11 +35,11 @@ AS $$
 			coalesce(f.pending, 0) - coalesce(c.pending, 0) AS pending, coalesce(f.digest, 0) # coalesce(c.digest, 0) AS digest) AS w
 	WHERE (w.failed, w.finished, w.pending, w.digest) <> (0, 0, 0, 0)
 $$;
-COMMENT ON FUNCTION session_files.count_errors() IS
+COMMENT ON FUNCTION session_files._count_errors() IS
 	'Returns the sessions whose totals are wrong, and the differences: to be added to file_counts and, for the digest, XORed.';
 
 -- By aggregates and windows, not by joins: for tables without statistics a join can take the square of the time.
-CREATE FUNCTION session_files.unqueued_files()
+CREATE FUNCTION session_files._unqueued_files()
 	RETURNS TABLE (session_id uuid, file_ingestion_id uuid, generation bigint, is_touched boolean)
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
@@ -54,11 +54,11 @@ AS $$
 	GROUP BY e.session_id, e.id
 	HAVING max(e.of_file) IS NOT NULL AND (max(e.of_row) >= max(e.of_file)) IS NOT TRUE
 $$;
-COMMENT ON FUNCTION session_files.unqueued_files() IS
+COMMENT ON FUNCTION session_files._unqueued_files() IS
 	'Returns PENDING files that are not in file_queue, so that no worker can claim them; and whether a transaction has locked or changed '
 	'this version of the file, or is about to.';
 
-CREATE FUNCTION session_files.files_queued_twice() RETURNS TABLE (place tid, session_id uuid, file_ingestion_ids uuid[])
+CREATE FUNCTION session_files._files_queued_twice() RETURNS TABLE (place tid, session_id uuid, file_ingestion_ids uuid[])
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
@@ -80,11 +80,11 @@ AS $$
 	WHERE v.number > 1
 	GROUP BY v.place, v.session_id
 $$;
-COMMENT ON FUNCTION session_files.files_queued_twice() IS
+COMMENT ON FUNCTION session_files._files_queued_twice() IS
 	'Returns PENDING files that two workers could claim at the same time: per queue row, its files that another queue row has too.';
 
 -- The snapshot is older than what is read of the sequence: so no file or queue row in it is ahead because it was written meanwhile.
-CREATE FUNCTION session_files.generation_errors(OUT ahead bigint, OUT highest bigint, OUT drawn bigint)
+CREATE FUNCTION session_files._generation_errors(OUT ahead bigint, OUT highest bigint, OUT drawn bigint)
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
@@ -95,12 +95,12 @@ AS $$
 			UNION ALL
 			SELECT q.generation FROM session_files.file_queue AS q) AS g ON g.generation > s.drawn
 $$;
-COMMENT ON FUNCTION session_files.generation_errors() IS
+COMMENT ON FUNCTION session_files._generation_errors() IS
 	'Returns how many files and queue rows have a generation that the sequence has not drawn yet: a file that becomes PENDING could get '
 	'it once more. Also the greatest of them, and the last that was drawn.';
 
 -- The rules are read back from what PostgreSQL prints of them. Some zones print times, in some styles, that are then read as another zone's.
-CREATE FUNCTION session_files.rule_breaks(OUT checked bigint, OUT broken bigint, OUT example text)
+CREATE FUNCTION session_files._rule_breaks(OUT checked bigint, OUT broken bigint, OUT example text)
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
 	SET DateStyle = 'ISO'
@@ -128,10 +128,10 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION session_files.rule_breaks() IS
+COMMENT ON FUNCTION session_files._rule_breaks() IS
 	'Returns how many rows of all tables were checked against the CHECK constraints of their table, and how many violate one.';
 
-CREATE FUNCTION session_files.missing_guards() RETURNS TABLE (invariant text, number bigint, guard text, problem text)
+CREATE FUNCTION session_files._missing_guards() RETURNS TABLE (invariant text, number bigint, guard text, problem text)
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
@@ -185,7 +185,7 @@ AS $$
 	FROM pg_sequence AS s
 	WHERE s.seqrelid = 'session_files.files_generation_seq'::regclass AND (s.seqcache > 1 OR s.seqincrement < 1 OR s.seqcycle)
 $$;
-COMMENT ON FUNCTION session_files.missing_guards() IS
+COMMENT ON FUNCTION session_files._missing_guards() IS
 	'Returns the triggers, constraints, indexes and policies of the extension''s tables, how many of each kind there should be, and '
 	'the problem of each that is not as it should be.';
 
@@ -207,15 +207,15 @@ BEGIN
 	RETURN QUERY SELECT 'totals', sessions, count(*),
 		min(format('session %s: to be added are FAILED %s, FINISHED %s, PENDING %s%s', e.session_id, e.failed, e.finished, e.pending,
 			CASE WHEN e.digest <> 0 THEN '; another digest' ELSE '' END))
-		FROM session_files.count_errors() AS e;
+		FROM session_files._count_errors() AS e;
 	RETURN QUERY SELECT 'totals_session', count(*), count(*) FILTER (WHERE s.session_id IS NULL),
 		min(format('totals of session %s', c.session_id)) FILTER (WHERE s.session_id IS NULL)
 		FROM session_files.file_counts AS c LEFT JOIN session_files.upload_sessions AS s ON s.session_id = c.session_id;
 	RETURN QUERY SELECT 'queue', pending, count(*), min(format('file %s of session %s', u.file_ingestion_id, u.session_id))
-		FROM session_files.unqueued_files() AS u;
+		FROM session_files._unqueued_files() AS u;
 	RETURN QUERY SELECT 'queue_once', pending, coalesce(sum(cardinality(t.file_ingestion_ids)), 0)::bigint,
 		min(format('file %s of session %s', t.file_ingestion_ids[1], t.session_id))
-		FROM session_files.files_queued_twice() AS t;
+		FROM session_files._files_queued_twice() AS t;
 	RETURN QUERY SELECT 'queue_session', queued, count(*), min(format('files of session %s', q.session_id))
 		FROM session_files.file_queue AS q
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = q.session_id);
@@ -225,7 +225,7 @@ BEGIN
 		WHERE (q.workspace_name, q.priority) <> (s.workspace_name, s.priority);
 	RETURN QUERY SELECT 'generations', files + queued, e.ahead, CASE WHEN e.ahead > 0 THEN
 		format('the sequence files_generation_seq is at %s, and the greatest generation is %s', e.drawn, e.highest) END
-		FROM session_files.generation_errors() AS e;
+		FROM session_files._generation_errors() AS e;
 	RETURN QUERY SELECT 'files_session', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
 		FROM session_files.files AS f
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = f.session_id);
@@ -240,9 +240,9 @@ BEGIN
 			FILTER (WHERE r.oid IS NULL OR (w.name IS NULL AND g.workspace_name IS NOT NULL))
 		FROM session_files.workspace_grants AS g LEFT JOIN pg_roles AS r ON r.oid = g.role
 			LEFT JOIN session_files.workspaces AS w ON w.name = g.workspace_name;
-	RETURN QUERY SELECT 'rules', r.checked, r.broken, r.example FROM session_files.rule_breaks() AS r;
+	RETURN QUERY SELECT 'rules', r.checked, r.broken, r.example FROM session_files._rule_breaks() AS r;
 	RETURN QUERY SELECT m.invariant, max(m.number), count(m.problem), min(m.guard || ' ' || m.problem)
-		FROM session_files.missing_guards() AS m GROUP BY m.invariant ORDER BY m.invariant;
+		FROM session_files._missing_guards() AS m GROUP BY m.invariant ORDER BY m.invariant;
 END
 $$;
 CREATE FUNCTION session_files.check() RETURNS TABLE (invariant text, checked bigint, broken bigint, example text)
@@ -275,7 +275,7 @@ BEGIN
 	-- slot of its own. Sessions stay until the end of this transaction, so that their counts go with them.
 	INSERT INTO session_files.file_counts AS c (session_id, slot, failed, finished, pending, digest, minute)
 		SELECT e.session_id, pg_current_xact_id()::text::bigint, e.failed, e.finished, e.pending, e.digest, 0
-		FROM session_files.count_errors() AS e JOIN session_files.upload_sessions AS s ON s.session_id = e.session_id
+		FROM session_files._count_errors() AS e JOIN session_files.upload_sessions AS s ON s.session_id = e.session_id
 		FOR KEY SHARE OF s SKIP LOCKED
 		ON CONFLICT ON CONSTRAINT file_counts_pkey DO UPDATE SET failed = c.failed + excluded.failed,
 			finished = c.finished + excluded.finished, pending = c.pending + excluded.pending, digest = c.digest # excluded.digest;
@@ -291,7 +291,7 @@ BEGIN
 	-- By more than what other transactions draw meanwhile: setval must not set it back. But not without a limit: a role that inserts a file
 	-- with a generation of its own choice must not use up the sequence for all.
 	SELECT e.ahead, greatest(e.drawn, least(e.highest, 4000000000000000000)) + 1000 INTO changed, next_generation
-		FROM session_files.generation_errors() AS e;
+		FROM session_files._generation_errors() AS e;
 	IF changed > 0 THEN
 		PERFORM setval('session_files.files_generation_seq', next_generation);
 	END IF;
@@ -301,7 +301,7 @@ BEGIN
 	-- smaller generation than another file's here, has a row of its own, as it would be in two valid ones otherwise (src/ingestion/batch.c).
 	WITH missing AS MATERIALIZED (
 		SELECT u.session_id, s.workspace_name, s.priority, u.file_ingestion_id, u.generation, CASE WHEN u.is_touched THEN u.generation END AS alone
-		FROM session_files.unqueued_files() AS u JOIN session_files.upload_sessions AS s ON s.session_id = u.session_id
+		FROM session_files._unqueued_files() AS u JOIN session_files.upload_sessions AS s ON s.session_id = u.session_id
 		FOR KEY SHARE OF s SKIP LOCKED),
 	placed AS (
 		SELECT m.*, row_number() OVER (PARTITION BY m.session_id, m.alone ORDER BY m.file_ingestion_id) - 1 AS place,
@@ -316,13 +316,13 @@ BEGIN
 			RETURNING q.session_id, cardinality(q.file_ingestion_ids) AS files)
 	SELECT coalesce(sum(q.files), 0), coalesce(array_agg(DISTINCT q.session_id), '{}') INTO changed, waiting FROM queued AS q;
 	FOREACH this_session IN ARRAY waiting LOOP
-		PERFORM session_files.notify_work(this_session);
+		PERFORM session_files._notify_work(this_session);
 	END LOOP;
 	RETURN QUERY SELECT 'queue', changed;
 
 	WITH surplus AS MATERIALIZED (
 		SELECT q.ctid AS place, t.file_ingestion_ids AS ids
-		FROM session_files.files_queued_twice() AS t JOIN session_files.file_queue AS q ON q.ctid = t.place
+		FROM session_files._files_queued_twice() AS t JOIN session_files.file_queue AS q ON q.ctid = t.place
 		FOR UPDATE OF q SKIP LOCKED),
 	emptied AS (
 		DELETE FROM session_files.file_queue AS q USING surplus AS s

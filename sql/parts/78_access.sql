@@ -22,35 +22,35 @@ CREATE INDEX workspace_grants_workspace_idx ON session_files.workspace_grants (w
 -- A role that was dropped is a number, which can be another role's elsewhere.
 SELECT pg_catalog.pg_extension_config_dump('session_files.workspace_grants', 'WHERE role IN (SELECT oid FROM pg_catalog.pg_roles)');
 
-CREATE FUNCTION session_files.may_see_workspace(workspace_name text) RETURNS boolean
+CREATE FUNCTION session_files._may_see_workspace(workspace_name text) RETURNS boolean
 	LANGUAGE c STABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_may_see_workspace';
-COMMENT ON FUNCTION session_files.may_see_workspace(text) IS
+COMMENT ON FUNCTION session_files._may_see_workspace(text) IS
 	'Returns whether the current user may see a workspace: by a grant of any kind, or because the user needs none.';
 
-CREATE FUNCTION session_files.may_see_session(session_id uuid) RETURNS boolean
+CREATE FUNCTION session_files._may_see_session(session_id uuid) RETURNS boolean
 	LANGUAGE c STABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_may_see_session';
-COMMENT ON FUNCTION session_files.may_see_session(uuid) IS
+COMMENT ON FUNCTION session_files._may_see_session(uuid) IS
 	'Returns whether the current user may see a session and its files: by a grant of any kind for its workspace and, if upload_sessions '
 	'has other policies than the extension''s, by these. False for a session that does not exist.';
 
-CREATE FUNCTION session_files.has_kind(session_id uuid, kinds session_files.grant_kind[]) RETURNS boolean
+CREATE FUNCTION session_files._has_kind(session_id uuid, kinds session_files.grant_kind[]) RETURNS boolean
 	LANGUAGE c STABLE STRICT PARALLEL SAFE
 	AS 'MODULE_PATHNAME', 'session_files_may_see_session';
-COMMENT ON FUNCTION session_files.has_kind(uuid, session_files.grant_kind[]) IS
+COMMENT ON FUNCTION session_files._has_kind(uuid, session_files.grant_kind[]) IS
 	'Returns whether the current user may see a session as may_see_session says, by a grant of one of the kinds. Errors: 22004 (a NULL kind).';
 
-CREATE FUNCTION session_files.report_grants() RETURNS trigger
+CREATE FUNCTION session_files._report_grants() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_report_grants';
-COMMENT ON FUNCTION session_files.report_grants() IS 'Trigger on workspace_grants: makes every backend read its grants again.';
+COMMENT ON FUNCTION session_files._report_grants() IS 'Trigger on workspace_grants: makes every backend read its grants again.';
 
 -- By rows, and always: so they fire for what logical replication applies, too.
 CREATE TRIGGER report_changes AFTER INSERT OR UPDATE OR DELETE ON session_files.workspace_grants
-	FOR EACH ROW EXECUTE FUNCTION session_files.report_grants();
+	FOR EACH ROW EXECUTE FUNCTION session_files._report_grants();
 CREATE TRIGGER report_truncate AFTER TRUNCATE ON session_files.workspace_grants
-	FOR EACH STATEMENT EXECUTE FUNCTION session_files.report_grants();
+	FOR EACH STATEMENT EXECUTE FUNCTION session_files._report_grants();
 ALTER TABLE session_files.workspace_grants ENABLE ALWAYS TRIGGER report_changes;
 ALTER TABLE session_files.workspace_grants ENABLE ALWAYS TRIGGER report_truncate;
 
@@ -125,9 +125,9 @@ ALTER TABLE session_files.file_queue ENABLE ROW LEVEL SECURITY;
 -- For plain SQL, by roles to which an administrator granted it: for all commands and all roles. is_own_policy in src/access.c knows the
 -- policies by what they call. The other tables have none, so that no row of them is shown to a role by mistake. pg_dump leaves out policies
 -- on an extension's tables since the releases of November 2024: before that, restoring a dump says that these are there already.
-CREATE POLICY visible_workspaces ON session_files.workspaces USING (session_files.may_see_workspace(name));
-CREATE POLICY visible_workspaces ON session_files.upload_sessions USING (session_files.may_see_workspace(workspace_name));
-CREATE POLICY visible_sessions ON session_files.files USING (session_files.may_see_session(session_id));
+CREATE POLICY visible_workspaces ON session_files.workspaces USING (session_files._may_see_workspace(name));
+CREATE POLICY visible_workspaces ON session_files.upload_sessions USING (session_files._may_see_workspace(workspace_name));
+CREATE POLICY visible_sessions ON session_files.files USING (session_files._may_see_session(session_id));
 
 -- The planner's statistics are of all rows, for every role, and EXPLAIN prints what it estimates by them: an id, a name or a time of another
 -- workspace can be found by halving, with SELECT alone. So there are none, of any column; the functions do not need them.

@@ -36,7 +36,7 @@ CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 				coalesce(sum(cardinality(q.file_ingestion_ids)) FILTER (WHERE q.lease_token IS NULL AND q.claimed_at IS NOT NULL AND q.due_at > clock_timestamp()), 0) AS delayed
 			FROM session_files.file_queue AS q WHERE q.session_id = s.session_id
 		) AS q
-	WHERE session_files.has_kind(s.session_id, '{keeper,watcher,worker}');
+	WHERE session_files._has_kind(s.session_id, '{keeper,watcher,worker}');
 COMMENT ON VIEW session_files.session_progress IS
 	'Progress of each session: its status as of now, EXPIRED when its time is over, though PENDING files may wait for workers that hold '
 	'them, or for maintain; files by status; PENDING files under a lease (claimed) and waiting for a retry (delayed); failed files '
@@ -50,7 +50,7 @@ CREATE VIEW session_files.leases WITH (security_barrier) AS
 	FROM session_files.file_queue AS q
 	-- Any token. Without statistics the planner takes a range for few rows, and reads their index; IS NOT NULL it takes for all of them.
 	WHERE q.lease_token >= '00000000-0000-0000-0000-000000000000' AND q.lease_token <= 'ffffffff-ffff-ffff-ffff-ffffffffffff'
-		AND session_files.has_kind(q.session_id, '{keeper,watcher}')
+		AND session_files._has_kind(q.session_id, '{keeper,watcher}')
 	GROUP BY q.worker, q.lease_token, q.session_id;
 COMMENT ON VIEW session_files.leases IS
 	'Leases: a row per claim and session. remaining is negative if the lease has ended and its files were not claimed again.';

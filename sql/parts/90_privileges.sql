@@ -14,8 +14,8 @@ GRANT EXECUTE ON FUNCTION
 	TO PUBLIC;
 
 -- What defaults, indexes, policies and views call as the role that reads or writes. They show a role only what it was granted.
-GRANT EXECUTE ON FUNCTION session_files.uuid7, session_files.uuid7_time, session_files.default_expiry, session_files.name_key,
-	session_files.may_see_workspace, session_files.may_see_session, session_files.has_kind
+GRANT EXECUTE ON FUNCTION session_files.uuid7, session_files.uuid7_time, session_files._default_expiry, session_files._name_key,
+	session_files._may_see_workspace, session_files._may_see_session, session_files._has_kind
 	TO PUBLIC;
 
 -- They show each role the sessions that its grants let it watch.

@@ -96,7 +96,7 @@ name_key(const char *name, int len)
 	return key;
 }
 
-/* SQL: session_files.name_key(text). */
+/* SQL: session_files._name_key(text). */
 Datum
 session_files_name_key(PG_FUNCTION_ARGS)
 {

@@ -420,7 +420,7 @@ is_moot(const Delta *delta, TriggerEvent event)
 	return !changed && delta->digest == 0;
 }
 
-/* SQL: session_files.count_changes(), trigger. */
+/* SQL: session_files._count_changes(), trigger. */
 Datum
 session_files_count_changes(PG_FUNCTION_ARGS)
 {

@@ -40,7 +40,7 @@ digest_file(const pg_uuid_t *id, int status, int reason, Span name)
 	return hash_bytes_extended((const unsigned char *) name.bytes, name.len, state);
 }
 
-/* SQL: session_files.file_digest(file_ingestion_id, ingestion_status, ingestion_status_reason, name) returns bigint. */
+/* SQL: session_files._file_digest(file_ingestion_id, ingestion_status, ingestion_status_reason, name) returns bigint. */
 Datum
 session_files_file_digest(PG_FUNCTION_ARGS)
 {

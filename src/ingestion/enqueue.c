@@ -192,7 +192,7 @@ end_changes(Changes *changes)
 		owner_end(changes->caller);
 }
 
-/* SQL: session_files.queue_files(), trigger. */
+/* SQL: session_files._queue_files(), trigger. */
 Datum
 session_files_queue_files(PG_FUNCTION_ARGS)
 {
@@ -221,7 +221,7 @@ new_value(TriggerData *data, int column)
 }
 
 /*
- * SQL: session_files.follow_session(), trigger: gives the queue rows of a session its workspace and priority.
+ * SQL: session_files._follow_session(), trigger: gives the queue rows of a session its workspace and priority.
  *
  * A row with another workspace would be claimed by another tenant's workers, or by none. So nothing may write a row meanwhile: a
  * transaction that adds one waits here, or is waited for, and then reads the session as of then (queue_read_session).

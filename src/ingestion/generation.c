@@ -47,7 +47,7 @@ becomes_pending(const TriggerData *data, Oid pending)
 	        differs(data, Anum_files_session_id) || differs(data, Anum_files_file_ingestion_id));
 }
 
-/* SQL: session_files.set_generation(), trigger. */
+/* SQL: session_files._set_generation(), trigger. */
 Datum
 session_files_set_generation(PG_FUNCTION_ARGS)
 {

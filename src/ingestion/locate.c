@@ -101,7 +101,7 @@ locate_pending(Relation files, const pg_uuid_t *session_id, const pg_uuid_t *ids
 	return construct_array(values, found, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT);
 }
 
-/* SQL: session_files.locate_ids(session_id uuid, file_ingestion_ids uuid[]) returns tid[]. */
+/* SQL: session_files._locate_ids(session_id uuid, file_ingestion_ids uuid[]) returns tid[]. */
 Datum
 session_files_locate_ids(PG_FUNCTION_ARGS)
 {
@@ -132,7 +132,7 @@ session_files_locate_ids(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(values, found, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
 }
 
-/* SQL: session_files.locate_names(session_id uuid, names text[]) returns tid[]. */
+/* SQL: session_files._locate_names(session_id uuid, names text[]) returns tid[]. */
 Datum
 session_files_locate_names(PG_FUNCTION_ARGS)
 {

@@ -300,7 +300,7 @@ notify_init(void)
 	RegisterXactCallback(at_transaction_event, NULL);
 }
 
-/* SQL: session_files.notify_end(), trigger. */
+/* SQL: session_files._notify_end(), trigger. */
 Datum
 session_files_notify_end(PG_FUNCTION_ARGS)
 {
@@ -313,7 +313,7 @@ session_files_notify_end(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL); /* not SQL null: what AFTER triggers return is ignored */
 }
 
-/* SQL: session_files.notify_work(session_id uuid). */
+/* SQL: session_files._notify_work(session_id uuid). */
 Datum
 session_files_notify_work(PG_FUNCTION_ARGS)
 {

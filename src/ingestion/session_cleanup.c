@@ -77,7 +77,7 @@ clean_up_sessions(const TriggerData *data)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-/* SQL: session_files.session_cleanup(), trigger. */
+/* SQL: session_files._session_cleanup(), trigger. */
 Datum
 session_files_session_cleanup(PG_FUNCTION_ARGS)
 {

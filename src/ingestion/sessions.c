@@ -80,7 +80,7 @@ sessions_expect_work(const pg_uuid_t *session_id, bool is_locked)
 		owner_run_under(&undo_expiry, &value, GetLatestSnapshot());
 }
 
-/* SQL: session_files.check_expired(), trigger. */
+/* SQL: session_files._check_expired(), trigger. */
 Datum
 session_files_check_expired(PG_FUNCTION_ARGS)
 {

@@ -11,7 +11,7 @@ BY_NAME = {
     'name': lambda w: w.name, 'names': lambda w: w.names, 'worker': lambda w: 'me', 'target': lambda w: target(w.name, w.session),
     'method': lambda w: 'GET', 'ingestion_status': lambda w: None, 'field': lambda w: None, 'order': lambda w: None,
     'page_number': lambda w: None, 'sort': lambda w: None, 'limit': lambda w: '10', 'headers': lambda w: '{}', 'body': lambda w: None,
-    'expires_in': lambda w: None, 'reasons': lambda w: None, 'kinds': lambda w: ['keeper', 'worker'],
+    'expires_in': lambda w: None, 'reasons': lambda w: None, 'error': lambda w: 'it broke', 'kinds': lambda w: ['keeper', 'worker'],
 }
 BY_TYPE = {
     'uuid[]': lambda w: w.files, 'interval': lambda w: '5 minutes', 'integer': lambda w: '1', 'bigint': lambda w: '10',

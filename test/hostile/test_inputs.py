@@ -24,7 +24,7 @@ SEED = os.environ.get('HOSTILE_SEED') or str(random.SystemRandom().randrange(10*
 CALLS = int(os.environ.get('HOSTILE_CALLS') or 20000)
 
 # What policies, defaults and indexes call is in no table of the documents.
-INTERNAL = {'default_expiry': set(), 'has_kind': {'22004'}, 'may_see_session': set(), 'may_see_workspace': set(), 'name_key': set()}
+INTERNAL = {'_default_expiry': set(), '_has_kind': {'22004'}, '_may_see_session': set(), '_may_see_workspace': set(), '_name_key': set()}
 # What a function has in common with another, in the documents' words.
 SAME_AS = {'fail_files': 'finish_files', 'list_session_files': 'get_session_files'}
 # For all workspaces, or the administrator: a role with grants of some gets as far as 42501, so a superuser calls them.
@@ -228,7 +228,7 @@ def test_deceiving_schemas(database, workspaces):
         before = db.execute(page, [workspaces.mine.name, workspaces.mine.session]).fetchall()
         for name in ['Session_Files', 'session_files ', 'session_files.files', '"session_files"', 'session＿files', 'ｓession_files', 'session_files\n', 'session_filеs']:
             db.execute(sql.SQL('CREATE SCHEMA {0}; CREATE TABLE {0}.files (LIKE session_files.files); CREATE VIEW {0}.upload_sessions AS SELECT 1 AS session_id;'
-                               'CREATE FUNCTION {0}.locate_ids(uuid, uuid[]) RETURNS tid[] LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION $a$deceived$a$; END $$;'
+                               'CREATE FUNCTION {0}._locate_ids(uuid, uuid[]) RETURNS tid[] LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION $a$deceived$a$; END $$;'
                                'SELECT pg_catalog.set_config($$search_path$$, {1}, true)').format(
                                    sql.Identifier(name), sql.Literal(sql.Identifier(name).as_string(db) + ', session_files, pg_catalog')))
             assert db.execute(page, [workspaces.mine.name, workspaces.mine.session]).fetchall() == before
@@ -240,14 +240,14 @@ def test_deceiving_schemas(database, workspaces):
 def test_settings(database, workspaces):
     """Hostile values of each setting: refused by SET, left out with a warning where they came before the library; never an error of a call."""
     with connect(database) as db:
-        db.execute('SELECT session_files.default_expiry()')
+        db.execute('SELECT session_files._default_expiry()')
         settings = [name for name, in db.execute("SELECT name FROM pg_settings WHERE name LIKE 'session_files.%%' AND context = 'user'")]
     assert len(settings) >= 7
     refused = 0
     for name in settings:
         values = [value for value in [*STRINGS[::5], '-1', '0', '1e9', '2147483648', '1 day', 'on', 'SLOWDOWN', 'SLOWDOWN,SLOWDOWN', '"SLOWDOWN"', ',', 'x' * 100000]]
         with connect(database, user=role('mighty')) as late:
-            late.execute('SELECT session_files.default_expiry()')
+            late.execute('SELECT session_files._default_expiry()')
             for value in values:
                 result = outcome(late, 'SELECT set_config(%s, %s, false)', [name, value])
                 assert result[0] == 'done' or result[1][0] == '22023', (name, value, result)
@@ -261,7 +261,7 @@ def test_settings(database, workspaces):
 
 
 def check_settings(db, workspaces, what):
-    for query in ['SELECT session_files.default_expiry()',
+    for query in ['SELECT session_files._default_expiry()',
                   f"SELECT session_files.create_session('{workspaces.mine.name}')",
                   f"SELECT session_files.fail_files('{workspaces.mine.session}', '{{{workspaces.mine.files[2]}}}', 'SLOWDOWN', '{workspaces.mine.token}')"]:
         result = outcome(db, query)

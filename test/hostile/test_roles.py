@@ -191,7 +191,7 @@ def test_no_other_role_has_rights(db):
     public = {name for name, in db.execute('''SELECT p.proname FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
         WHERE p.pronamespace = 'session_files'::regnamespace AND a.grantee = 0''')}
     described = {name for row in ACTIONS for name in re.findall(r'`(\w+)`', row)}
-    assert public - described == {'uuid7', 'uuid7_time', 'name_key', 'default_expiry', 'may_see_workspace', 'may_see_session', 'has_kind'}
+    assert public - described == {'uuid7', 'uuid7_time', '_name_key', '_default_expiry', '_may_see_workspace', '_may_see_session', '_has_kind'}
     unprotected = db.execute('''
         SELECT relname FROM pg_class WHERE relnamespace = 'session_files'::regnamespace AND (relkind IN ('r', 'p') AND NOT relrowsecurity
             OR relkind IN ('v', 'm') AND NOT coalesce(reloptions @> '{security_barrier=true}', false))''').fetchall()

@@ -55,7 +55,7 @@ def variants(function, workspaces):
 
 
 # They tell of their arguments alone.
-PURE = {'name_key', 'uuid7_time'}
+PURE = {'_name_key', 'uuid7_time'}
 
 
 def test_functions(db, mighty, workspaces):
@@ -146,7 +146,7 @@ STATEMENTS = [
     'SELECT * FROM session_files.workspaces WHERE name = %(name)s FOR UPDATE',
     'SELECT * FROM session_files.workspace_grants WHERE workspace_name = %(name)s FOR UPDATE',
     'SELECT * FROM session_files.files WHERE session_id = %(session)s AND file_ingestion_id = %(file)s FOR SHARE',
-    'SELECT * FROM session_files.files WHERE session_id = %(session)s AND session_files.name_key(name) = session_files.name_key(%(file_name)s) FOR SHARE',
+    'SELECT * FROM session_files.files WHERE session_id = %(session)s AND session_files._name_key(name) = session_files._name_key(%(file_name)s) FOR SHARE',
     'SELECT * FROM session_files.file_queue WHERE lease_token = %(token)s FOR UPDATE',
     'SELECT * FROM session_files.file_counts WHERE session_id = %(session)s FOR UPDATE',
     'SELECT * FROM session_files.session_progress WHERE session_id = %(session)s',
@@ -176,7 +176,7 @@ STATEMENTS = [
     'DELETE FROM session_files.upload_sessions WHERE session_id = %(session)s RETURNING *',
     'DELETE FROM session_files.workspaces WHERE name = %(name)s RETURNING *',
     'DELETE FROM session_files.workspace_grants WHERE workspace_name = %(name)s RETURNING *',
-    "SELECT has_table_privilege('session_files.files', 'SELECT'), session_files.may_see_session(%(session)s), session_files.may_see_workspace(%(name)s)",
+    "SELECT has_table_privilege('session_files.files', 'SELECT'), session_files._may_see_session(%(session)s), session_files._may_see_workspace(%(name)s)",
 ]
 
 
@@ -312,7 +312,7 @@ COMPARED = {
     'workspaces': ['name'],
     'upload_sessions': ['session_id', 'workspace_name', 'created_at', 'expires_at'],
     'workspace_grants': ['workspace_name'],
-    'files': ['session_id', 'file_ingestion_id', 'name', 'session_files.name_key(name)'],
+    'files': ['session_id', 'file_ingestion_id', 'name', 'session_files._name_key(name)'],
     'file_counts': ['session_id', 'digest'],
     'file_queue': ['session_id', 'due_at', 'file_ingestion_ids', 'file_ingestion_ids[1]', 'lease_token', 'worker', 'claimed_at'],
 }
@@ -376,7 +376,7 @@ def test_settings(database, workspaces):
         mighty.execute('SET row_security = off')
         assert outcome(mighty, 'SELECT * FROM session_files.files')[1][0] == '42501'
         assert outcome(mighty, 'SELECT session_files.get_session_files(%s, %s)', [workspaces.secret.name, workspaces.secret.session])[1][0] == 'P0002'
-        assert outcome(mighty, 'SELECT session_files.may_see_session(%s)', [workspaces.secret.session])[1] == [(False,)]
+        assert outcome(mighty, 'SELECT session_files._may_see_session(%s)', [workspaces.secret.session])[1] == [(False,)]
         for statement_ in ['SET ROLE hostile_stranger', 'SET SESSION AUTHORIZATION hostile_stranger', 'SET ROLE postgres',
                            'ALTER ROLE hostile_mighty BYPASSRLS', 'ALTER TABLE session_files.files DISABLE ROW LEVEL SECURITY',
                            'CREATE POLICY mine ON session_files.files USING (true)', "SET session_replication_role = 'replica'",

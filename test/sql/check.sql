@@ -97,7 +97,7 @@ INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (pg
 ALTER TABLE session_files.files ADD CONSTRAINT files_name_not_empty CHECK (name <> '') NOT VALID;
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'session_files.files_reason_idx'::regclass;
 SELECT invariant, broken, regexp_replace(example, '\(\d+,\d+\)', '(…)') AS example FROM session_files.check() WHERE broken > 0;
-SELECT guard, problem FROM session_files.missing_guards() WHERE problem IS NOT NULL ORDER BY 1, 2;
+SELECT guard, problem FROM session_files._missing_guards() WHERE problem IS NOT NULL ORDER BY 1, 2;
 ROLLBACK;
 -- Row level security that is off everywhere is off on purpose.
 BEGIN;
@@ -106,18 +106,18 @@ SELECT invariant, broken FROM session_files.check() WHERE broken > 0;
 ROLLBACK;
 -- The list of them is complete.
 SELECT 'trigger' AS kind, tgname AS unknown FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'session_files'::regnamespace)
-		AND NOT tgisinternal AND NOT EXISTS (SELECT FROM session_files.missing_guards() WHERE invariant = 'triggers' AND guard = format('%s: %s', tgrelid::regclass, tgname))
+		AND NOT tgisinternal AND NOT EXISTS (SELECT FROM session_files._missing_guards() WHERE invariant = 'triggers' AND guard = format('%s: %s', tgrelid::regclass, tgname))
 	UNION ALL SELECT 'constraint', conname FROM pg_constraint WHERE connamespace = 'session_files'::regnamespace AND contype <> 'n'
-		AND NOT EXISTS (SELECT FROM session_files.missing_guards() WHERE invariant = 'constraints' AND guard = format('%s: %s', conrelid::regclass, conname))
+		AND NOT EXISTS (SELECT FROM session_files._missing_guards() WHERE invariant = 'constraints' AND guard = format('%s: %s', conrelid::regclass, conname))
 	UNION ALL SELECT 'index', c.relname FROM pg_index i JOIN pg_class c ON c.oid = indexrelid WHERE relnamespace = 'session_files'::regnamespace
-		AND NOT EXISTS (SELECT FROM session_files.missing_guards() WHERE invariant = 'indexes' AND guard = format('%s: %s', indrelid::regclass, c.relname))
+		AND NOT EXISTS (SELECT FROM session_files._missing_guards() WHERE invariant = 'indexes' AND guard = format('%s: %s', indrelid::regclass, c.relname))
 	UNION ALL SELECT 'policy', polname FROM pg_policy WHERE polrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'session_files'::regnamespace)
-		AND NOT EXISTS (SELECT FROM session_files.missing_guards() WHERE invariant = 'policies' AND guard = format('%s: %s', polrelid::regclass, polname));
+		AND NOT EXISTS (SELECT FROM session_files._missing_guards() WHERE invariant = 'policies' AND guard = format('%s: %s', polrelid::regclass, polname));
 
 -- file_digest: what the trigger has added; NULL for what is no file.
-SELECT bit_xor(session_files.file_digest(file_ingestion_id, ingestion_status, ingestion_status_reason, name)) = (SELECT bit_xor(digest) FROM session_files.file_counts WHERE session_id = pg_temp.s(2)) AS same
+SELECT bit_xor(session_files._file_digest(file_ingestion_id, ingestion_status, ingestion_status_reason, name)) = (SELECT bit_xor(digest) FROM session_files.file_counts WHERE session_id = pg_temp.s(2)) AS same
 	FROM session_files.files WHERE session_id = pg_temp.s(2);
-SELECT session_files.file_digest(NULL, 'PENDING', NULL, 'x'), session_files.file_digest(pg_temp.f(1), NULL, NULL, 'x'), session_files.file_digest(pg_temp.f(1), 'PENDING', NULL, NULL);
+SELECT session_files._file_digest(NULL, 'PENDING', NULL, 'x'), session_files._file_digest(pg_temp.f(1), NULL, NULL, 'x'), session_files._file_digest(pg_temp.f(1), 'PENDING', NULL, NULL);
 
 -- Who may: to check, those from whom nothing is hidden; to repair, those who need no grants. Not with a snapshot from before.
 SELECT session_files.grant_workspace('regress_check_granted', NULL, 'worker');

@@ -31,7 +31,7 @@ COPY session_files.files (session_id, name, ingestion_status) FROM stdin;
 \.
 INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(3), 'copied 1'), (pg_temp.s(3), 'new') ON CONFLICT DO NOTHING;
 INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(3), 'copied 1'), (pg_temp.s(3), 'newer')
-	ON CONFLICT (session_id, session_files.name_key(name)) DO UPDATE SET ingestion_status = 'FINISHED';
+	ON CONFLICT (session_id, session_files._name_key(name)) DO UPDATE SET ingestion_status = 'FINISHED';
 WITH gone AS (DELETE FROM session_files.files WHERE name = 'f10' RETURNING session_id),
 	changed AS (UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name = 'f11')
 	INSERT INTO session_files.files (session_id, name) SELECT session_id, 'instead' FROM gone;
@@ -142,12 +142,12 @@ DROP ROLE regress_writer;
 
 -- The trigger functions serve their own triggers only.
 CREATE TEMP TABLE foreign_table (session_id uuid, slot bigint);
-CREATE TRIGGER foreign_trigger AFTER INSERT ON foreign_table FOR EACH STATEMENT EXECUTE FUNCTION session_files.count_changes();
+CREATE TRIGGER foreign_trigger AFTER INSERT ON foreign_table FOR EACH STATEMENT EXECUTE FUNCTION session_files._count_changes();
 INSERT INTO foreign_table DEFAULT VALUES;
 DROP TRIGGER foreign_trigger ON foreign_table;
-CREATE TRIGGER foreign_trigger BEFORE INSERT ON foreign_table FOR EACH ROW EXECUTE FUNCTION session_files.session_cleanup();
+CREATE TRIGGER foreign_trigger BEFORE INSERT ON foreign_table FOR EACH ROW EXECUTE FUNCTION session_files._session_cleanup();
 INSERT INTO foreign_table DEFAULT VALUES;
-SELECT session_files.count_changes();
+SELECT session_files._count_changes();
 DELETE FROM session_files.upload_sessions WHERE workspace_name = 'counts';
 SELECT count(*) FROM session_files.file_counts;
 DELETE FROM session_files.workspaces WHERE name = 'counts';

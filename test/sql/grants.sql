@@ -208,14 +208,14 @@ SELECT session_id, status, total, pending, claimed FROM session_files.session_pr
 
 -- The predicates of the policies, also of what is not there.
 SET ROLE regress_one;
-SELECT left(name, 10), session_files.may_see_workspace(name) FROM (VALUES ('one'), ('two'), ('nowhere'), (''), (repeat('x', 10000)), (NULL)) v (name);
-SELECT n, session_files.may_see_session(pg_temp.s(n)) FROM generate_series(1, 9, 1) n WHERE n IN (1, 2, 9);
-SELECT session_files.may_see_session(NULL) IS NULL AS null_for_null;
+SELECT left(name, 10), session_files._may_see_workspace(name) FROM (VALUES ('one'), ('two'), ('nowhere'), (''), (repeat('x', 10000)), (NULL)) v (name);
+SELECT n, session_files._may_see_session(pg_temp.s(n)) FROM generate_series(1, 9, 1) n WHERE n IN (1, 2, 9);
+SELECT session_files._may_see_session(NULL) IS NULL AS null_for_null;
 SET ROLE regress_worker;
-SELECT kinds, session_files.has_kind(pg_temp.s(1), kinds::session_files.grant_kind[]) FROM unnest('{"{}","{worker}","{keeper,worker}","{keeper,watcher}"}'::text[]) AS kinds;
-SELECT pg_temp.try($$SELECT session_files.has_kind(pg_temp.s(1), '{worker,NULL}')$$);
+SELECT kinds, session_files._has_kind(pg_temp.s(1), kinds::session_files.grant_kind[]) FROM unnest('{"{}","{worker}","{keeper,worker}","{keeper,watcher}"}'::text[]) AS kinds;
+SELECT pg_temp.try($$SELECT session_files._has_kind(pg_temp.s(1), '{worker,NULL}')$$);
 SET ROLE regress_every;
-SELECT name, session_files.may_see_workspace(name) FROM (VALUES ('one'), ('nowhere')) v (name);
+SELECT name, session_files._may_see_workspace(name) FROM (VALUES ('one'), ('nowhere')) v (name);
 RESET ROLE;
 
 -- Plain statements, for a role to which an administrator granted them: in workspaces of which it has a grant, of any kind.
@@ -274,7 +274,7 @@ SELECT count(*) AS left_of_two FROM session_files.claim_files('w');
 
 -- The trigger function serves its own triggers only.
 CREATE TEMP TABLE foreign_table (name text);
-CREATE TRIGGER a AFTER INSERT ON foreign_table FOR EACH STATEMENT EXECUTE FUNCTION session_files.report_grants();
+CREATE TRIGGER a AFTER INSERT ON foreign_table FOR EACH STATEMENT EXECUTE FUNCTION session_files._report_grants();
 INSERT INTO foreign_table VALUES ('two');
 
 -- A workspace that is renamed stays granted; one that is deleted and created again does not.
@@ -294,30 +294,30 @@ RESET ROLE;
 -- In one transaction: what is granted and revoked counts at once, and is undone with it.
 BEGIN;
 SET LOCAL ROLE regress_none;
-SELECT session_files.may_see_session(pg_temp.s(1));
+SELECT session_files._may_see_session(pg_temp.s(1));
 RESET ROLE;
 SELECT session_files.grant_workspace('regress_none', 'one');
 SET LOCAL ROLE regress_none;
-SELECT session_files.may_see_session(pg_temp.s(1)), session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
+SELECT session_files._may_see_session(pg_temp.s(1)), session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
 RESET ROLE;
 SAVEPOINT a;
 SELECT session_files.revoke_workspace('regress_none', 'one');
 SET LOCAL ROLE regress_none;
-SELECT session_files.may_see_session(pg_temp.s(1));
+SELECT session_files._may_see_session(pg_temp.s(1));
 ROLLBACK TO a;
 SET LOCAL ROLE regress_none;
-SELECT session_files.may_see_session(pg_temp.s(1));
+SELECT session_files._may_see_session(pg_temp.s(1));
 ROLLBACK;
 SET ROLE regress_none;
-SELECT session_files.may_see_session(pg_temp.s(1));
+SELECT session_files._may_see_session(pg_temp.s(1));
 RESET ROLE;
 BEGIN;
 SET LOCAL ROLE regress_one;
-SELECT session_files.may_see_session(pg_temp.s(1));
+SELECT session_files._may_see_session(pg_temp.s(1));
 RESET ROLE;
 TRUNCATE session_files.workspace_grants;
 SET LOCAL ROLE regress_one;
-SELECT session_files.may_see_session(pg_temp.s(1));
+SELECT session_files._may_see_session(pg_temp.s(1));
 ROLLBACK;
 -- Not by what a site has answered before: a loop's is the same for both roles, and for a session that moves.
 DO $$
@@ -330,7 +330,7 @@ BEGIN
 			UPDATE session_files.upload_sessions SET workspace_name = 'two' WHERE session_id = pg_temp.s(4);
 			SET LOCAL ROLE regress_one;
 		END IF;
-		RAISE NOTICE '%', session_files.may_see_session(pg_temp.s(4));
+		RAISE NOTICE '%', session_files._may_see_session(pg_temp.s(4));
 	END LOOP;
 END
 $$;
@@ -338,25 +338,25 @@ $$;
 -- Membership; roles that become able to see all, and no more; a role that is dropped.
 GRANT regress_one TO regress_none;
 SET ROLE regress_none;
-SELECT session_files.may_see_session(pg_temp.s(1));
+SELECT session_files._may_see_session(pg_temp.s(1));
 RESET ROLE;
 REVOKE regress_one FROM regress_none;
 SET ROLE regress_none;
-SELECT session_files.may_see_session(pg_temp.s(1));
+SELECT session_files._may_see_session(pg_temp.s(1));
 RESET ROLE;
 ALTER ROLE regress_none BYPASSRLS;
 SET ROLE regress_none;
-SELECT session_files.may_see_session(pg_temp.s(1)), session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
+SELECT session_files._may_see_session(pg_temp.s(1)), session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
 RESET ROLE;
 ALTER ROLE regress_none NOBYPASSRLS;
 SET ROLE regress_none;
-SELECT session_files.may_see_session(pg_temp.s(1)), pg_temp.try($$SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0)$$);
+SELECT session_files._may_see_session(pg_temp.s(1)), pg_temp.try($$SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0)$$);
 RESET ROLE;
 CREATE ROLE regress_gone;
 SELECT session_files.grant_workspace('regress_gone', 'one');
 DROP ROLE regress_gone;
 SET ROLE regress_none;
-SELECT session_files.may_see_session(pg_temp.s(1));
+SELECT session_files._may_see_session(pg_temp.s(1));
 RESET ROLE;
 SELECT count(*) AS without_role FROM session_files.workspace_grants WHERE role NOT IN (SELECT oid FROM pg_roles);
 SELECT session_files.revoke_workspace(role, 'one') FROM session_files.workspace_grants WHERE role NOT IN (SELECT oid FROM pg_roles);
@@ -364,11 +364,11 @@ SELECT count(*) AS without_role FROM session_files.workspace_grants WHERE role N
 -- To revoke every workspace leaves those by name, and the other way round.
 SELECT session_files.grant_workspace('regress_every', 'one'), session_files.revoke_workspace('regress_every', NULL);
 SET ROLE regress_every;
-SELECT session_files.may_see_session(pg_temp.s(1)), session_files.may_see_session(pg_temp.s(2));
+SELECT session_files._may_see_session(pg_temp.s(1)), session_files._may_see_session(pg_temp.s(2));
 RESET ROLE;
 SELECT session_files.grant_workspace('regress_every', NULL, 'worker'), session_files.revoke_workspace('regress_every', 'one');
 SET ROLE regress_every;
-SELECT session_files.may_see_session(pg_temp.s(1)), session_files.may_see_session(pg_temp.s(2));
+SELECT session_files._may_see_session(pg_temp.s(1)), session_files._may_see_session(pg_temp.s(2));
 RESET ROLE;
 
 -- Which workspaces a role may claim in follows its grants: of one kind, of several roles, of all.
@@ -444,7 +444,7 @@ SET ROLE regress_one;
 SELECT pg_temp.try($$SELECT session_files.close_session(pg_temp.s(1))$$);
 RESET ROLE;
 RESET request.jwt.claims;
-ALTER POLICY visible_workspaces ON session_files.upload_sessions USING (session_files.may_see_workspace(workspace_name));
+ALTER POLICY visible_workspaces ON session_files.upload_sessions USING (session_files._may_see_workspace(workspace_name));
 CREATE POLICY closed ON session_files.upload_sessions AS RESTRICTIVE USING (status = 'CLOSED');
 SET ROLE regress_plain;
 SELECT pg_temp.try($$SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0)$$);
@@ -479,11 +479,11 @@ SELECT session_files.create_session('one');
 RESET ROLE;
 DROP POLICY other ON session_files.workspaces;
 -- A policy that calls the same function of another column is another one.
-ALTER POLICY visible_sessions ON session_files.files USING (session_files.may_see_session(file_ingestion_id));
+ALTER POLICY visible_sessions ON session_files.files USING (session_files._may_see_session(file_ingestion_id));
 SET ROLE regress_one;
 SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
 RESET ROLE;
-ALTER POLICY visible_sessions ON session_files.files USING (session_files.may_see_session(session_id));
+ALTER POLICY visible_sessions ON session_files.files USING (session_files._may_see_session(session_id));
 -- The owner needs no grant, forced or not. It executes the functions that the public ones call.
 CREATE ROLE regress_owner;
 DO $$
@@ -497,11 +497,11 @@ END
 $$;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA session_files TO regress_owner;
 SET ROLE regress_owner;
-SELECT session_files.may_see_session(pg_temp.s(2)), session_files.get_session_files('two', pg_temp.s(2), "limit" => 0);
+SELECT session_files._may_see_session(pg_temp.s(2)), session_files.get_session_files('two', pg_temp.s(2), "limit" => 0);
 SELECT count(*) FROM session_files.check() WHERE broken > 0;
 ALTER TABLE session_files.upload_sessions FORCE ROW LEVEL SECURITY;
 ALTER TABLE session_files.file_counts FORCE ROW LEVEL SECURITY;
-SELECT session_files.may_see_session(pg_temp.s(2)), session_files.get_session_files('two', pg_temp.s(2), "limit" => 0);
+SELECT session_files._may_see_session(pg_temp.s(2)), session_files.get_session_files('two', pg_temp.s(2), "limit" => 0);
 SELECT count(*) FROM session_files.check() WHERE broken > 0;
 ALTER TABLE session_files.upload_sessions NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE session_files.file_counts NO FORCE ROW LEVEL SECURITY;
@@ -518,7 +518,7 @@ BEGIN
 END
 $$;
 SET ROLE regress_owner;
-SELECT session_files.may_see_session(pg_temp.s(2));
+SELECT session_files._may_see_session(pg_temp.s(2));
 RESET ROLE;
 DROP OWNED BY regress_owner;
 -- Without policies, a table shows nothing; without row level security, plain SQL sees everything, and functions still ask the grants.
@@ -578,7 +578,7 @@ SELECT set_config(CASE WHEN current_setting('server_version_num')::int >= 160000
 SET LOCAL ROLE regress_plain;
 SELECT count(DISTINCT session_id) FROM session_files.files;
 SELECT session_files.get_session_files('one', pg_temp.s(1), "limit" => 0);
-SELECT session_files.may_see_session('00000000-0000-7000-8000-000000000009');
+SELECT session_files._may_see_session('00000000-0000-7000-8000-000000000009');
 ROLLBACK;
 
 SET client_min_messages = warning;

@@ -68,7 +68,7 @@ CREATE FUNCTION pg_temp.name(first int, characters int) RETURNS text LANGUAGE sq
 	FROM generate_series(1, characters) n $$;
 INSERT INTO session_files.files (session_id, name) SELECT :session, pg_temp.name(first, characters)
 	FROM (VALUES (33, 2600), (200, 1300), (20000, 866), (131072, 830)) AS n (first, characters);
-SELECT length(name), octet_length(name), octet_length(session_files.name_key(name)) AS key_bytes, ingestion_status, ingestion_status_reason
+SELECT length(name), octet_length(name), octet_length(session_files._name_key(name)) AS key_bytes, ingestion_status, ingestion_status_reason
 	FROM session_files.files WHERE session_id = :session AND length(name) > 820 ORDER BY name COLLATE "C";
 INSERT INTO session_files.files (session_id, name) VALUES (:session, pg_temp.name(33, 2601));
 INSERT INTO session_files.files (session_id, name) VALUES (:session, pg_temp.name(200, 1301));

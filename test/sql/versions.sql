@@ -41,7 +41,7 @@ SELECT * FROM pg_temp.step();
 INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(1), 'copied') ON CONFLICT DO NOTHING;
 SELECT * FROM pg_temp.step();
 INSERT INTO session_files.files (session_id, name) VALUES (pg_temp.s(1), 'copied')
-	ON CONFLICT (session_id, session_files.name_key(name)) DO UPDATE SET ingestion_status = 'PENDING';
+	ON CONFLICT (session_id, session_files._name_key(name)) DO UPDATE SET ingestion_status = 'PENDING';
 SELECT * FROM pg_temp.step();
 
 -- What changes no count: another name and back, another id, a status exchanged between two files, another reason.

@@ -126,7 +126,7 @@ is_deeply([ sort keys %documented ], [ sort split /\n/, $node->safe_psql('files'
 # Settings: those that there are, and no others. pg_settings leaves out the one that is secret.
 my %settings = map { $_ => 1 } map { slurp_file($_) =~ /^\| `(session_files\.\w+)`/mg } "$root/docs/http.md", "$root/docs/workers.md";
 my @known = ('session_files.http_jwt_secret', grep { /^session_files\./ } split /\n/,
-	$node->safe_psql('files', 'SELECT session_files.default_expiry(); SELECT name FROM pg_settings'));
+	$node->safe_psql('files', 'SELECT session_files._default_expiry(); SELECT name FROM pg_settings'));
 is_deeply([ sort keys %settings ], [ sort @known ], 'every setting is documented');
 
 my ($status, $out, $err);
@@ -176,7 +176,7 @@ foreach my $view (@views)
 $node->safe_psql('files', "UPDATE session_files.upload_sessions SET created_at = '2020-01-01', expires_at = '2020-01-02' WHERE session_id = '$session';
 	UPDATE session_files.file_queue SET due_at = '2020-01-01' WHERE session_id = '$session'");
 is($node->safe_psql('files', 'SET ROLE head_keeper; SELECT sessions_expired, files_failed > 0 FROM session_files.maintain()'), '1|t', 'the keeper of all workspaces ends sessions');
-is($node->safe_psql('files', q{SELECT session_files.default_expiry(); SET session_files.session_retention = '1h'; SET ROLE head_keeper;
+is($node->safe_psql('files', q{SELECT session_files._default_expiry(); SET session_files.session_retention = '1h'; SET ROLE head_keeper;
 	SELECT sessions_deleted, files_deleted FROM session_files.maintain()}) =~ s/.*\n//r, '1|10', 'and deletes them');
 # The programs of examples, as these roles.
 my $folder = PostgreSQL::Test::Utils::tempdir();
