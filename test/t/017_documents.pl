@@ -84,7 +84,7 @@ sub see_maintenance
 	$node->poll_query_until('files', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'session_files maintenance' AND datname = 'files'}, '1')
 		or die 'no maintenance worker';
 	pass('the maintenance worker runs');
-	reconfigure($node, 'session_files.maintenance_database' => '');
+	reconfigure($node, 'session_files.maintenance_database' => '', 'session_files.maintenance_interval' => 0);
 	$node->restart;
 }
 

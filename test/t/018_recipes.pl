@@ -84,7 +84,7 @@ $node->safe_psql('postgres', q{CREATE SCHEMA cron; CREATE TABLE cron.job (databa
 	username text DEFAULT NULL, active boolean DEFAULT true) RETURNS bigint LANGUAGE sql AS 'INSERT INTO cron.job VALUES (database, command) RETURNING 1::bigint'});
 shell('pg_cron', take(qr/cron\./));
 my ($database, $command) = split /\|/, $node->safe_psql('postgres', 'SELECT * FROM cron.job');
-like($node->safe_psql($database, $command), qr/^\(0,0,0,0,f\)$/, 'what it is to call can be called');
+like($node->safe_psql($database, $command), qr/^\(0,0,0,0,f,0\)$/, 'what it is to call can be called');
 
 # HTTP with settings, behind another library, and what is wrong.
 my $recipe = take(qr/session_files_http\.sql/);
