@@ -91,6 +91,7 @@ static const struct
 	{offsetof(Catalog, files), "name", Anum_files_name, TEXTOID},
 	{offsetof(Catalog, files), "retries", Anum_files_retries, INT4OID},
 	{offsetof(Catalog, file_counts), "session_id", Anum_file_counts_session_id, UUIDOID},
+	{offsetof(Catalog, file_counts), "slot", Anum_file_counts_slot, INT8OID},
 	{offsetof(Catalog, file_counts), "failed", Anum_file_counts_first_status + STATUS_FAILED, INT8OID},
 	{offsetof(Catalog, file_counts), "finished", Anum_file_counts_first_status + STATUS_FINISHED, INT8OID},
 	{offsetof(Catalog, file_counts), "pending", Anum_file_counts_first_status + STATUS_PENDING, INT8OID},

@@ -9,10 +9,6 @@ CREATE TABLE session_files.file_counts (
 	pending bigint NOT NULL,
 	-- What the files are, in 64 bits: the slots' digests XORed (src/ingestion/digest.c). Equal files give an equal one.
 	digest bigint NOT NULL,
-	-- Not PENDING any more: how many in the minute (since 2000-01-01 UTC) of the last change, and in the one before.
-	minute bigint NOT NULL,
-	settled bigint NOT NULL DEFAULT 0,
-	settled_before bigint NOT NULL DEFAULT 0,
 	CONSTRAINT file_counts_pkey PRIMARY KEY (session_id, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE session_files.file_counts IS

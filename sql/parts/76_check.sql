@@ -254,8 +254,8 @@ BEGIN
 
 	-- A difference, not a number: what other transactions change at the same time, they change in files and in counts alike. It goes into a
 	-- slot of its own. Sessions stay until the end of this transaction, so that their counts go with them.
-	INSERT INTO session_files.file_counts AS c (session_id, slot, failed, finished, pending, digest, minute)
-		SELECT e.session_id, pg_current_xact_id()::text::bigint, e.failed, e.finished, e.pending, e.digest, 0
+	INSERT INTO session_files.file_counts AS c (session_id, slot, failed, finished, pending, digest)
+		SELECT e.session_id, pg_current_xact_id()::text::bigint, e.failed, e.finished, e.pending, e.digest
 		FROM session_files.count_errors() AS e JOIN session_files.upload_sessions AS s ON s.session_id = e.session_id
 		FOR KEY SHARE OF s SKIP LOCKED
 		ON CONFLICT ON CONSTRAINT file_counts_pkey DO UPDATE SET failed = c.failed + excluded.failed,

@@ -33,6 +33,7 @@ typedef struct LeafReader
 	bool trusts_dead; /* LP_DEAD holds for the snapshot too */
 	int room;         /* how many more TIDs fit */
 	int pages;        /* how many more pages may be read */
+	IndexTuple last;  /* of this page, the one that was added last; NULL at its start */
 	LeafTids *found;
 } LeafReader;
 
@@ -117,6 +118,18 @@ descend(LeafReader *reader, BTScanInsert position)
 	return buffer;
 }
 
+/* Returns whether an index tuple has the key of the one that was added before, by its bytes. A posting list follows its key. */
+static bool
+has_last_key(const LeafReader *reader, IndexTuple tuple)
+{
+	IndexTuple last = reader->last;
+	Size size = BTreeTupleIsPosting(tuple) ? BTreeTupleGetPostingOffset(tuple) : IndexTupleSize(tuple);
+
+	return last != NULL &&
+	       size == (BTreeTupleIsPosting(last) ? BTreeTupleGetPostingOffset(last) : IndexTupleSize(last)) &&
+	       memcmp(tuple + 1, last + 1, size - sizeof(IndexTupleData)) == 0;
+}
+
 /* Adds the TIDs of an index tuple; false if they do not fit. */
 static bool
 add_tuple(LeafReader *reader, Page page, OffsetNumber offset, ScanDirection direction)
@@ -132,9 +145,14 @@ add_tuple(LeafReader *reader, Page page, OffsetNumber offset, ScanDirection dire
 	if (count > reader->room)
 		return false;
 	for (int i = 0; i < count; i++)
+	{
+		if (found->compares)
+			found->same_key[found->count] = i > 0 || has_last_key(reader, tuple);
 		found->tids[found->count++] =
 			posting ? *BTreeTupleGetPostingN(tuple, ScanDirectionIsForward(direction) ? i : count - 1 - i)
 					: tuple->t_tid;
+	}
+	reader->last = tuple;
 	reader->room -= count;
 	return true;
 }
@@ -206,6 +224,7 @@ step_right(LeafReader *reader, Buffer buffer)
 		opaque = compat_page_opaque(BufferGetPage(buffer));
 		buffer = _bt_relandgetbuf(reader->index, buffer, opaque->btpo_next, BT_READ);
 		opaque = compat_page_opaque(BufferGetPage(buffer));
+		reader->last = NULL;
 	} while (P_IGNORE(opaque) && !P_RIGHTMOST(opaque));
 	return buffer;
 }
@@ -225,6 +244,7 @@ step_left(LeafReader *reader, Buffer buffer)
 	/* This page is released before the other is locked: a page split locks from left to right. */
 	buffer = _bt_relandgetbuf(reader->index, buffer, opaque->btpo_prev, BT_READ);
 	opaque = compat_page_opaque(BufferGetPage(buffer));
+	reader->last = NULL;
 	if (!P_IGNORE(opaque) && opaque->btpo_next == block)
 		return buffer;
 	_bt_relbuf(reader->index, buffer);
@@ -283,6 +303,7 @@ leaf_read(Relation heap, Relation index, const ScanKeyData *keys, int key_count,
 	reader.index = index;
 	reader.snapshot = snapshot;
 	reader.found = found;
+	reader.last = NULL;
 	/* Some more than wanted, as row versions may be invisible. */
 	reader.room = Min(wanted + wanted / 2 + 4, LEAF_MAX_TIDS);
 	reader.pages = reader.room + MAX_EMPTY_PAGES;

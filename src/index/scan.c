@@ -96,6 +96,7 @@ scan_begin(KeyScan *scan, ScanDirection direction, int wanted)
 		begin_index_scan(scan);
 		return;
 	}
+	scan->first.compares = false;
 	leaf_read(scan->heap, scan->index, scan->keys, scan->key_count, GetActiveSnapshot(), direction, wanted,
 	          &scan->first);
 	scan->first_next = 0;
