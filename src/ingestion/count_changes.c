@@ -46,8 +46,8 @@
 
 PG_FUNCTION_INFO_V1(session_files_count_changes);
 
-/* After how many changes a backend tidies up a session. */
-#define TIDY_EVERY 16
+/* After how many changes a backend tidies up the session that it has changed. */
+#define TIDY_AFTER 16
 
 /*
  * How many pages a backend may read, per change, for deleting void queue rows, and how many it saves up at most. Without dead rows to
@@ -60,7 +60,9 @@ PG_FUNCTION_INFO_V1(session_files_count_changes);
 #define MAX_MERGED 256
 
 static int64 pages_left = MAX_PAGES;
-static uint32 changes = 0;
+
+/* Since this backend has tidied up. */
+static int changes = 0;
 
 /* What a statement changed in a session. */
 typedef struct Delta
@@ -181,6 +183,7 @@ tidy(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id)
 {
 	Counts counts;
 
+	changes = 0;
 	PushActiveSnapshot(GetLatestSnapshot());
 	counts_read(catalog, file_counts, session_id, &counts);
 	if (counts.by_status[STATUS_PENDING] == 0)
@@ -208,8 +211,8 @@ store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 	ItemPointerData tid;
 	Datum values[6] = {Int64GetDatum(delta->by_status[STATUS_FAILED]), Int64GetDatum(delta->by_status[STATUS_FINISHED]),
 	                   Int64GetDatum(delta->by_status[STATUS_PENDING]), Int64GetDatum((int64) delta->digest)};
-	bool is_time = changes++ % TIDY_EVERY == 0;
 
+	changes++;
 	pages_left = Min(pages_left + PAGES_PER_CHANGE, MAX_PAGES);
 	if (delta->by_status[STATUS_PENDING] < 0)
 		notify_settled(&delta->session_id);
@@ -217,7 +220,7 @@ store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 	{
 		values[4] = PointerGetDatum(&tid);
 		/* 0 in a single slot: no file is PENDING. With several slots that says nothing, so they are summed up now and then. */
-		if ((add(values) == 0 || is_time) && !IsolationUsesXactSnapshot())
+		if ((add(values) == 0 || changes >= TIDY_AFTER) && !IsolationUsesXactSnapshot())
 			tidy(catalog, file_counts, &delta->session_id);
 	}
 	else
