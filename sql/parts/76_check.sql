@@ -143,7 +143,7 @@ AS $$
 		('indexes', 'upload_sessions', '{upload_sessions_expiry_idx,upload_sessions_pkey,upload_sessions_workspace_idx}'),
 		('indexes', 'workspaces', '{workspaces_pkey}'),
 		('indexes', 'workspace_grants', '{workspace_grants_every_key,workspace_grants_key}'),
-		('indexes', 'file_counts', '{file_counts_pkey}'),
+		('indexes', 'file_counts', '{file_counts_marks_idx,file_counts_pkey}'),
 		('indexes', 'file_queue', '{file_queue_due_idx,file_queue_lease_idx}'),
 		('indexes', 'file_deletions', '{file_deletions_session_idx}'),
 		('policies', 'files', '{visible_sessions}'),
