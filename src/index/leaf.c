@@ -31,7 +31,7 @@ typedef struct LeafReader
 	BTScanInsertData lower; /* the range lies between these two positions */
 	BTScanInsertData upper;
 	bool trusts_dead; /* LP_DEAD holds for the snapshot too */
-	int room;         /* how many more TIDs fit */
+	int room;         /* how many more index tuples are wanted */
 	int pages;        /* how many more pages may be read */
 	IndexTuple last;  /* of this page, the one that was added last; NULL at its start */
 	LeafTids *found;
@@ -130,9 +130,9 @@ has_last_key(const LeafReader *reader, IndexTuple tuple)
 	       memcmp(tuple + 1, last + 1, size - sizeof(IndexTupleData)) == 0;
 }
 
-/* Adds the TIDs of an index tuple; false if they do not fit. */
+/* Adds the TIDs of an index tuple, the greatest first; false if they do not fit. */
 static bool
-add_tuple(LeafReader *reader, Page page, OffsetNumber offset, ScanDirection direction)
+add_tuple(LeafReader *reader, Page page, OffsetNumber offset)
 {
 	LeafTids *found = reader->found;
 	ItemId item = PageGetItemId(page, offset);
@@ -142,18 +142,15 @@ add_tuple(LeafReader *reader, Page page, OffsetNumber offset, ScanDirection dire
 
 	if (reader->trusts_dead && ItemIdIsDead(item))
 		return true;
-	if (count > reader->room)
+	if (count > LEAF_MAX_TIDS - found->count)
 		return false;
 	for (int i = 0; i < count; i++)
 	{
-		if (found->compares)
-			found->same_key[found->count] = i > 0 || has_last_key(reader, tuple);
-		found->tids[found->count++] =
-			posting ? *BTreeTupleGetPostingN(tuple, ScanDirectionIsForward(direction) ? i : count - 1 - i)
-					: tuple->t_tid;
+		found->same_key[found->count] = i > 0 || (found->compares && has_last_key(reader, tuple));
+		found->tids[found->count++] = posting ? *BTreeTupleGetPostingN(tuple, count - 1 - i) : tuple->t_tid;
 	}
 	reader->last = tuple;
-	reader->room -= count;
+	reader->room--;
 	return true;
 }
 
@@ -176,7 +173,7 @@ read_right(LeafReader *reader, Page page, OffsetNumber offset)
 		end = find_position(reader, &reader->upper, page, offset, high);
 		for (; offset < end; offset++)
 		{
-			if (!add_tuple(reader, page, offset, ForwardScanDirection))
+			if (!add_tuple(reader, page, offset))
 				return false;
 		}
 	}
@@ -200,7 +197,7 @@ read_left(LeafReader *reader, Page page, OffsetNumber offset)
 		begin = find_position(reader, &reader->lower, page, low, offset);
 		for (; offset > begin; offset--)
 		{
-			if (!add_tuple(reader, page, offset - 1, BackwardScanDirection))
+			if (!add_tuple(reader, page, offset - 1))
 				return false;
 		}
 	}
