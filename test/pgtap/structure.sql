@@ -37,7 +37,7 @@ SELECT volatility_is('session_files', 'get_session_files', ARRAY['text', 'uuid',
 SELECT function_returns('session_files', 'handle_request', ARRAY['text', 'text', 'json', 'bytea'], 'session_files.http_response');
 SELECT volatility_is('session_files', 'handle_request', ARRAY['text', 'text', 'json', 'bytea'], 'stable');
 SELECT functions_are('session_files', ARRAY['uuid7', 'uuid7_time', 'name_key', 'get_session_files', 'handle_request', 'create_workspace',
-	'create_session', 'register_files', 'locate_ids', 'locate_names', 'settle_files', 'finish_files', 'fail_files', 'close_session', 'fail_long_name', 'count_changes', 'session_cleanup',
+	'create_session', 'register_files', 'locate_ids', 'locate_names', 'settle_files', 'finish_files', 'fail_files', 'close_session', 'fail_long_name', 'count_changes', '_announce_done', 'session_cleanup',
 	'default_expiry', 'retained_since', 'retry_at', 'queue_files', 'pick_ids', 'notify_work', 'notify_end', 'sort_ids', 'take_batches', 'check_lease',
 	'claim_files', 'list_session_files', 'session_counts', 'leave_lease', 'extend_lease', 'release_files', 'retry_failed', 'expire_files', 'maintain', 'may_see_workspace', 'may_see_session', 'grant_workspace', 'revoke_workspace', 'report_grants', 'grant_creator', 'check', 'repair', 'file_digest', 'require_all_rows', 'count_errors', 'unqueued_files', 'files_queued_twice', 'rule_breaks', 'missing_guards']);
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'session_files'::regnamespace AND prosecdef $$,
