@@ -98,6 +98,7 @@ static const struct
 	{offsetof(Catalog, files), "generation", Anum_files_generation, INT8OID},
 	{offsetof(Catalog, files), "error", Anum_files_error, TEXTOID},
 	{offsetof(Catalog, file_counts), "session_id", Anum_file_counts_session_id, UUIDOID},
+	{offsetof(Catalog, file_counts), "slot", Anum_file_counts_slot, INT8OID},
 	{offsetof(Catalog, file_counts), "failed", Anum_file_counts_first_status + STATUS_FAILED, INT8OID},
 	{offsetof(Catalog, file_counts), "finished", Anum_file_counts_first_status + STATUS_FINISHED, INT8OID},
 	{offsetof(Catalog, file_counts), "pending", Anum_file_counts_first_status + STATUS_PENDING, INT8OID},

@@ -52,6 +52,7 @@ extern const char *const kind_labels[KIND_COUNT];
 #define Anum_files_error 7
 
 #define Anum_file_counts_session_id 1
+#define Anum_file_counts_slot 2
 #define Anum_file_counts_first_status 3 /* failed, finished, pending */
 #define Anum_file_counts_digest 6
 

@@ -1,6 +1,7 @@
 -- Several rows per session, so that no writer waits for another: a writer takes one that is not locked or adds one
--- (src/ingestion/count_changes.c), a reader sums them up (src/ingestion/counts.c). Not dumped: restoring the files counts them again. The C
--- code knows the columns by their position (src/catalog.h).
+-- (src/ingestion/count_changes.c), a reader sums them up (src/ingestion/counts.c). A row with a negative slot has no files: it marks a
+-- session whose end may have been missed (src/ingestion/notify.c). Not dumped: restoring the files counts them again. The C code knows the
+-- columns by their position (src/catalog.h).
 CREATE TABLE session_files.file_counts (
 	session_id uuid NOT NULL,
 	slot bigint NOT NULL,
@@ -9,15 +10,32 @@ CREATE TABLE session_files.file_counts (
 	pending bigint NOT NULL,
 	-- What the files are, in 64 bits: the slots' digests XORed (src/ingestion/digest.c). Equal files give an equal one.
 	digest bigint NOT NULL,
-	-- Not PENDING any more: how many in the minute (since 2000-01-01 UTC) of the last change, and in the one before.
-	minute bigint NOT NULL,
-	settled bigint NOT NULL DEFAULT 0,
-	settled_before bigint NOT NULL DEFAULT 0,
 	CONSTRAINT file_counts_pkey PRIMARY KEY (session_id, slot)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE session_files.file_counts IS
 	'Totals per session and status, and a digest of the files: the sum, or the XOR, of the session''s slots. Triggers on files keep it '
 	'in the transaction that changes the files.';
+
+-- The marked sessions.
+CREATE INDEX file_counts_marks_idx ON session_files.file_counts (session_id) WHERE slot < 0;
+
+CREATE FUNCTION session_files._announce_done() RETURNS bigint
+	LANGUAGE sql
+	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
+AS $$
+	WITH gone AS (
+		DELETE FROM session_files.file_counts AS c WHERE c.ctid = ANY (ARRAY(
+			SELECT m.ctid FROM session_files.file_counts AS m JOIN session_files.upload_sessions AS s ON s.session_id = m.session_id
+			WHERE m.slot < 0 AND s.status <> 'OPEN'
+				AND (SELECT sum(p.pending) FROM session_files.file_counts AS p WHERE p.session_id = m.session_id) = 0
+			FOR UPDATE OF m SKIP LOCKED))
+			RETURNING c.session_id)
+	SELECT count(pg_notify('session_files_done', d.session_id::text)) FROM (SELECT DISTINCT g.session_id FROM gone AS g) AS d
+$$;
+COMMENT ON FUNCTION session_files._announce_done() IS
+	'Step of maintain: sends the notification session_files_done for sessions that are done, where the last to finish files did not '
+	'see it. Returns how many.';
 
 CREATE FUNCTION session_files._count_changes() RETURNS trigger
 	LANGUAGE c

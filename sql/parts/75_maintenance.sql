@@ -147,6 +147,7 @@ BEGIN
 		-- Of sessions that fail, a hundred end the call.
 		budget := budget - greatest(step.work, step.sessions_failed * (max_files / 100), 1);
 	END LOOP;
+	PERFORM session_files._announce_done();
 	-- Not if all that the call met failed, or was locked: then there is time.
 	more := budget <= 0 AND sessions_expired + files_failed + sessions_deleted + files_deleted > 0;
 END

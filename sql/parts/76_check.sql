@@ -153,7 +153,7 @@ AS $$
 		('indexes', 'upload_sessions', '{upload_sessions_expiry_idx,upload_sessions_pkey,upload_sessions_workspace_idx}'),
 		('indexes', 'workspaces', '{workspaces_pkey}'),
 		('indexes', 'workspace_grants', '{workspace_grants_every_key,workspace_grants_key,workspace_grants_pkey,workspace_grants_workspace_idx}'),
-		('indexes', 'file_counts', '{file_counts_pkey}'),
+		('indexes', 'file_counts', '{file_counts_marks_idx,file_counts_pkey}'),
 		('indexes', 'file_queue', '{file_queue_due_idx,file_queue_lease_idx,file_queue_new_idx,file_queue_pkey,file_queue_returned_idx,file_queue_workspace_returned_idx}'),
 		('policies', 'files', '{visible_sessions}'),
 		('policies', 'upload_sessions', '{visible_workspaces}'),
@@ -273,8 +273,8 @@ BEGIN
 
 	-- A difference, not a number: what other transactions change at the same time, they change in files and in counts alike. It goes into a
 	-- slot of its own. Sessions stay until the end of this transaction, so that their counts go with them.
-	INSERT INTO session_files.file_counts AS c (session_id, slot, failed, finished, pending, digest, minute)
-		SELECT e.session_id, pg_current_xact_id()::text::bigint, e.failed, e.finished, e.pending, e.digest, 0
+	INSERT INTO session_files.file_counts AS c (session_id, slot, failed, finished, pending, digest)
+		SELECT e.session_id, pg_current_xact_id()::text::bigint, e.failed, e.finished, e.pending, e.digest
 		FROM session_files._count_errors() AS e JOIN session_files.upload_sessions AS s ON s.session_id = e.session_id
 		FOR KEY SHARE OF s SKIP LOCKED
 		ON CONFLICT ON CONSTRAINT file_counts_pkey DO UPDATE SET failed = c.failed + excluded.failed,

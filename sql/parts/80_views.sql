@@ -12,23 +12,11 @@ CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 				WHERE f.session_id = s.session_id AND f.ingestion_status_reason IS NOT NULL GROUP BY 1) AS r) AS failed_by_reason,
 		(SELECT session_files.uuid7_time(f.file_ingestion_id) FROM session_files.files AS f
 			WHERE f.session_id = s.session_id AND f.ingestion_status = 'PENDING'
-			ORDER BY f.file_ingestion_id LIMIT 1) AS oldest_pending,
-		round(c.settled_per_second, 1) AS files_per_second,
-		CASE WHEN c.pending > 0 AND c.settled_per_second > 0
-			-- A slower session has no estimate.
-			THEN now() + least(c.pending / c.settled_per_second, 1e9) * interval '1 second' END AS estimated_end
+			ORDER BY f.file_ingestion_id LIMIT 1) AS oldest_pending
 	FROM session_files.upload_sessions AS s,
 		LATERAL (
-			SELECT coalesce(sum(c.failed), 0)::bigint AS failed, coalesce(sum(c.finished), 0)::bigint AS finished, coalesce(sum(c.pending), 0)::bigint AS pending,
-				-- This minute's, and the last one's as far as it lies within the last 60 seconds.
-				coalesce(sum(CASE this_minute - c.minute
-					WHEN 0 THEN c.settled + c.settled_before * (1 - past)
-					WHEN 1 THEN c.settled * (1 - past)
-					ELSE 0 END), 0)
-				/ greatest(least(extract(epoch FROM clock_timestamp()) - extract(epoch FROM s.created_at), 60), 1) AS settled_per_second
-			FROM session_files.file_counts AS c,
-				LATERAL (SELECT extract(epoch FROM clock_timestamp() - '2000-01-01 00:00:00+00') / 60 AS minutes) AS t,
-				LATERAL (SELECT floor(t.minutes) AS this_minute, t.minutes - floor(t.minutes) AS past) AS m
+			SELECT coalesce(sum(c.failed), 0)::bigint AS failed, coalesce(sum(c.finished), 0)::bigint AS finished, coalesce(sum(c.pending), 0)::bigint AS pending
+			FROM session_files.file_counts AS c
 			WHERE c.session_id = s.session_id
 		) AS c,
 		LATERAL (
@@ -40,8 +28,7 @@ CREATE VIEW session_files.session_progress WITH (security_barrier) AS
 COMMENT ON VIEW session_files.session_progress IS
 	'Progress of each session: its status as of now, EXPIRED when its time is over, though PENDING files may wait for workers that hold '
 	'them, or for maintain; files by status; PENDING files under a lease (claimed) and waiting for a retry (delayed); failed files '
-	'by reason, counted per query: omit the column if there are millions; creation of the oldest PENDING file; files finished or '
-	'failed per second over the last minute, and the estimated end at that rate.';
+	'by reason, counted per query: omit the column if there are millions; creation of the oldest PENDING file.';
 
 CREATE VIEW session_files.leases WITH (security_barrier) AS
 	SELECT q.worker, q.lease_token, q.session_id, sum(cardinality(q.file_ingestion_ids)) AS files, max(q.attempt) AS attempt,

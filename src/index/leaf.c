@@ -31,8 +31,9 @@ typedef struct LeafReader
 	BTScanInsertData lower; /* the range lies between these two positions */
 	BTScanInsertData upper;
 	bool trusts_dead; /* LP_DEAD holds for the snapshot too */
-	int room;         /* how many more TIDs fit */
+	int room;         /* how many more index tuples are wanted */
 	int pages;        /* how many more pages may be read */
+	IndexTuple last;  /* of this page, the one that was added last; NULL at its start */
 	LeafTids *found;
 } LeafReader;
 
@@ -117,9 +118,21 @@ descend(LeafReader *reader, BTScanInsert position)
 	return buffer;
 }
 
-/* Adds the TIDs of an index tuple; false if they do not fit. */
+/* Returns whether an index tuple has the key of the one that was added before, by its bytes. A posting list follows its key. */
 static bool
-add_tuple(LeafReader *reader, Page page, OffsetNumber offset, ScanDirection direction)
+has_last_key(const LeafReader *reader, IndexTuple tuple)
+{
+	IndexTuple last = reader->last;
+	Size size = BTreeTupleIsPosting(tuple) ? BTreeTupleGetPostingOffset(tuple) : IndexTupleSize(tuple);
+
+	return last != NULL &&
+	       size == (BTreeTupleIsPosting(last) ? BTreeTupleGetPostingOffset(last) : IndexTupleSize(last)) &&
+	       memcmp(tuple + 1, last + 1, size - sizeof(IndexTupleData)) == 0;
+}
+
+/* Adds the TIDs of an index tuple, the greatest first; false if they do not fit. */
+static bool
+add_tuple(LeafReader *reader, Page page, OffsetNumber offset)
 {
 	LeafTids *found = reader->found;
 	ItemId item = PageGetItemId(page, offset);
@@ -129,13 +142,15 @@ add_tuple(LeafReader *reader, Page page, OffsetNumber offset, ScanDirection dire
 
 	if (reader->trusts_dead && ItemIdIsDead(item))
 		return true;
-	if (count > reader->room)
+	if (count > LEAF_MAX_TIDS - found->count)
 		return false;
 	for (int i = 0; i < count; i++)
-		found->tids[found->count++] =
-			posting ? *BTreeTupleGetPostingN(tuple, ScanDirectionIsForward(direction) ? i : count - 1 - i)
-					: tuple->t_tid;
-	reader->room -= count;
+	{
+		found->same_key[found->count] = i > 0 || (found->compares && has_last_key(reader, tuple));
+		found->tids[found->count++] = posting ? *BTreeTupleGetPostingN(tuple, count - 1 - i) : tuple->t_tid;
+	}
+	reader->last = tuple;
+	reader->room--;
 	return true;
 }
 
@@ -158,7 +173,7 @@ read_right(LeafReader *reader, Page page, OffsetNumber offset)
 		end = find_position(reader, &reader->upper, page, offset, high);
 		for (; offset < end; offset++)
 		{
-			if (!add_tuple(reader, page, offset, ForwardScanDirection))
+			if (!add_tuple(reader, page, offset))
 				return false;
 		}
 	}
@@ -182,7 +197,7 @@ read_left(LeafReader *reader, Page page, OffsetNumber offset)
 		begin = find_position(reader, &reader->lower, page, low, offset);
 		for (; offset > begin; offset--)
 		{
-			if (!add_tuple(reader, page, offset - 1, BackwardScanDirection))
+			if (!add_tuple(reader, page, offset - 1))
 				return false;
 		}
 	}
@@ -206,6 +221,7 @@ step_right(LeafReader *reader, Buffer buffer)
 		opaque = compat_page_opaque(BufferGetPage(buffer));
 		buffer = _bt_relandgetbuf(reader->index, buffer, opaque->btpo_next, BT_READ);
 		opaque = compat_page_opaque(BufferGetPage(buffer));
+		reader->last = NULL;
 	} while (P_IGNORE(opaque) && !P_RIGHTMOST(opaque));
 	return buffer;
 }
@@ -225,6 +241,7 @@ step_left(LeafReader *reader, Buffer buffer)
 	/* This page is released before the other is locked: a page split locks from left to right. */
 	buffer = _bt_relandgetbuf(reader->index, buffer, opaque->btpo_prev, BT_READ);
 	opaque = compat_page_opaque(BufferGetPage(buffer));
+	reader->last = NULL;
 	if (!P_IGNORE(opaque) && opaque->btpo_next == block)
 		return buffer;
 	_bt_relbuf(reader->index, buffer);
@@ -283,6 +300,7 @@ leaf_read(Relation heap, Relation index, const ScanKeyData *keys, int key_count,
 	reader.index = index;
 	reader.snapshot = snapshot;
 	reader.found = found;
+	reader.last = NULL;
 	/* Some more than wanted, as row versions may be invisible. */
 	reader.room = Min(wanted + wanted / 2 + 4, LEAF_MAX_TIDS);
 	reader.pages = reader.room + MAX_EMPTY_PAGES;

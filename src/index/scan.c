@@ -17,6 +17,7 @@
 #include "access/nbtree.h"
 #include "access/tableam.h"
 #include "access/visibilitymap.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
@@ -26,6 +27,9 @@
 #include "utils/snapmgr.h"
 
 #include "catalog.h"
+
+/* How many dead index tuples are worth an index scan. */
+#define MANY_DEAD 4
 
 void
 scan_init(KeyScan *scan, Relation heap, Oid index)
@@ -38,6 +42,8 @@ scan_init(KeyScan *scan, Relation heap, Oid index)
 	scan->slot = NULL;
 	scan->has_row = false;
 	scan->visibility_map = InvalidBuffer;
+	scan->skipped = NULL;
+	scan->dead_passed = scan->dead_seen = 0;
 }
 
 static ScanKey
@@ -96,6 +102,7 @@ scan_begin(KeyScan *scan, ScanDirection direction, int wanted)
 		begin_index_scan(scan);
 		return;
 	}
+	scan->first.compares = false;
 	leaf_read(scan->heap, scan->index, scan->keys, scan->key_count, GetActiveSnapshot(), direction, wanted,
 	          &scan->first);
 	scan->first_next = 0;
@@ -103,23 +110,40 @@ scan_begin(KeyScan *scan, ScanDirection direction, int wanted)
 	scan->fetch = table_index_fetch_begin(scan->heap);
 }
 
+/* Returns whether one of the first TIDs is alone in its index tuple: then that can be marked when its row is dead. */
+static bool
+is_alone(const LeafTids *first, int i)
+{
+	return !first->same_key[i] && (i + 1 == first->count || !first->same_key[i + 1]);
+}
+
 /* Goes to the next row of the first index tuples; false at their end. */
 static bool
 next_of_first(KeyScan *scan)
 {
 	Snapshot snapshot = GetActiveSnapshot();
-	bool again = false;
+	bool found = scan->has_row;
 
 	while (scan->first_next < scan->first.count)
 	{
-		ItemPointerData tid = scan->first.tids[scan->first_next++];
+		int i = scan->first_next++;
+		ItemPointerData tid = scan->first.tids[i];
+		bool again = false;
+		bool dead = false;
 
-		if (table_index_fetch_tuple(scan->fetch, &tid, snapshot, scan->slot, &again, NULL))
+		/* Another version of the row that was found. */
+		if (found && scan->first.same_key[i])
+			continue;
+		found = table_index_fetch_tuple(scan->fetch, &tid, snapshot, scan->slot, &again, &dead);
+		if (found)
 		{
 			pgstat_count_heap_fetch(scan->index);
 			scan->rows_read++;
+			scan->dead_passed = scan->dead_seen;
 			return true;
 		}
+		if (dead && is_alone(&scan->first, i))
+			scan->dead_seen++;
 	}
 	return false;
 }
@@ -172,6 +196,14 @@ all_visible(KeyScan *scan, ItemPointer tid)
 	return true;
 }
 
+/* Returns whether the current TID is in the index tuple of the row that scan_skip went to: then it is of another version of the row. */
+static bool
+is_skipped(const KeyScan *scan)
+{
+	return scan->desc->xs_itup == scan->skipped &&
+	       ((BTScanOpaque) scan->desc->opaque)->currPos.currPage == scan->skipped_page;
+}
+
 bool
 scan_skip(KeyScan *scan)
 {
@@ -180,12 +212,13 @@ scan_skip(KeyScan *scan)
 	while ((tid = index_getnext_tid(scan->desc, scan->direction)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (is_skipped(scan))
+			continue;
 		scan->has_row = false;
-		if (all_visible(scan, tid))
-			return true;
-		if (index_fetch_heap(scan->desc, scan->slot))
+		if (all_visible(scan, tid) || (scan->has_row = index_fetch_heap(scan->desc, scan->slot)))
 		{
-			scan->has_row = true;
+			scan->skipped = scan->desc->xs_itup;
+			scan->skipped_page = ((BTScanOpaque) scan->desc->opaque)->currPos.currPage;
 			return true;
 		}
 	}
@@ -225,6 +258,9 @@ scan_index_value(KeyScan *scan, int column)
 void
 scan_end(KeyScan *scan)
 {
+	/* An index scan marks dead index tuples, which are not visited again. On a standby it does not. */
+	if (scan->dead_passed >= MANY_DEAD && scan->desc == NULL && !TransactionStartedDuringRecovery())
+		pass_over_first(scan);
 	if (scan->fetch != NULL)
 		table_index_fetch_end(scan->fetch);
 	if (scan->desc != NULL)

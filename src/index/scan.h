@@ -35,9 +35,13 @@ typedef struct KeyScan
 	int first_next;
 	IndexFetchTableData *fetch;
 	int rows_read;
+	int dead_passed; /* dead index tuples before the last row that was read */
+	int dead_seen;   /* and with those after it */
 	/* The index scan: for the rest, or, with keeps_tuples, for all. */
 	IndexScanDesc desc;
 	Buffer visibility_map;
+	IndexTuple skipped; /* the index tuple of the row that scan_skip went to, and its page */
+	BlockNumber skipped_page;
 } KeyScan;
 
 /* Prepares a scan of an open table by one of its indexes, and opens the index. */

@@ -6,10 +6,9 @@
  * to a new one, in its own transaction. So no writer waits for a counter, and savepoints, rollbacks and snapshots work as for any row.
  * A new slot is numbered by the top transaction's id, which no other transaction can use.
  *
- * Under READ COMMITTED the slot is chosen with SKIP LOCKED, and the UPDATE sees the newest version. Under REPEATABLE READ and
- * SERIALIZABLE an UPDATE of a slot that has changed since the snapshot would fail. So such a transaction first looks at the slot
- * without a snapshot of its own (SnapshotSelf), and locks it only if its snapshot shows the same version. That look leaves no predicate
- * lock: a slot that is not taken cannot cause a serialization failure.
+ * A slot is looked for without a snapshot of the transaction (SnapshotSelf), and locked at its newest version or not at all. Under
+ * REPEATABLE READ and SERIALIZABLE an UPDATE of a slot that has changed since the snapshot would fail: so there the transaction's
+ * snapshot must show the same version. The look leaves no predicate lock: a slot that is not taken cannot cause a serialization failure.
  *
  * There are as many slots as there were transactions at the same time. READ COMMITTED writers merge them when there are too many.
  *
@@ -17,32 +16,27 @@
  * over its slots. XOR fits for three reasons: a share that is removed cancels the one that was added, in whatever slot and order; it
  * cannot overflow, as a sum of bigints in SQL would; and a file is never added twice, which would cancel its share.
  *
- * A slot also counts, for the view session_progress, how many files were settled (are not PENDING any more) in the current minute and
- * in the one before.
+ * No cost grows with the row versions that an old snapshot keeps: slots are found newest version first (counts.c), and the dead rows of
+ * the queue are walked over within a budget.
  *
  * The trigger writes as the owner of file_counts, so a role that writes files needs no right on it.
  */
 #include "compat.h"
 
-#include "access/genam.h"
-#include "access/relation.h"
-#include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/instrument.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
-#include "utils/fmgroids.h"
+#include "utils/array.h"
 #include "utils/hsearch.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "index/scan.h"
 #include "ingestion/counts.h"
 #include "ingestion/digest.h"
 #include "ingestion/notify.h"
@@ -52,24 +46,23 @@
 
 PG_FUNCTION_INFO_V1(session_files_count_changes);
 
-/* After how many changes to a session a backend tidies up. */
-#define TIDY_EVERY 16
-
-/* How many sessions have hints. */
-#define MAX_HINTS 1000
+/* After how many changes a backend tidies up the session that it has changed. */
+#define TIDY_AFTER 16
 
 /*
- * Where the slot of a session is that this backend took last. That saves a walk over the dead versions of all slots, which pile up as
- * long as any transaction's snapshot is older. The row there may have changed: each use checks it again.
+ * How many pages a backend may read, per change, for deleting void queue rows, and how many it saves up at most. Without dead rows to
+ * walk over it needs no more.
  */
-typedef struct SlotHint
-{
-	pg_uuid_t session_id; /* the hash key */
-	ItemPointerData tid;
-	uint32 changes;
-} SlotHint;
+#define PAGES_PER_CHANGE 4
+#define MAX_PAGES 1000
 
-static HTAB *slot_hints = NULL;
+/* How many slots are merged at a time. */
+#define MAX_MERGED 256
+
+static int64 pages_left = MAX_PAGES;
+
+/* Since this backend has tidied up. */
+static int changes = 0;
 
 /* What a statement changed in a session. */
 typedef struct Delta
@@ -79,107 +72,106 @@ typedef struct Delta
 	uint64 digest;
 } Delta;
 
-/* The current minute since PostgreSQL's epoch. Slots keep the numbers of one minute and of the one before. */
-#define CURRENT_MINUTE() (GetCurrentTimestamp() / USECS_PER_MINUTE)
+#define ADD_TO_SLOT \
+	"failed = c.failed + $1, finished = c.finished + $2, pending = c.pending + $3, digest = c.digest # $4"
 
-/* How many files a slot has settled in the minute `now`, and in the one before. */
-#define SETTLED(row, now) "CASE WHEN " row ".minute OPERATOR(pg_catalog.=) " now " THEN " row ".settled ELSE 0 END"
-#define SETTLED_BEFORE(row, now)                                                                    \
-	"CASE WHEN " row ".minute OPERATOR(pg_catalog.=) " now " THEN " row ".settled_before WHEN " row \
-	".minute OPERATOR(pg_catalog.=) (" now " OPERATOR(pg_catalog.-) 1) THEN " row ".settled ELSE 0 END"
-
-/* $2 to $5: failed, finished, pending, settled; $6: the minute; $7: the digest. */
-#define ADD_TO_SLOT                                                                                 \
-	"failed = c.failed OPERATOR(pg_catalog.+) $2, finished = c.finished OPERATOR(pg_catalog.+) $3," \
-	" pending = c.pending OPERATOR(pg_catalog.+) $4, settled = $5 OPERATOR(pg_catalog.+) " SETTLED( \
-		"c", "$6") ","                                                                              \
-				   " settled_before = " SETTLED_BEFORE(                                             \
-					   "c", "$6") ", minute = $6, digest = c.digest OPERATOR(pg_catalog.#) $7"
-
-static OwnerQuery take_slot = {
-	.text = "UPDATE session_files.file_counts AS c SET " ADD_TO_SLOT
-			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=)"
-			" (SELECT f.slot FROM session_files.file_counts AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
-			" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING c.ctid, c.pending",
-	.arg_count = 7,
-	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
-};
-
-static OwnerQuery take_slot_at = {
-	.text = "UPDATE session_files.file_counts AS c SET " ADD_TO_SLOT
-			" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.ctid OPERATOR(pg_catalog.=)"
-			" (SELECT f.ctid FROM session_files.file_counts AS f WHERE f.ctid OPERATOR(pg_catalog.=) $8"
-			" AND f.session_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING c.ctid, c.pending",
-	.arg_count = 8,
-	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIDOID},
+static OwnerQuery add_to_slot = {
+	.text = "UPDATE session_files.file_counts AS c SET " ADD_TO_SLOT " WHERE c.ctid = $5 RETURNING c.pending",
+	.arg_count = 5,
+	.arg_types = {INT8OID, INT8OID, INT8OID, INT8OID, TIDOID},
 };
 
 static OwnerQuery own_slot = {
-	.text = "INSERT INTO session_files.file_counts AS c"
-			" (session_id, failed, finished, pending, settled, minute, digest, slot)"
-			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-			" ON CONFLICT (session_id, slot) DO UPDATE SET " ADD_TO_SLOT " RETURNING c.ctid, c.pending",
-	.arg_count = 8,
-	.arg_types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID},
+	.text = "INSERT INTO session_files.file_counts AS c (failed, finished, pending, digest, session_id, slot)"
+			" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (session_id, slot) DO UPDATE SET " ADD_TO_SLOT,
+	.arg_count = 6,
+	.arg_types = {INT8OID, INT8OID, INT8OID, INT8OID, UUIDOID, INT8OID},
 };
 
-/* Locking and merging are two statements: the second needs a snapshot from after the first has locked the rows. */
-static OwnerQuery lock_free_slots = {
-	.text = "SELECT pg_catalog.array_agg(l.slot) FROM (SELECT f.slot FROM session_files.file_counts AS f"
-			" WHERE f.session_id OPERATOR(pg_catalog.=) $1 FOR UPDATE SKIP LOCKED) AS l",
-	.arg_count = 1,
-	.arg_types = {UUIDOID},
-};
-
+/* Of rows that the transaction has locked. */
 static OwnerQuery merge_slots = {
-	.text =
-		"WITH gone AS (DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1"
-		" AND c.slot OPERATOR(pg_catalog.=) ANY ($2[2:]) RETURNING c.*),"
-		" merged AS (SELECT COALESCE(pg_catalog.sum(failed), 0)::bigint AS failed,"
-		" COALESCE(pg_catalog.sum(finished), 0)::bigint AS finished,"
-		" COALESCE(pg_catalog.sum(pending), 0)::bigint AS pending, COALESCE(pg_catalog.bit_xor(digest), 0) AS digest,"
-		" COALESCE(pg_catalog.sum(" SETTLED(
-			"gone",
-			"$3") "), 0)::bigint AS settled,"
-				  " COALESCE(pg_catalog.sum(" SETTLED_BEFORE(
-					  "gone",
-					  "$3") "), 0)::bigint AS settled_before FROM gone)"
-							" UPDATE session_files.file_counts AS c SET failed = c.failed OPERATOR(pg_catalog.+) m.failed,"
-							" finished = c.finished OPERATOR(pg_catalog.+) m.finished,"
-							" pending = c.pending OPERATOR(pg_catalog.+) m.pending,"
-							" digest = c.digest OPERATOR(pg_catalog.#) m.digest,"
-							" settled = m.settled OPERATOR(pg_catalog.+) " SETTLED(
-								"c",
-								"$3") ","
-									  " settled_before = m.settled_before OPERATOR(pg_catalog.+) " SETTLED_BEFORE(
-										  "c",
-										  "$3") ","
-												" minute = $3 FROM merged AS m"
-												" WHERE c.session_id OPERATOR(pg_catalog.=) $1 AND c.slot OPERATOR(pg_catalog.=) $2[1]",
-	.arg_count = 3,
-	.arg_types = {UUIDOID, INT8ARRAYOID, INT8OID},
+	.text = "WITH gone AS (DELETE FROM session_files.file_counts AS c WHERE c.ctid = ANY ($1[2:]) RETURNING c.*),"
+			" merged AS (SELECT sum(failed) AS failed, sum(finished) AS finished, sum(pending) AS pending,"
+			" bit_xor(digest) AS digest FROM gone)"
+			" UPDATE session_files.file_counts AS c SET failed = c.failed + m.failed, finished = c.finished + m.finished,"
+			" pending = c.pending + m.pending, digest = c.digest # m.digest FROM merged AS m WHERE c.ctid = $1[1]",
+	.arg_count = 1,
+	.arg_types = {TIDARRAYOID},
 };
 
 static OwnerQuery delete_unlocked_queue = {
-	.text = "DELETE FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1"
-			" AND q.ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-			"SELECT f.ctid FROM session_files.file_queue AS f WHERE f.session_id OPERATOR(pg_catalog.=) $1"
-			" FOR UPDATE SKIP LOCKED))",
+	.text = "DELETE FROM session_files.file_queue AS q WHERE q.ctid = ANY (ARRAY("
+			"SELECT f.ctid FROM session_files.file_queue AS f WHERE f.session_id = $1 FOR UPDATE SKIP LOCKED))",
 	.arg_count = 1,
 	.arg_types = {UUIDOID},
 };
 
-/* Merges the slots of a session that no other transaction has locked. */
-static void
-merge(const pg_uuid_t *session_id)
+/* Locks the slot that a walk is at, unless another transaction has; where the transaction has one snapshot, only if that shows it. */
+static bool
+lock_slot(Relation file_counts, SlotWalk *walk, LockTupleMode mode)
 {
-	Datum values[3] = {UUIDPGetDatum(session_id), (Datum) 0, Int64GetDatum(CURRENT_MINUTE())};
-	bool isnull;
+	Snapshot snapshot = GetActiveSnapshot();
+	ItemPointerData tid = walk->row->tts_tid;
+	TM_FailureData failure;
 
-	owner_run(&lock_free_slots, values);
-	values[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (!isnull)
-		owner_run(&merge_slots, values);
+	return (!IsolationUsesXactSnapshot() || table_tuple_satisfies_snapshot(file_counts, walk->row, snapshot)) &&
+	       table_tuple_lock(file_counts, &tid, snapshot, walk->row, GetCurrentCommandId(true), mode, LockWaitSkip, 0,
+	                        &failure) == TM_Ok;
+}
+
+/* Locks slots of a session, so many at most, and puts their TIDs into an array; returns how many. Looks at some more than are wanted. */
+static int
+lock_slots(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id, LockTupleMode mode, int wanted,
+           ItemPointer tids)
+{
+	SlotWalk walk;
+	int locked = 0;
+
+	counts_begin_walk(&walk, catalog, file_counts, session_id, SnapshotSelf);
+	for (int tries = 0; locked < wanted && tries < wanted + COUNTS_MAX_SLOTS && counts_walk(&walk) && walk.number >= 0; tries++)
+	{
+		if (lock_slot(file_counts, &walk, mode))
+			tids[locked++] = walk.row->tts_tid;
+	}
+	counts_end_walk(&walk);
+	return locked;
+}
+
+/* Merges slots of a session that no other transaction has locked. */
+static void
+merge(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id)
+{
+	ItemPointerData tids[MAX_MERGED];
+	Datum values[MAX_MERGED];
+	int count = lock_slots(catalog, file_counts, session_id, LockTupleExclusive, MAX_MERGED, tids);
+
+	for (int i = 0; i < count; i++)
+		values[i] = PointerGetDatum(&tids[i]);
+	if (count > 1)
+	{
+		Datum array = PointerGetDatum(construct_array(values, count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
+
+		owner_run(&merge_slots, &array);
+	}
+}
+
+static int64
+pages_read(void)
+{
+	return pgBufferUsage.shared_blks_hit + pgBufferUsage.shared_blks_read;
+}
+
+/* Deletes the queue rows of a session that the active snapshot shows, if that does not take too many pages. */
+static void
+delete_queue(const pg_uuid_t *session_id)
+{
+	Datum value = UUIDPGetDatum(session_id);
+	int64 before = pages_read();
+
+	if (pages_left <= 0)
+		return;
+	owner_run_under(&delete_unlocked_queue, &value, GetActiveSnapshot());
+	pages_left -= pages_read() - before;
 }
 
 /*
@@ -189,145 +181,53 @@ merge(const pg_uuid_t *session_id)
 static void
 tidy(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id)
 {
-	Datum value = UUIDPGetDatum(session_id);
 	Counts counts;
 
+	changes = 0;
 	PushActiveSnapshot(GetLatestSnapshot());
 	counts_read(catalog, file_counts, session_id, &counts);
 	if (counts.by_status[STATUS_PENDING] == 0)
-		owner_run_under(&delete_unlocked_queue, &value, GetActiveSnapshot());
+		delete_queue(session_id);
 	PopActiveSnapshot();
 	if (counts.slots > COUNTS_MAX_SLOTS)
-		merge(session_id);
+		merge(catalog, file_counts, session_id);
 }
 
-/* Returns the hint of a session. */
-static SlotHint *
-find_slot_hint(const pg_uuid_t *session_id)
-{
-	HASHCTL control = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(SlotHint)};
-	SlotHint *hint;
-	bool found;
-
-	if (slot_hints != NULL && hash_get_num_entries(slot_hints) >= MAX_HINTS)
-	{
-		hash_destroy(slot_hints);
-		slot_hints = NULL;
-	}
-	if (slot_hints == NULL)
-		slot_hints = hash_create("session_files slots", 16, &control, HASH_ELEM | HASH_BLOBS);
-	hint = hash_search(slot_hints, session_id, HASH_ENTER, &found);
-	if (!found)
-	{
-		ItemPointerSetInvalid(&hint->tid);
-		hint->changes = 0;
-	}
-	return hint;
-}
-
-/* Locks a session's slot at a TID, if no other transaction has locked it and the transaction's one snapshot shows its newest version. */
-static bool
-lock_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer tid, TupleTableSlot *slot)
-{
-	Snapshot snapshot = GetActiveSnapshot();
-	TM_FailureData failure;
-	bool isnull;
-
-	/* The table may have been rewritten or truncated since, and be smaller. */
-	return ItemPointerGetBlockNumber(tid) < RelationGetNumberOfBlocks(file_counts) &&
-	       table_tuple_fetch_row_version(file_counts, tid, SnapshotSelf, slot) &&
-	       uuid7_compare(DatumGetUUIDP(slot_getattr(slot, Anum_file_counts_session_id, &isnull)), session_id) == 0 &&
-	       table_tuple_satisfies_snapshot(file_counts, slot, snapshot) &&
-	       table_tuple_lock(file_counts, tid, snapshot, slot, GetCurrentCommandId(true), LockTupleNoKeyExclusive,
-	                        LockWaitSkip, 0, &failure) == TM_Ok;
-}
-
-/* Locks the first of a session's slots that can be locked; returns where it is in *tid. */
-static bool
-lock_any_slot(Relation file_counts, const pg_uuid_t *session_id, ItemPointer tid, TupleTableSlot *slot)
-{
-	Relation index = catalog_open_index(catalog_get()->file_counts_pkey, AccessShareLock);
-	TupleTableSlot *seen = table_slot_create(file_counts, NULL);
-	IndexScanDesc scan = compat_index_beginscan(file_counts, index, SnapshotSelf, 1);
-	ScanKeyData key;
-	bool locked = false;
-
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session_id));
-	index_rescan(scan, &key, 1, NULL, 0);
-	for (int tries = 0; !locked && tries < COUNTS_MAX_SLOTS && index_getnext_slot(scan, ForwardScanDirection, seen);
-	     tries++)
-	{
-		*tid = seen->tts_tid;
-		locked = lock_slot(file_counts, session_id, tid, slot);
-	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(seen);
-	index_close(index, NoLock);
-	return locked;
-}
-
-/* Locks a slot for a transaction with one snapshot: the one that was taken last, if it is free. Sets its TID in the hint. */
-static bool
-lock_slot_of_snapshot(Relation file_counts, SlotHint *hint)
-{
-	TupleTableSlot *slot = table_slot_create(file_counts, NULL);
-	bool locked = (ItemPointerIsValid(&hint->tid) && lock_slot(file_counts, &hint->session_id, &hint->tid, slot)) ||
-	              lock_any_slot(file_counts, &hint->session_id, &hint->tid, slot);
-
-	ExecDropSingleTupleTableSlot(slot);
-	return locked;
-}
-
-/* Remembers where the slot is that a statement has written; returns how many PENDING files it has now. */
+/* Adds changes to a slot; returns how many PENDING files that has now. */
 static int64
-remember_slot(SlotHint *hint)
+add(Datum *values)
 {
 	bool isnull;
 
-	hint->tid = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-}
-
-/* Adds to a slot that no other transaction has locked: the one that was taken last, if it is free. */
-static bool
-take_free_slot(Relation file_counts, SlotHint *hint, Datum *values)
-{
-	values[7] = PointerGetDatum(&hint->tid);
-	if (IsolationUsesXactSnapshot())
-		return lock_slot_of_snapshot(file_counts, hint) && owner_run(&take_slot_at, values) > 0;
-	return (ItemPointerIsValid(&hint->tid) && owner_run(&take_slot_at, values) > 0) ||
-	       owner_run(&take_slot, values) > 0;
+	if (owner_run(&add_to_slot, values) != 1)
+		elog(ERROR, "locked slot is not there");
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
 /* Adds a session's changes to one of its slots. */
 static void
 store(const Catalog *catalog, Relation file_counts, const Delta *delta)
 {
-	int64 settled = Max(0, -delta->by_status[STATUS_PENDING]);
-	Datum values[8] = {UUIDPGetDatum(&delta->session_id),
-	                   Int64GetDatum(delta->by_status[STATUS_FAILED]),
-	                   Int64GetDatum(delta->by_status[STATUS_FINISHED]),
-	                   Int64GetDatum(delta->by_status[STATUS_PENDING]),
-	                   Int64GetDatum(settled),
-	                   Int64GetDatum(CURRENT_MINUTE()),
-	                   Int64GetDatum((int64) delta->digest),
-	                   (Datum) 0};
-	SlotHint *hint = find_slot_hint(&delta->session_id);
-	bool is_time = hint->changes++ % TIDY_EVERY == 0;
+	ItemPointerData tid;
+	Datum values[6] = {Int64GetDatum(delta->by_status[STATUS_FAILED]), Int64GetDatum(delta->by_status[STATUS_FINISHED]),
+	                   Int64GetDatum(delta->by_status[STATUS_PENDING]), Int64GetDatum((int64) delta->digest)};
 
-	if (settled > 0)
+	changes++;
+	pages_left = Min(pages_left + PAGES_PER_CHANGE, MAX_PAGES);
+	if (delta->by_status[STATUS_PENDING] < 0)
 		notify_settled(&delta->session_id);
-	if (take_free_slot(file_counts, hint, values))
+	if (lock_slots(catalog, file_counts, &delta->session_id, LockTupleNoKeyExclusive, 1, &tid) > 0)
 	{
+		values[4] = PointerGetDatum(&tid);
 		/* 0 in a single slot: no file is PENDING. With several slots that says nothing, so they are summed up now and then. */
-		if ((remember_slot(hint) == 0 || is_time) && !IsolationUsesXactSnapshot())
+		if ((add(values) == 0 || changes >= TIDY_AFTER) && !IsolationUsesXactSnapshot())
 			tidy(catalog, file_counts, &delta->session_id);
 	}
 	else
 	{
-		values[7] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
+		values[4] = UUIDPGetDatum(&delta->session_id);
+		values[5] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
 		owner_run(&own_slot, values);
-		remember_slot(hint);
 	}
 }
 

@@ -4,31 +4,148 @@
  *
  * Sums up the session's slots, the rows of file_counts (count_changes.c). All of them are read under one snapshot, the active one: so
  * the sums are those of the files that the same snapshot shows.
+ *
+ * A slot has an index tuple per heap page on which it had a version, and versions pile up as long as any transaction's snapshot is older.
+ * But a snapshot shows one version of a slot at most, for most snapshots the newest, and that mostly has the greatest TID. So slots are
+ * read backward, from the greatest TID of each, and all other index tuples of a slot are passed over once a version was found. An old
+ * snapshot's own reads take longer. The order is for speed alone: whatever it is, the version that the snapshot shows is found.
  */
 #include "compat.h"
 
 #include "ingestion/counts.h"
 
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "miscadmin.h"
 #include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
-#include "index/scan.h"
+#include "index/leaf.h"
+
+/* How many index tuples are passed over before a descent. */
+#define MAX_PASSED 10
+
+static inline int64
+value_of(TupleTableSlot *row, int column)
+{
+	bool isnull;
+
+	return DatumGetInt64(slot_getattr(row, column, &isnull));
+}
+
+static void
+add_slot(Counts *counts, TupleTableSlot *row)
+{
+	/* The last column first: the row is deformed up to it, for all of them. */
+	counts->digest ^= (uint64) value_of(row, Anum_file_counts_digest);
+	for (int status = 0; status < STATUS_COUNT; status++)
+		counts->by_status[status] += value_of(row, Anum_file_counts_first_status + status);
+	counts->marked |= value_of(row, Anum_file_counts_slot) < 0;
+	counts->slots++;
+}
+
+/* Sums up the slots whose index tuples are few; returns false, and has summed up nothing, if they are many. */
+static bool
+read_few(Relation file_counts, Relation index, const pg_uuid_t *session_id, Counts *counts)
+{
+	Snapshot snapshot = GetActiveSnapshot();
+	LeafTids tids;
+	ScanKeyData key;
+	TupleTableSlot *row;
+	IndexFetchTableData *fetch;
+	bool found = false;
+
+	tids.compares = true;
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session_id));
+	leaf_read(file_counts, index, &key, 1, snapshot, BackwardScanDirection, COUNTS_MAX_SLOTS, &tids);
+	if (!tids.complete)
+		return false;
+	row = table_slot_create(file_counts, NULL);
+	fetch = table_index_fetch_begin(file_counts);
+	for (int i = 0; i < tids.count; i++)
+	{
+		bool again = false;
+
+		if (found && tids.same_key[i])
+			continue;
+		found = table_index_fetch_tuple(fetch, &tids.tids[i], snapshot, row, &again, NULL);
+		if (found)
+			add_slot(counts, row);
+	}
+	table_index_fetch_end(fetch);
+	ExecDropSingleTupleTableSlot(row);
+	return true;
+}
 
 void
 counts_read(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id, Counts *counts)
 {
-	KeyScan scan;
+	Relation index = catalog_open_index(catalog->file_counts_pkey, AccessShareLock);
+	SlotWalk walk;
 
 	memset(counts, 0, sizeof(Counts));
-	scan_init(&scan, file_counts, catalog->file_counts_pkey);
-	scan_key_equal(&scan, 1, F_UUID_EQ, UUIDPGetDatum(session_id));
-	scan_begin(&scan, ForwardScanDirection, COUNTS_MAX_SLOTS);
-	while (scan_next(&scan))
+	if (!read_few(file_counts, index, session_id, counts))
 	{
-		/* The last column first: the row is deformed up to it, for all of them. */
-		counts->digest ^= (uint64) DatumGetInt64(scan_value(&scan, Anum_file_counts_digest));
-		for (int status = 0; status < STATUS_COUNT; status++)
-			counts->by_status[status] += DatumGetInt64(scan_value(&scan, Anum_file_counts_first_status + status));
-		counts->slots++;
+		counts_begin_walk(&walk, catalog, file_counts, session_id, GetActiveSnapshot());
+		while (counts_walk(&walk))
+			add_slot(counts, walk.row);
+		counts_end_walk(&walk);
 	}
-	scan_end(&scan);
+	index_close(index, NoLock);
+}
+
+/* Starts the scan at the slots up to a number. */
+static void
+descend(SlotWalk *walk, int64 number)
+{
+	ScanKeyInit(&walk->keys[1], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(number));
+	index_rescan(walk->scan, walk->keys, lengthof(walk->keys), NULL, 0);
+}
+
+void
+counts_begin_walk(SlotWalk *walk, const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id,
+                  Snapshot snapshot)
+{
+	walk->index = catalog_open_index(catalog->file_counts_pkey, AccessShareLock);
+	walk->row = table_slot_create(file_counts, NULL);
+	walk->scan = compat_index_beginscan(file_counts, walk->index, snapshot, lengthof(walk->keys));
+	walk->scan->xs_want_itup = true;
+	walk->has_number = false;
+	ScanKeyInit(&walk->keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session_id));
+	descend(walk, PG_INT64_MAX);
+}
+
+bool
+counts_walk(SlotWalk *walk)
+{
+	bool isnull;
+
+	while (index_getnext_tid(walk->scan, BackwardScanDirection) != NULL)
+	{
+		int64 number = DatumGetInt64(index_getattr(walk->scan->xs_itup, 2, walk->scan->xs_itupdesc, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (walk->has_number && number == walk->number)
+		{
+			if (++walk->passed > MAX_PASSED)
+				descend(walk, number - 1);
+		}
+		else if (index_fetch_heap(walk->scan, walk->row))
+		{
+			walk->has_number = true;
+			walk->number = number;
+			walk->passed = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+void
+counts_end_walk(SlotWalk *walk)
+{
+	index_endscan(walk->scan);
+	ExecDropSingleTupleTableSlot(walk->row);
+	index_close(walk->index, NoLock);
 }

@@ -3,23 +3,25 @@
  *		Notifications: to workers when a session has files to claim, to others when a session is done.
  *
  * What happens to a session is collected during the transaction, per subtransaction, and turned into notifications before the commit.
- * A transaction that is PREPAREd may not notify: what it has collected is dropped.
+ * A transaction that is PREPAREd may not notify: it leaves marks for what may be the end of a session, and the rest is dropped.
  *
- * A session is done when it is closed or expired and no file is PENDING. The transaction that makes it so notifies. Of two transactions
- * that finish the last files at the same time, neither sees the other's changes. So in a session that takes no more files, transactions
- * that finish some of the last files commit one at a time: each takes an exclusive lock here and holds it until it ends, so the last one
- * counts zero. A transaction that closes a session takes the same lock. A transaction that cannot be the last one, because the session is
- * open or many files are left, takes a share lock, for which only the others wait. No transaction waits for longer than the commit of
- * another takes.
+ * A session is done when it is closed or expired and no file is PENDING. That is announced at least once: by the transaction that makes
+ * it so, or later by maintain(). A transaction that settles files, or ends a session, looks before it commits; if it sees the end, it
+ * announces. If not, it leaves a mark: a row of file_counts with a negative slot and no files. maintain() looks at the marked sessions
+ * again. The marks go when the end is announced.
  *
- * Status and counts are read under new snapshots (GetLatestSnapshot), taken after the lock. Locks of several sessions are taken in the
- * order of session ids, so that two transactions cannot deadlock.
+ * Of two transactions that finish the last files at the same time, neither sees the other's changes. So while few files are left, they
+ * commit one at a time: each takes an advisory lock and looks again. No transaction waits for longer than the commit of another takes,
+ * and none waits while it has such a lock: so they cannot deadlock.
+ *
+ * Status and counts are read under new snapshots (GetLatestSnapshot), taken after the lock.
  */
 #include "compat.h"
 
 #include "ingestion/notify.h"
 
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
@@ -33,6 +35,7 @@
 
 #include "index/scan.h"
 #include "ingestion/counts.h"
+#include "owner.h"
 #include "settings.h"
 #include "trigger.h"
 #include "uuid7.h"
@@ -40,11 +43,8 @@
 #define CHANNEL_WORK "session_files_work"
 #define CHANNEL_DONE "session_files_done"
 
-/*
- * With more PENDING files than this, a transaction cannot be the one that finishes the last, unless another finishes so many at the same
- * moment.
- */
-#define FEW_FILES 10000
+/* With more PENDING files than this, a transaction takes no lock: it is not the last, unless others finish so many at the same moment. */
+#define FEW_FILES 1000
 
 /* Keeps these advisory locks apart from those of SQL's functions, whose fourth field is 1 or 2. */
 #define LOCK_FIELD 7
@@ -64,8 +64,7 @@ typedef struct SessionEvents
 {
 	SessionEventsKey key; /* the hash key */
 	bool work;            /* it has files to claim */
-	bool settled;         /* files are not PENDING any more */
-	bool ended;           /* it was closed, or has expired */
+	bool end;             /* files are not PENDING any more, or it was closed, or has expired */
 } SessionEvents;
 
 /*
@@ -75,13 +74,30 @@ typedef struct SessionEvents
 static HTAB *all_events = NULL;
 static List *ordered_events = NIL;
 
-/* The tables that are read before the commit. */
-typedef struct Tables
+/* What is read before the commit. */
+typedef struct Look
 {
 	Catalog catalog;
 	Relation upload_sessions;
 	Relation file_counts;
-} Tables;
+	bool prepares; /* the transaction is PREPAREd */
+	bool has_lock; /* the advisory lock of a session */
+} Look;
+
+static OwnerQuery add_mark = {
+	.text = "INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest)"
+			" VALUES ($1, -$2, 0, 0, 0, 0)",
+	.arg_count = 2,
+	.arg_types = {UUIDOID, INT8OID},
+};
+
+static OwnerQuery delete_marks = {
+	.text = "DELETE FROM session_files.file_counts AS c WHERE c.ctid = ANY (ARRAY("
+			"SELECT m.ctid FROM session_files.file_counts AS m WHERE m.session_id = $1 AND m.slot < 0"
+			" FOR UPDATE SKIP LOCKED))",
+	.arg_count = 1,
+	.arg_types = {UUIDOID},
+};
 
 static SessionEvents *
 find_events(const pg_uuid_t *session_id, SubTransactionId subtransaction)
@@ -99,7 +115,7 @@ find_events(const pg_uuid_t *session_id, SubTransactionId subtransaction)
 	{
 		MemoryContext context = MemoryContextSwitchTo(TopTransactionContext);
 
-		events->work = events->settled = events->ended = false;
+		events->work = events->end = false;
 		ordered_events = lappend(ordered_events, events);
 		MemoryContextSwitchTo(context);
 	}
@@ -115,7 +131,7 @@ notify_work(const pg_uuid_t *session_id)
 void
 notify_settled(const pg_uuid_t *session_id)
 {
-	find_events(session_id, GetCurrentSubTransactionId())->settled = true;
+	find_events(session_id, GetCurrentSubTransactionId())->end = true;
 }
 
 /* Passes the events of a subtransaction to its parent, or drops them. */
@@ -140,8 +156,7 @@ end_subtransaction(SubTransactionId subtransaction, SubTransactionId parent, boo
 			SessionEvents *events = find_events(&ended.key.session_id, parent);
 
 			events->work |= ended.work;
-			events->settled |= ended.settled;
-			events->ended |= ended.ended;
+			events->end |= ended.end;
 		}
 	}
 }
@@ -167,102 +182,102 @@ make_tag(LOCKTAG *tag, const pg_uuid_t *session_id)
 
 /* Returns whether a session takes no more files, as of now. */
 static bool
-is_ended(const Tables *tables, const pg_uuid_t *session_id)
+is_ended(const Look *look, const pg_uuid_t *session_id)
 {
 	KeyScan scan;
 	bool ended;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	ended = scan_find(&scan, tables->upload_sessions, tables->catalog.upload_sessions_pkey, session_id) &&
-	        DatumGetObjectId(scan_value(&scan, Anum_upload_sessions_status)) != tables->catalog.session_open;
+	ended = scan_find(&scan, look->upload_sessions, look->catalog.upload_sessions_pkey, session_id) &&
+	        DatumGetObjectId(scan_value(&scan, Anum_upload_sessions_status)) != look->catalog.session_open;
 	scan_end(&scan);
 	PopActiveSnapshot();
 	return ended;
 }
 
-/* Counts the files that are PENDING, as of now. */
+/* Reads a session's counts as of now; returns how many files are PENDING. */
 static int64
-count_pending(const Tables *tables, const pg_uuid_t *session_id)
+read_counts(const Look *look, const pg_uuid_t *session_id, Counts *counts)
 {
-	Counts counts;
-
 	PushActiveSnapshot(GetLatestSnapshot());
-	counts_read(&tables->catalog, tables->file_counts, session_id, &counts);
+	counts_read(&look->catalog, look->file_counts, session_id, counts);
 	PopActiveSnapshot();
-	return counts.by_status[STATUS_PENDING];
+	return counts->by_status[STATUS_PENDING];
 }
 
-/* Returns whether a transaction that finishes files of a session may be finishing the last ones. */
+/* Takes the lock of a session. The second of a transaction it takes only if it need not wait. */
 static bool
-may_be_last(const Tables *tables, const pg_uuid_t *session_id)
+take_lock(Look *look, const pg_uuid_t *session_id)
 {
-	return is_ended(tables, session_id) && count_pending(tables, session_id) <= FEW_FILES;
-}
-
-/* Returns whether a session is done with this transaction; the head of this file says how. */
-static bool
-is_done(const Tables *tables, const SessionEvents *events)
-{
-	const pg_uuid_t *session_id = &events->key.session_id;
 	LOCKTAG tag;
 
 	make_tag(&tag, session_id);
-	if (!events->ended && !may_be_last(tables, session_id))
+	if (LockAcquire(&tag, ExclusiveLock, false, look->has_lock) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	look->has_lock = true;
+	return true;
+}
+
+/* Adds a session's mark, or deletes its marks. */
+static void
+write_mark(const Look *look, const pg_uuid_t *session_id, bool adds)
+{
+	Datum values[2] = {UUIDPGetDatum(session_id),
+	                   Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()))};
+	Caller caller;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	caller = owner_begin(look->file_counts);
+	owner_run_under(adds ? &add_mark : &delete_marks, values, GetActiveSnapshot());
+	owner_end(caller);
+	PopActiveSnapshot();
+}
+
+/* Looks whether a session is done with this transaction. Announces it, or leaves a mark; the head of this file says how. */
+static void
+look_for_end(Look *look, const pg_uuid_t *session_id)
+{
+	Counts counts;
+	int64 pending;
+
+	if (!look->prepares && !is_ended(look, session_id))
+		return;
+	pending = read_counts(look, session_id, &counts);
+	if (!look->prepares && pending > 0 && pending <= FEW_FILES && take_lock(look, session_id))
+		pending = read_counts(look, session_id, &counts);
+	if (look->prepares || pending > 0)
 	{
-		(void) LockAcquire(&tag, ShareLock, false, false);
-		/* A transaction that held the exclusive lock may have changed that. */
-		if (!may_be_last(tables, session_id))
-			return false;
-		LockRelease(&tag, ShareLock, false);
+		if (!counts.marked)
+			write_mark(look, session_id, true);
+		return;
 	}
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	return count_pending(tables, session_id) == 0;
+	notify(CHANNEL_DONE, session_id);
+	/* With one snapshot for the whole transaction, the deletion could fail. Then maintain() announces the end again. */
+	if (counts.marked && !IsolationUsesXactSnapshot())
+		write_mark(look, session_id, false);
 }
 
-static int
-compare_events(const void *a, const void *b)
+/* Turns the events into notifications; those of a transaction that is PREPAREd into marks. */
+static void
+handle_events(bool prepares)
 {
-	return uuid7_compare(&(*(SessionEvents *const *) a)->key.session_id,
-	                     &(*(SessionEvents *const *) b)->key.session_id);
-}
-
-/* Returns the events in the order of session ids, in which all transactions take their locks. */
-static SessionEvents **
-sort_events(int *count)
-{
-	SessionEvents **sorted = palloc(hash_get_num_entries(all_events) * sizeof(SessionEvents *));
+	Look look = {.prepares = prepares};
 	HASH_SEQ_STATUS each;
 	SessionEvents *events;
 
-	*count = 0;
+	look.upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
+	look.file_counts = table_open(catalog_get()->file_counts, RowExclusiveLock);
+	look.catalog = *catalog_get();
 	hash_seq_init(&each, all_events);
 	while ((events = hash_seq_search(&each)) != NULL)
-		sorted[(*count)++] = events;
-	qsort(sorted, *count, sizeof(SessionEvents *), compare_events);
-	return sorted;
-}
-
-/* Turns the events into notifications. */
-static void
-send_notifications(void)
-{
-	Tables tables;
-	int count;
-	SessionEvents **sorted = sort_events(&count);
-
-	tables.upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
-	tables.file_counts = table_open(catalog_get()->file_counts, AccessShareLock);
-	tables.catalog = *catalog_get();
-	for (int i = 0; i < count; i++)
 	{
-		if (sorted[i]->work)
-			notify(CHANNEL_WORK, &sorted[i]->key.session_id);
-		if ((sorted[i]->settled || sorted[i]->ended) && is_done(&tables, sorted[i]))
-			notify(CHANNEL_DONE, &sorted[i]->key.session_id);
+		if (events->work && !prepares)
+			notify(CHANNEL_WORK, &events->key.session_id);
+		if (events->end)
+			look_for_end(&look, &events->key.session_id);
 	}
-	table_close(tables.file_counts, NoLock);
-	table_close(tables.upload_sessions, NoLock);
-	pfree(sorted);
+	table_close(look.file_counts, NoLock);
+	table_close(look.upload_sessions, NoLock);
 }
 
 static void
@@ -271,9 +286,10 @@ at_transaction_event(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
 			/* This transaction may have dropped the extension. */
 			if (all_events != NULL && settings_notify && catalog_exists())
-				send_notifications();
+				handle_events(event == XACT_EVENT_PRE_PREPARE);
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
@@ -309,7 +325,7 @@ session_files_notify_end(PG_FUNCTION_ARGS)
 	Datum session_id = heap_getattr(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple,
 	                                Anum_upload_sessions_session_id, RelationGetDescr(data->tg_relation), &isnull);
 
-	find_events(DatumGetUUIDP(session_id), GetCurrentSubTransactionId())->ended = true;
+	find_events(DatumGetUUIDP(session_id), GetCurrentSubTransactionId())->end = true;
 	return PointerGetDatum(NULL); /* not SQL null: what AFTER triggers return is ignored */
 }
 

@@ -121,15 +121,15 @@ find_file(Tables *tables, const pg_uuid_t *session_id, const pg_uuid_t *id, File
 static void
 read_counts(Tables *tables, const ListRequest *request, ListPage *page)
 {
-	Counts counts;
+	const Counts *counts = &page->counts;
 
-	counts_read(&tables->catalog, tables->file_counts, &request->session_id, &counts);
+	counts_read(&tables->catalog, tables->file_counts, &request->session_id, &page->counts);
 	for (int status = 0; status < STATUS_COUNT; status++)
 	{
 		if (request->status == STATUS_ANY || request->status == status)
-			page->total += counts.by_status[status];
+			page->total += counts->by_status[status];
 	}
-	etag_make(counts.digest, page->expires_at, page->etag);
+	etag_make(counts->digest, page->expires_at, page->etag);
 }
 
 static void
@@ -151,6 +151,7 @@ reverse(FileRow *files, int count)
 typedef struct Walk
 {
 	bool backward; /* against the requested order; the files are reversed afterwards */
+	bool peeks;    /* looks whether another file follows, which the counts do not say */
 	int64 skip;
 	int take;
 } Walk;
@@ -171,7 +172,7 @@ fill_page(OrderedScan *ordered, int take, int64 room, bool *more, ListPage *page
 	return true;
 }
 
-/* Walks and fills the page; has_more is whether another file follows. Returns false if the files take more than the room. */
+/* Walks and fills the page. Returns false if the files take more than the room. */
 static bool
 walk_page(Tables *tables, const ListRequest *request, const FileRow *before, const FileRow *after, const Walk *walk,
           ListPage *page)
@@ -179,12 +180,13 @@ walk_page(Tables *tables, const ListRequest *request, const FileRow *before, con
 	OrderedScanRequest scan_request = {.catalog = &tables->catalog,
 	                                   .files = tables->files,
 	                                   .session_id = &request->session_id,
+	                                   .counts = &page->counts,
 	                                   .field = request->field,
 	                                   .status = request->status,
 	                                   .ascending = (request->descending == walk->backward),
 	                                   .lower = request->descending ? before : after,
 	                                   .upper = request->descending ? after : before,
-	                                   .wanted = walk->take + 1,
+	                                   .wanted = walk->take + (walk->peeks ? 1 : 0),
 	                                   .skips = walk->skip > 0};
 	OrderedScan *ordered = ordered_scan_open(&scan_request);
 	FileRow beyond;
@@ -194,7 +196,8 @@ walk_page(Tables *tables, const ListRequest *request, const FileRow *before, con
 	for (int64 skipped = 0; more && skipped < walk->skip; skipped++)
 		more = ordered_scan_skip(ordered);
 	has_room = fill_page(ordered, walk->take, request->room, &more, page);
-	page->has_more = has_room && more && ordered_scan_next(ordered, &beyond);
+	if (walk->peeks)
+		page->has_more = has_room && more && ordered_scan_next(ordered, &beyond);
 	ordered_scan_close(ordered);
 	if (walk->backward)
 		reverse(page->files, page->count);
@@ -206,7 +209,7 @@ static bool
 read_page_at_cursor(Tables *tables, const ListRequest *request, const FileRow *before, const FileRow *after,
                     ListPage *page)
 {
-	Walk walk = {.backward = (after == NULL), .take = request->limit};
+	Walk walk = {.backward = (after == NULL), .peeks = true, .take = request->limit};
 
 	return walk_page(tables, request, before, after, &walk, page);
 }
@@ -215,7 +218,8 @@ read_page_at_cursor(Tables *tables, const ListRequest *request, const FileRow *b
 static bool
 read_numbered_page(Tables *tables, const ListRequest *request, ListPage *page)
 {
-	Walk walk = {.take = request->limit};
+	/* A session without any counts is one that no trigger has counted. */
+	Walk walk = {.peeks = (page->counts.slots == 0), .take = request->limit};
 	int64 left;
 
 	if (request->limit > 0)
@@ -227,15 +231,14 @@ read_numbered_page(Tables *tables, const ListRequest *request, ListPage *page)
 	left = page->total - walk.skip;
 	if (walk.skip > 0 && left <= 0)
 		return true;
-	if (left >= walk.skip)
-		return walk_page(tables, request, NULL, NULL, &walk, page);
-	walk.backward = true;
-	walk.take = (int) Min(request->limit, left);
-	walk.skip = left - walk.take;
-	if (!walk_page(tables, request, NULL, NULL, &walk, page))
-		return false;
 	page->has_more = left > walk.take;
-	return true;
+	if (left < walk.skip)
+	{
+		walk.backward = true;
+		walk.take = (int) Min(request->limit, left);
+		walk.skip = left - walk.take;
+	}
+	return walk_page(tables, request, NULL, NULL, &walk, page);
 }
 
 /* Reads the page of a session that exists. */

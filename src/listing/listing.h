@@ -32,6 +32,7 @@ typedef struct ListPage
 	int count;
 	FileRow files[LIMIT_MAX];
 	bool has_more;
+	Counts counts; /* of the session */
 	int64 total;
 } ListPage;
 

@@ -6,7 +6,7 @@
  *
  *	created_at					files_pkey				(session, id)
  *	  with a filter				files_status_idx		(session, status, id)
- *	ingestion_status			files_status_idx		(session, (status, id))
+ *	ingestion_status			files_status_idx		(session, status, id), a part for each status
  *	ingestion_status_reason		files_reason_idx		(session, (reason, id)), then the files without a
  *								reason: FINISHED and PENDING of files_status_idx, merged by id
  *	  of FAILED files			files_reason_idx
@@ -18,6 +18,10 @@
  * file among all files of the session. It has a rank too: it cuts the parts of its rank, and excludes the parts on its other side.
  *
  * All parts are read under the active snapshot, so a file that changes its status meanwhile is not read twice, nor missed.
+ *
+ * The counts, of the same snapshot, say how many files a part has. When so many were read, its end is not looked for: behind the last
+ * PENDING file there can be the dead index tuples of millions that were. A session without any counts is one that no trigger has
+ * counted; it is read to its end.
  */
 #include "compat.h"
 
@@ -42,7 +46,7 @@
 typedef enum PartKey
 {
 	KEY_ID,
-	KEY_LABEL_ID, /* status or reason, then id */
+	KEY_REASON_ID,
 	KEY_NAME
 } PartKey;
 
@@ -58,6 +62,7 @@ typedef struct Part
 typedef struct Source
 {
 	KeyScan scan;
+	int64 left;  /* how many files it has at most */
 	bool loaded; /* the scan is at a file that was not returned yet */
 	bool done;
 } Source;
@@ -100,14 +105,15 @@ choose_parts(OrderedScan *ordered)
 			add_part(ordered, 0, any ? catalog->files_pkey : catalog->files_status_idx, status, KEY_ID);
 			break;
 		case FIELD_INGESTION_STATUS:
-			if (any)
-				add_part(ordered, 0, catalog->files_status_idx, STATUS_ANY, KEY_LABEL_ID);
-			else
-				add_part(ordered, status, catalog->files_status_idx, status, KEY_ID);
+			for (int each = 0; each < STATUS_COUNT; each++)
+			{
+				if (any || status == each)
+					add_part(ordered, each, catalog->files_status_idx, each, KEY_ID);
+			}
 			break;
 		case FIELD_INGESTION_STATUS_REASON:
 			if (any || status == STATUS_FAILED)
-				add_part(ordered, 0, catalog->files_reason_idx, STATUS_ANY, KEY_LABEL_ID);
+				add_part(ordered, 0, catalog->files_reason_idx, STATUS_ANY, KEY_REASON_ID);
 			if (any || status == STATUS_FINISHED)
 				add_part(ordered, 1, catalog->files_status_idx, STATUS_FINISHED, KEY_ID);
 			if (any || status == STATUS_PENDING)
@@ -125,7 +131,7 @@ bound_rank(const OrderedScanRequest *request, const FileRow *bound)
 {
 	if (by_reason(request))
 		return bound->reason == REASON_NONE ? 1 : 0;
-	if (request->field == FIELD_INGESTION_STATUS && request->status != STATUS_ANY)
+	if (request->field == FIELD_INGESTION_STATUS)
 		return bound->status;
 	return 0;
 }
@@ -137,16 +143,15 @@ add_bound(OrderedScan *ordered, const Part *part, KeyScan *scan, const FileRow *
 	const Catalog *catalog = ordered->request.catalog;
 	StrategyNumber strategy = is_lower ? BTGreaterStrategyNumber : BTLessStrategyNumber;
 	AttrNumber column = part->status == STATUS_ANY ? SECOND_COLUMN : THIRD_COLUMN;
-	Oid label;
 
 	switch (part->key)
 	{
 		case KEY_ID:
 			scan_key_beyond(scan, column, strategy, is_lower ? F_UUID_GT : F_UUID_LT, UUIDPGetDatum(&bound->id));
 			break;
-		case KEY_LABEL_ID:
-			label = by_reason(&ordered->request) ? catalog->reasons[bound->reason] : catalog->statuses[bound->status];
-			scan_key_row_beyond(scan, column, strategy, ObjectIdGetDatum(label), UUIDPGetDatum(&bound->id));
+		case KEY_REASON_ID:
+			scan_key_row_beyond(scan, column, strategy, ObjectIdGetDatum(catalog->reasons[bound->reason]),
+			                    UUIDPGetDatum(&bound->id));
 			break;
 		case KEY_NAME:
 			scan_key_beyond(scan, column, strategy, is_lower ? F_BYTEAGT : F_BYTEALT,
@@ -155,13 +160,32 @@ add_bound(OrderedScan *ordered, const Part *part, KeyScan *scan, const FileRow *
 	}
 }
 
-/* Returns whether a part is excluded by one of the bounds. */
+/* Returns how many files a part has at most. */
+static int64
+count_files(const OrderedScanRequest *request, const Part *part)
+{
+	const int64 *by_status = request->counts->by_status;
+	int64 files;
+
+	if (request->counts->slots == 0)
+		return PG_INT64_MAX;
+	if (part->key == KEY_REASON_ID)
+		files = by_status[STATUS_FAILED];
+	else if (part->status != STATUS_ANY)
+		files = by_status[part->status];
+	else
+		files = by_status[STATUS_FAILED] + by_status[STATUS_FINISHED] + by_status[STATUS_PENDING];
+	return files;
+}
+
+/* Returns whether a part has no files, or is excluded by one of the bounds. */
 static bool
 is_ruled_out(const OrderedScan *ordered, const Part *part)
 {
 	const OrderedScanRequest *request = &ordered->request;
 
-	return (request->lower != NULL && bound_rank(request, request->lower) > part->rank) ||
+	return count_files(request, part) <= 0 ||
+	       (request->lower != NULL && bound_rank(request, request->lower) > part->rank) ||
 	       (request->upper != NULL && bound_rank(request, request->upper) < part->rank);
 }
 
@@ -172,6 +196,7 @@ open_source(OrderedScan *ordered, const Part *part)
 	Source *source = &ordered->sources[ordered->source_count++];
 	KeyScan *scan = &source->scan;
 
+	source->left = count_files(request, part);
 	source->loaded = false;
 	source->done = false;
 	scan_init(scan, request->files, part->index);
@@ -182,7 +207,7 @@ open_source(OrderedScan *ordered, const Part *part)
 		add_bound(ordered, part, scan, request->lower, true);
 	if (request->upper != NULL && bound_rank(request, request->upper) == part->rank)
 		add_bound(ordered, part, scan, request->upper, false);
-	scan_begin(scan, ordered->direction, request->skips ? 0 : request->wanted);
+	scan_begin(scan, ordered->direction, request->skips ? 0 : (int) Min(request->wanted, source->left));
 }
 
 static void
@@ -251,7 +276,7 @@ advance_sources(OrderedScan *ordered, bool need_row)
 
 		if (!source->loaded && !source->done)
 		{
-			source->loaded = need_row ? scan_next(&source->scan) : scan_skip(&source->scan);
+			source->loaded = source->left-- > 0 && (need_row ? scan_next(&source->scan) : scan_skip(&source->scan));
 			source->done = !source->loaded;
 		}
 		if (source->loaded && (ordered->current == NULL || comes_first(ordered, source, ordered->current)))

@@ -11,6 +11,7 @@
 #include "utils/relcache.h"
 
 #include "catalog.h"
+#include "ingestion/counts.h"
 #include "listing/request.h"
 
 typedef struct FileRow
@@ -28,6 +29,7 @@ typedef struct OrderedScanRequest
 	const Catalog *catalog;
 	Relation files;
 	const pg_uuid_t *session_id;
+	const Counts *counts; /* of the session, under the same snapshot */
 	ListField field;
 	int status;           /* IngestionStatus, or STATUS_ANY */
 	bool ascending;       /* the direction of the walk */

@@ -182,8 +182,8 @@ def test_merging_counts(database, db, ours, traps):
     slots = 'SELECT count(*) FROM session_files.file_counts WHERE session_id = %s'
     [[session]] = db.execute('SELECT session_files.create_session(%s)', [ours.name])
     db.execute('SELECT session_files.register_files(%s, ARRAY(SELECT i::text FROM generate_series(1, 40) AS i))', [session])
-    db.execute('''INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest, minute)
-        SELECT %s, i, 0, 1 - 2 * (i %% 2), 0, i / 2, 0 FROM generate_series(2, 41) AS i''', [session])
+    db.execute('''INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest)
+        SELECT %s, i, 0, 1 - 2 * (i %% 2), 0, i / 2 FROM generate_series(2, 41) AS i''', [session])
     assert db.execute(slots, [session]).fetchone()[0] > 32
     with trapped(database, role('intruder')) as intruder:
         intruder.execute('INSERT INTO session_files.files (session_id, name) VALUES (%s, %s)', [session, 'last'])

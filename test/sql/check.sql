@@ -70,7 +70,7 @@ SELECT nextval('session_files.files_generation_seq') > max(generation) AS is_gre
 
 -- What belongs to nothing is removed, except files and sessions, which are a user's data.
 SET session_replication_role = replica;
-INSERT INTO session_files.file_counts VALUES (pg_temp.s(8), 1, 0, 0, 1, 1, 0);
+INSERT INTO session_files.file_counts VALUES (pg_temp.s(8), 1, 0, 0, 1, 1);
 INSERT INTO session_files.file_queue (session_id, workspace_name, due_at, file_ingestion_ids, generation) VALUES (pg_temp.s(8), 'check', now(), ARRAY[pg_temp.f(1)], 0);
 INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (pg_temp.s(9), pg_temp.f(9), 'lost');
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES (pg_temp.s(7), 'lost');

@@ -219,22 +219,14 @@ SELECT count(*) AS in_the_queue FROM session_files.file_queue WHERE session_id =
 SELECT count(*) FROM session_files.finish_files(:'later', pg_temp.ids('t1', 't2', 't3', 't4'));
 SELECT count(*) AS in_the_queue FROM session_files.file_queue WHERE session_id = :'later';
 
--- How fast it goes: what was settled in this minute, and in the one before as far as it lies within the last 60 seconds.
-SELECT session_files.create_session('claims') AS fast \gset
-SELECT count(*) FROM session_files.register_files(:'fast', ARRAY(SELECT 'v' || n FROM generate_series(1, 400) n));
-SELECT count(*) FROM session_files.finish_files(:'fast', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'fast' ORDER BY 1 LIMIT 200));
-SELECT count(*) FROM session_files.fail_files(:'fast', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'fast' ORDER BY 1 DESC LIMIT 100), 'EMPTY_FILE');
-UPDATE session_files.upload_sessions SET created_at = now() - interval '10 seconds' WHERE session_id = :'fast';
-CREATE VIEW pg_temp.speed AS SELECT files_per_second AS rate, estimated_end - now() AS left, oldest_pending, failed_by_reason
-	FROM session_files.session_progress WHERE workspace_name = 'claims' AND total = 400;
--- 300 in 10 seconds, unless a minute ended within them.
-SELECT rate BETWEEN 20 AND 31 AS rate, "left" BETWEEN '3 seconds' AND '5 seconds' AS "left", oldest_pending > now() - interval '1 minute' AS oldest, failed_by_reason
-	FROM pg_temp.speed;
-UPDATE session_files.file_counts SET minute = minute - 1 WHERE session_id = :'fast';
-SELECT rate BETWEEN 0 AND 31 AS slower FROM pg_temp.speed;
-UPDATE session_files.file_counts SET minute = minute - 1 WHERE session_id = :'fast';
-SELECT rate, "left" FROM pg_temp.speed;
-DELETE FROM session_files.upload_sessions WHERE session_id = :'fast';
+-- What came of its files, and since when the first of those that are left waits.
+SELECT session_files.create_session('claims') AS mixed \gset
+SELECT count(*) FROM session_files.register_files(:'mixed', ARRAY(SELECT 'v' || n FROM generate_series(1, 400) n));
+SELECT count(*) FROM session_files.finish_files(:'mixed', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'mixed' ORDER BY 1 LIMIT 200));
+SELECT count(*) FROM session_files.fail_files(:'mixed', ARRAY(SELECT file_ingestion_id FROM session_files.files WHERE session_id = :'mixed' ORDER BY 1 DESC LIMIT 100), 'EMPTY_FILE');
+SELECT total, pending, finished, failed, failed_by_reason, oldest_pending > now() - interval '1 minute' AS oldest
+	FROM session_files.session_progress WHERE session_id = :'mixed';
+DELETE FROM session_files.upload_sessions WHERE session_id = :'mixed';
 
 -- Many in a call: more than a row of the queue holds, and all kinds of rows.
 SELECT count(*) FROM session_files.register_files(:'other', ARRAY(SELECT 'n' || to_char(n, 'FM0000') FROM generate_series(1, 2500) n));

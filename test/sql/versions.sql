@@ -137,8 +137,8 @@ DO $$ BEGIN
 		UPDATE session_files.files SET name = 'renamed ' || n WHERE name = 'slot ' || n;
 	END LOOP;
 END $$;
-INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest, minute)
-	SELECT pg_temp.s(2), n, 0, 0, 0, hashint8extended(n / 2, 0), 0 FROM generate_series(2, 41) AS n;
+INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest)
+	SELECT pg_temp.s(2), n, 0, 0, 0, hashint8extended(n / 2, 0) FROM generate_series(2, 41) AS n;
 SELECT * FROM pg_temp.step();
 INSERT INTO session_files.upload_sessions (session_id, workspace_name) VALUES (pg_temp.s(3), 'versions');
 BEGIN;

@@ -40,10 +40,10 @@ sub damage
 		INSERT INTO session_files.file_queue (session_id, workspace_name, due_at, file_ingestion_ids, generation)
 			SELECT session_id, workspace_name, due_at, file_ingestion_ids, generation FROM session_files.file_queue
 			WHERE session_id::text ~ '^00000000-0000-7000-8000-0000000001';
-		INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest, minute)
-			SELECT session_id, -$number, n, 2 * n, -n, n * 1234567890123, 0
+		INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest)
+			SELECT session_id, $number, n, 2 * n, -n, n * 1234567890123
 			FROM session_files.upload_sessions, LATERAL (SELECT 1 + (random() * 100)::int AS n) AS r WHERE workspace_name = 'load'
-			UNION ALL SELECT gen_random_uuid(), 0, 1, 1, 1, 1, 0;
+			UNION ALL SELECT gen_random_uuid(), 0, 1, 1, 1, 1;
 		DELETE FROM session_files.file_counts WHERE ctid = ANY (ARRAY(
 			SELECT c.ctid FROM session_files.file_counts AS c JOIN session_files.upload_sessions AS s USING (session_id)
 			WHERE workspace_name = 'load' AND random() < 0.2 FOR UPDATE OF c SKIP LOCKED));

@@ -626,8 +626,8 @@ class Housekeeper(Client):
         """Gives a session more slots of counts than there may be, for the writers to merge."""
         with self.db.transaction():
             # Their number is that of a transaction, which no other takes; they add up to nothing.
-            self.db.execute('''INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest, minute)
-                SELECT session_id, -pg_current_xact_id()::text::bigint * 100 - n, 1 - 2 * (n %% 2), 2 * (n %% 2) - 1, n / 2 * (1 - 2 * (n %% 2)), n / 2, 0
+            self.db.execute('''INSERT INTO session_files.file_counts (session_id, slot, failed, finished, pending, digest)
+                SELECT session_id, (1::bigint << 60) + pg_current_xact_id()::text::bigint * 100 + n, 1 - 2 * (n %% 2), 2 * (n %% 2) - 1, n / 2 * (1 - 2 * (n %% 2)), n / 2
                     FROM session_files.upload_sessions, generate_series(2, 41) AS n WHERE session_id = %s FOR KEY SHARE OF upload_sessions''', [BUSY])
 
 
