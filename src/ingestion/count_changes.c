@@ -90,11 +90,12 @@ static OwnerQuery own_slot = {
 
 /* Of rows that the transaction has locked. */
 static OwnerQuery merge_slots = {
-	.text = "WITH gone AS (DELETE FROM session_files.file_counts AS c WHERE c.ctid = ANY ($1[2:]) RETURNING c.*),"
-			" merged AS (SELECT sum(failed) AS failed, sum(finished) AS finished, sum(pending) AS pending,"
-			" bit_xor(digest) AS digest FROM gone)"
-			" UPDATE session_files.file_counts AS c SET failed = c.failed + m.failed, finished = c.finished + m.finished,"
-			" pending = c.pending + m.pending, digest = c.digest # m.digest FROM merged AS m WHERE c.ctid = $1[1]",
+	.text =
+		"WITH gone AS (DELETE FROM session_files.file_counts AS c WHERE c.ctid = ANY ($1[2:]) RETURNING c.*),"
+		" merged AS (SELECT sum(failed) AS failed, sum(finished) AS finished, sum(pending) AS pending,"
+		" bit_xor(digest) AS digest FROM gone)"
+		" UPDATE session_files.file_counts AS c SET failed = c.failed + m.failed, finished = c.finished + m.finished,"
+		" pending = c.pending + m.pending, digest = c.digest # m.digest FROM merged AS m WHERE c.ctid = $1[1]",
 	.arg_count = 1,
 	.arg_types = {TIDARRAYOID},
 };
@@ -128,7 +129,8 @@ lock_slots(const Catalog *catalog, Relation file_counts, const pg_uuid_t *sessio
 	int locked = 0;
 
 	counts_begin_walk(&walk, catalog, file_counts, session_id, SnapshotSelf);
-	for (int tries = 0; locked < wanted && tries < wanted + COUNTS_MAX_SLOTS && counts_walk(&walk) && walk.number >= 0; tries++)
+	for (int tries = 0; locked < wanted && tries < wanted + COUNTS_MAX_SLOTS && counts_walk(&walk) && walk.number >= 0;
+	     tries++)
 	{
 		if (lock_slot(file_counts, &walk, mode))
 			tids[locked++] = walk.row->tts_tid;
@@ -149,7 +151,8 @@ merge(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id)
 		values[i] = PointerGetDatum(&tids[i]);
 	if (count > 1)
 	{
-		Datum array = PointerGetDatum(construct_array(values, count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
+		Datum array =
+			PointerGetDatum(construct_array(values, count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
 
 		owner_run(&merge_slots, &array);
 	}
