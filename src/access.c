@@ -232,7 +232,7 @@ require_own_policy(const Catalog *catalog, Oid oid)
 		     errmsg(
 				 "functions can apply no other policy of row level security on table \"%s\" than the extension's own",
 				 RelationGetRelationName(table))));
-	table_close(table, AccessShareLock);
+	table_close(table, NoLock);
 }
 
 void
@@ -248,7 +248,7 @@ access_require_session(const pg_uuid_t *session_id, int kinds)
 	if (access.rule != ACCESS_ALL)
 		require_own_policy(&catalog, catalog.files);
 	(void) find_session_now(&access, session_id, &held);
-	table_close(upload_sessions, AccessShareLock);
+	table_close(upload_sessions, NoLock);
 	if (held & kinds)
 		return;
 	uuid7_format(session_id, id);

@@ -13,16 +13,16 @@
 #include "compat.h"
 
 #include "access/htup_details.h"
-#include "access/table.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "access.h"
+#include "catalog.h"
 #include "owner.h"
 
 PG_FUNCTION_INFO_V1(session_files_as_owner);
@@ -106,6 +106,20 @@ find_call_site(FmgrInfo *function)
 	return site;
 }
 
+/* Finds the owner of the tables. */
+static Oid
+find_owner(void)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(catalog_get()->upload_sessions));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for the tables of session_files");
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
 static void
 require_value(FunctionCallInfo fcinfo, const char *name)
 {
@@ -156,7 +170,6 @@ Datum
 session_files_as_owner(PG_FUNCTION_ARGS)
 {
 	CallSite *site = fcinfo->flinfo->fn_extra;
-	Relation table;
 	Caller caller;
 	Datum result;
 
@@ -164,9 +177,7 @@ session_files_as_owner(PG_FUNCTION_ARGS)
 	if (site == NULL)
 		site = fcinfo->flinfo->fn_extra = find_call_site(fcinfo->flinfo);
 	check_caller(site->rule, fcinfo);
-	table = table_open(catalog_get()->upload_sessions, AccessShareLock);
-	caller = owner_switch(table);
-	table_close(table, AccessShareLock);
+	caller = owner_switch(find_owner());
 	result = call_body(site, fcinfo);
 	owner_switch_back(caller);
 	if (site->rule->scope == FOR_NEW_SESSION)

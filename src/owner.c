@@ -15,7 +15,9 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
+#include "optimizer/cost.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -84,21 +86,22 @@ owner_prefer_indexes(void)
 {
 	int guc_level = NewGUCNestLevel();
 
-	set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* To set what is set already costs more than a small statement: triggers run within functions. */
+	if (enable_seqscan)
+		set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (jit_enabled)
+		set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return guc_level;
 }
 
 Caller
-owner_switch(Relation table)
+owner_switch(Oid owner)
 {
 	Caller caller;
 
 	GetUserIdAndSecContext(&caller.user, &caller.context);
-	SetUserIdAndSecContext(table->rd_rel->relowner,
-	                       caller.context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	SetUserIdAndSecContext(owner, caller.context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	caller.guc_level = owner_prefer_indexes();
-	/* To set it costs more than a small statement. */
 	if (strcmp(namespace_search_path, SEARCH_PATH) != 0)
 		set_config_option("search_path", SEARCH_PATH, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return caller;
@@ -116,7 +119,7 @@ owner_begin(Relation table)
 {
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	return owner_switch(table);
+	return owner_switch(table->rd_rel->relowner);
 }
 
 void

@@ -38,13 +38,13 @@ typedef struct Caller
 extern int owner_prefer_indexes(void);
 
 /*
- * Becomes the owner of a table, with a search_path of pg_catalog. Plans prefer indexes, as they are made when the table is small and used
+ * Becomes the owner of the tables, with a search_path of pg_catalog. Plans prefer indexes, as they are made when a table is small and used
  * when it is large. After an error, the end of the (sub)transaction restores user and settings.
  */
-extern Caller owner_switch(Relation table);
+extern Caller owner_switch(Oid owner);
 extern void owner_switch_back(Caller caller);
 
-/* The same, with a connection to SPI. */
+/* The same for the owner of a table, with a connection to SPI. */
 extern Caller owner_begin(Relation table);
 extern void owner_end(Caller caller);
 
