@@ -31,6 +31,7 @@ INTERNAL = {
     'expire_files': {'2201W', '22004'},
     'file_digest': set(),
     'files_queued_twice': set(),
+    'generation_errors': {'42501'},
     'leave_lease': {'22004', '23502'},
     'locate_ids': {'22004'},
     'locate_names': set(),
@@ -50,7 +51,7 @@ INTERNAL = {
 # What a function has in common with another, in the documents' words.
 SAME_AS = {'fail_files': 'finish_files', 'list_session_files': 'get_session_files'}
 # They go through all sessions.
-SLOW = {'maintain', 'expire_files', 'check', 'repair', 'count_errors', 'unqueued_files', 'files_queued_twice', 'rule_breaks', 'missing_guards'}
+SLOW = {'maintain', 'expire_files', 'check', 'repair', 'count_errors', 'unqueued_files', 'files_queued_twice', 'generation_errors', 'rule_breaks', 'missing_guards'}
 # To grant every workspace is for those who see all.
 NOT_ALL = {'grant_workspace'}
 
