@@ -257,8 +257,7 @@ AS $$
 DECLARE
 	session session_files.upload_sessions;
 	given uuid[];
-	given_reasons constant session_files.ingestion_status_reason[] := array_remove(
-		coalesce(reasons, enum_range(NULL::session_files.ingestion_status_reason)), 'FILE NAME TOO LONG. MAX LENGTH IS 800');
+	given_reasons session_files.ingestion_status_reason[];
 	changed bigint;
 	retried bigint := 0;
 BEGIN
@@ -273,6 +272,8 @@ BEGIN
 		RAISE EXCEPTION 'reason "FILE NAME TOO LONG. MAX LENGTH IS 800" is final, and cannot be retried'
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
+	given_reasons := array_remove(coalesce(reasons, enum_range(NULL::session_files.ingestion_status_reason)),
+		'FILE NAME TOO LONG. MAX LENGTH IS 800');
 	IF file_ingestion_ids IS NOT NULL THEN
 		given := ARRAY(SELECT DISTINCT i.id FROM unnest(file_ingestion_ids) AS i (id));
 	END IF;
