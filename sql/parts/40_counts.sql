@@ -21,8 +21,6 @@ CREATE INDEX file_counts_marks_idx ON session_files.file_counts (session_id) WHE
 
 CREATE FUNCTION session_files._announce_done() RETURNS bigint
 	LANGUAGE sql
-	SET search_path = pg_catalog, pg_temp
-	SET enable_seqscan = off
 AS $$
 	WITH gone AS (
 		DELETE FROM session_files.file_counts AS c WHERE c.ctid = ANY (ARRAY(

@@ -3,7 +3,6 @@
 
 CREATE FUNCTION session_files._session_end(expires_in interval) RETURNS timestamptz
 	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	in_range boolean;
@@ -28,7 +27,6 @@ COMMENT ON FUNCTION session_files._session_end(interval) IS
 
 CREATE FUNCTION session_files._lock_session(session_id uuid, shared boolean DEFAULT false) RETURNS session_files.upload_sessions
 	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -16,7 +16,6 @@ COMMENT ON FUNCTION session_files._file_digest(uuid, session_files.ingestion_sta
 CREATE FUNCTION session_files._count_errors()
 	RETURNS TABLE (session_id uuid, failed bigint, finished bigint, pending bigint, digest bigint)
 	LANGUAGE sql STABLE
-	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT s.session_id, w.failed, w.finished, w.pending, w.digest
 	FROM session_files.upload_sessions AS s
@@ -42,7 +41,6 @@ COMMENT ON FUNCTION session_files._count_errors() IS
 CREATE FUNCTION session_files._unqueued_files()
 	RETURNS TABLE (session_id uuid, file_ingestion_id uuid, generation bigint, is_touched boolean)
 	LANGUAGE sql STABLE
-	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT e.session_id, e.id, max(e.of_file), bool_or(e.is_touched)
 	FROM (
@@ -60,7 +58,6 @@ COMMENT ON FUNCTION session_files._unqueued_files() IS
 
 CREATE FUNCTION session_files._files_queued_twice() RETURNS TABLE (place tid, session_id uuid, file_ingestion_ids uuid[])
 	LANGUAGE sql STABLE
-	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT v.place, v.session_id, array_agg(v.id ORDER BY v.id)
 	FROM (
@@ -86,7 +83,6 @@ COMMENT ON FUNCTION session_files._files_queued_twice() IS
 -- The snapshot is older than what is read of the sequence: so no file or queue row in it is ahead because it was written meanwhile.
 CREATE FUNCTION session_files._generation_errors(OUT ahead bigint, OUT highest bigint, OUT drawn bigint)
 	LANGUAGE sql STABLE
-	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT count(*), max(g.generation), min(s.drawn)
 	FROM (SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END AS drawn FROM session_files.files_generation_seq AS s) AS s
@@ -102,7 +98,6 @@ COMMENT ON FUNCTION session_files._generation_errors() IS
 -- The rules are read back from what PostgreSQL prints of them. Some zones print times, in some styles, that are then read as another zone's.
 CREATE FUNCTION session_files._rule_breaks(OUT checked bigint, OUT broken bigint, OUT example text)
 	LANGUAGE plpgsql STABLE
-	SET search_path = pg_catalog, pg_temp
 	SET DateStyle = 'ISO'
 	SET TimeZone = 'UTC'
 AS $$
@@ -133,7 +128,6 @@ COMMENT ON FUNCTION session_files._rule_breaks() IS
 
 CREATE FUNCTION session_files._missing_guards() RETURNS TABLE (invariant text, number bigint, guard text, problem text)
 	LANGUAGE sql STABLE
-	SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH tables AS (
 		SELECT c.oid, c.relname, c.relrowsecurity FROM pg_class AS c

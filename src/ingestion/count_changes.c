@@ -128,7 +128,7 @@ lock_slots(const Catalog *catalog, Relation file_counts, const pg_uuid_t *sessio
 	SlotWalk walk;
 	int locked = 0;
 
-	counts_begin_walk(&walk, catalog, file_counts, session_id, SnapshotSelf);
+	counts_begin_walk(&walk, catalog, file_counts, session_id, SnapshotSelf, PG_INT64_MAX);
 	for (int tries = 0; locked < wanted && tries < wanted + COUNTS_MAX_SLOTS && counts_walk(&walk) && walk.number >= 0;
 	     tries++)
 	{

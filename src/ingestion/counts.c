@@ -23,7 +23,10 @@
 
 #include "index/leaf.h"
 
-/* How many index tuples are passed over before a descent. */
+/* How many slots are read at a time. */
+#define SLOTS_AT_ONCE 8
+
+/* How many index tuples a walk passes over before a descent. */
 #define MAX_PASSED 10
 
 static inline int64
@@ -45,67 +48,96 @@ add_slot(Counts *counts, TupleTableSlot *row)
 	counts->slots++;
 }
 
-/* Sums up the slots whose index tuples are few; returns false, and has summed up nothing, if they are many. */
-static bool
-read_few(Relation file_counts, Relation index, const pg_uuid_t *session_id, Counts *counts)
+/* How far the reading of a session's slots has come. */
+typedef struct Reader
 {
-	Snapshot snapshot = GetActiveSnapshot();
-	LeafTids tids;
-	ScanKeyData key;
+	Relation file_counts;
+	Relation index;
+	const pg_uuid_t *session_id;
 	TupleTableSlot *row;
-	IndexFetchTableData *fetch;
-	bool found = false;
+	int64 end; /* slots before it are left, if any */
+	Counts *counts;
+} Reader;
 
-	tids.compares = true;
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session_id));
-	leaf_read(file_counts, index, &key, 1, snapshot, BackwardScanDirection, COUNTS_MAX_SLOTS, &tids);
-	if (!tids.complete)
-		return false;
-	row = table_slot_create(file_counts, NULL);
-	fetch = table_index_fetch_begin(file_counts);
-	for (int i = 0; i < tids.count; i++)
+/* Reads the index tuples before the end, some at most. */
+static void
+read_tuples(const Reader *reader, LeafTids *tids)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(reader->session_id));
+	ScanKeyInit(&keys[1], 2, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(reader->end));
+	tids->compares = true;
+	leaf_read(reader->file_counts, reader->index, keys, reader->end == PG_INT64_MAX ? 1 : 2, GetActiveSnapshot(),
+	          BackwardScanDirection, SLOTS_AT_ONCE, tids);
+}
+
+/* Sums up some slots, and moves the end. Returns whether there was one. */
+static bool
+read_slots(Reader *reader, LeafTids *tids)
+{
+	IndexFetchTableData *fetch = table_index_fetch_begin(reader->file_counts);
+	bool found = false;
+	bool any = false;
+
+	for (int i = 0; i < tids->count; i++)
 	{
 		bool again = false;
 
-		if (found && tids.same_key[i])
+		if (found && tids->same_key[i])
 			continue;
-		found = table_index_fetch_tuple(fetch, &tids.tids[i], snapshot, row, &again, NULL);
-		if (found)
-			add_slot(counts, row);
+		found = table_index_fetch_tuple(fetch, &tids->tids[i], GetActiveSnapshot(), reader->row, &again, NULL);
+		if (!found)
+			continue;
+		add_slot(reader->counts, reader->row);
+		reader->end = value_of(reader->row, Anum_file_counts_slot);
+		any = true;
 	}
 	table_index_fetch_end(fetch);
-	ExecDropSingleTupleTableSlot(row);
-	return true;
+	return any;
+}
+
+/* Sums up the slots that are left, by a walk. */
+static void
+walk_slots(const Catalog *catalog, const Reader *reader)
+{
+	SlotWalk walk;
+
+	counts_begin_walk(&walk, catalog, reader->file_counts, reader->session_id, GetActiveSnapshot(), reader->end);
+	while (counts_walk(&walk))
+		add_slot(reader->counts, walk.row);
+	counts_end_walk(&walk);
 }
 
 void
 counts_read(const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id, Counts *counts)
 {
-	Relation index = catalog_open_index(catalog->file_counts_pkey, AccessShareLock);
-	SlotWalk walk;
+	Reader reader = {.file_counts = file_counts, .session_id = session_id, .end = PG_INT64_MAX, .counts = counts};
+	LeafTids tids;
 
+	reader.index = catalog_open_index(catalog->file_counts_pkey, AccessShareLock);
+	reader.row = table_slot_create(file_counts, NULL);
 	memset(counts, 0, sizeof(Counts));
-	if (!read_few(file_counts, index, session_id, counts))
-	{
-		counts_begin_walk(&walk, catalog, file_counts, session_id, GetActiveSnapshot());
-		while (counts_walk(&walk))
-			add_slot(counts, walk.row);
-		counts_end_walk(&walk);
-	}
-	index_close(index, NoLock);
+	do
+		read_tuples(&reader, &tids);
+	while (read_slots(&reader, &tids) && !tids.complete);
+	if (!tids.complete)
+		walk_slots(catalog, &reader);
+	ExecDropSingleTupleTableSlot(reader.row);
+	index_close(reader.index, NoLock);
 }
 
-/* Starts the scan at the slots up to a number. */
+/* Starts the scan at the slots before a number. */
 static void
-descend(SlotWalk *walk, int64 number)
+descend(SlotWalk *walk, int64 end)
 {
-	ScanKeyInit(&walk->keys[1], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(number));
+	ScanKeyInit(&walk->keys[1], 2, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(end));
 	index_rescan(walk->scan, walk->keys, lengthof(walk->keys), NULL, 0);
 }
 
 void
 counts_begin_walk(SlotWalk *walk, const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id,
-                  Snapshot snapshot)
+                  Snapshot snapshot, int64 end)
 {
 	walk->index = catalog_open_index(catalog->file_counts_pkey, AccessShareLock);
 	walk->row = table_slot_create(file_counts, NULL);
@@ -113,7 +145,7 @@ counts_begin_walk(SlotWalk *walk, const Catalog *catalog, Relation file_counts, 
 	walk->scan->xs_want_itup = true;
 	walk->has_number = false;
 	ScanKeyInit(&walk->keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session_id));
-	descend(walk, PG_INT64_MAX);
+	descend(walk, end);
 }
 
 bool
@@ -129,7 +161,7 @@ counts_walk(SlotWalk *walk)
 		if (walk->has_number && number == walk->number)
 		{
 			if (++walk->passed > MAX_PASSED)
-				descend(walk, number - 1);
+				descend(walk, number);
 		}
 		else if (index_fetch_heap(walk->scan, walk->row))
 		{

@@ -42,9 +42,11 @@ typedef struct SlotWalk
 	ScanKeyData keys[2];
 } SlotWalk;
 
-/* Starts a walk, in descending order of slots; marks come last. The snapshot need not be an MVCC snapshot. */
+/*
+ * Starts a walk over the slots before a number, in descending order; marks come last. The snapshot need not be an MVCC snapshot.
+ */
 extern void counts_begin_walk(SlotWalk *walk, const Catalog *catalog, Relation file_counts, const pg_uuid_t *session_id,
-                              Snapshot snapshot);
+                              Snapshot snapshot, int64 end);
 
 /* Goes to the next slot; false at the end. */
 extern bool counts_walk(SlotWalk *walk);

@@ -66,7 +66,8 @@ STATEMENTS = [
 SEQUENCES = [
     ("SELECT session_files.fail_files(%(session)s, %(leased)s, 'EMPTY_FILE')", 'SELECT session_files.retry_failed(%(session)s, %(reasons)s)'),
     ("UPDATE session_files.upload_sessions SET created_at = '2020-01-01', expires_at = '2020-01-02'", 'SELECT * FROM session_files.maintain()'),
-    ("SET session_files.session_retention = '1h'; UPDATE session_files.upload_sessions SET created_at = '2020-01-01', expires_at = '2020-01-02', status = 'EXPIRED'",
+    ("SET session_files.session_retention = '1h'; UPDATE session_files.files SET ingestion_status = 'FINISHED', ingestion_status_reason = NULL, error = NULL;"
+     " UPDATE session_files.upload_sessions SET created_at = '2020-01-01', expires_at = '2020-01-02', status = 'EXPIRED'",
      'SELECT * FROM session_files.maintain()'),
     ("UPDATE session_files.file_queue SET due_at = '2020-01-01'", "SELECT name, attempt FROM session_files.claim_files('me', 1)"),
     ("UPDATE session_files.file_queue SET due_at = '2020-01-01', attempt = 5", "SELECT name, attempt FROM session_files.claim_files('me', 10)"),

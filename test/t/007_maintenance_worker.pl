@@ -115,7 +115,7 @@ is($node->safe_psql('postgres', 'SHOW session_files.max_attempts'), '3', 'a sett
 
 $node->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
 $node->restart;
-is($node->safe_psql('postgres', q{SELECT session_files.retry_at('SLOWDOWN', 2) IS NOT NULL, session_files.retry_at('SLOWDOWN', 3) IS NULL}), 't|t',
+is($node->safe_psql('postgres', q{SELECT session_files._retry_at('SLOWDOWN', 2) IS NOT NULL, session_files._retry_at('SLOWDOWN', 3) IS NULL}), 't|t',
 	'and when it is not');
 
 $node->stop;
