@@ -103,15 +103,17 @@ claim_of_session(Claim *claim, const pg_uuid_t *session_id)
 static void
 claim_of_any(Claim *claim)
 {
-	ListCell *cell;
-
 	if (claim->workspace != NULL)
 		claim->workspaces = list_make1(claim->workspace);
 	if (claim->workspace == NULL && claim->is_of_all)
 		queue_walk_returned(claim);
 	else
+	{
+		ListCell *cell;
+
 		foreach (cell, claim->workspaces)
 			queue_walk_returned_in_workspace(claim, lfirst(cell));
+	}
 	if (claim->is_lost)
 		return;
 	if (claim->workspace == NULL && claim->is_of_all)

@@ -15,11 +15,10 @@
 #include "commands/sequence.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "utils/fmgrprotos.h"
 #include "utils/rel.h"
-#include "utils/uuid.h"
 
 #include "catalog.h"
-#include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_set_generation);
 
@@ -34,8 +33,8 @@ value_of(const TriggerData *data, HeapTuple row, int column)
 static bool
 differs(const TriggerData *data, int column)
 {
-	return uuid7_compare(DatumGetUUIDP(value_of(data, data->tg_trigtuple, column)),
-	                     DatumGetUUIDP(value_of(data, data->tg_newtuple, column))) != 0;
+	return DatumGetBool(DirectFunctionCall2(uuid_ne, value_of(data, data->tg_trigtuple, column),
+	                                        value_of(data, data->tg_newtuple, column)));
 }
 
 /* Returns whether an UPDATE makes a file PENDING, or gives a PENDING one another key. */

@@ -169,7 +169,7 @@ lock_lease_rows(LeaseCall *call, const pg_uuid_t *ids, int count)
 
 /* Takes the files of a row out of it that are among some ids; NULL if there are none. */
 static HeldFiles *
-leave_row(LeaseCall *call, TupleTableSlot *slot, Datum tid, const pg_uuid_t *ids, int count)
+leave_row(LeaseCall *call, TupleTableSlot *slot, Datum tid, const pg_uuid_t *wanted, int wanted_count)
 {
 	HeldFiles *held = palloc(sizeof(HeldFiles));
 	int row_count;
@@ -177,15 +177,17 @@ leave_row(LeaseCall *call, TupleTableSlot *slot, Datum tid, const pg_uuid_t *ids
 	Datum values[2] = {tid, (Datum) 0};
 
 	held->ids = palloc(row_count * sizeof(pg_uuid_t));
-	held->count = queue_pick_ids(row_ids, row_count, ids, count, true, held->ids);
+	held->count = queue_pick_ids(row_ids, row_count, wanted, wanted_count, true, held->ids);
 	if (held->count == 0)
 		return NULL;
 	if (held->count == row_count)
 		owner_run(&delete_row, values);
 	else
 	{
-		row_count = queue_pick_ids(row_ids, row_count, held->ids, held->count, false, row_ids);
-		values[1] = PointerGetDatum(queue_make_array(row_ids, row_count));
+		pg_uuid_t *rest = palloc(row_count * sizeof(pg_uuid_t));
+		int rest_count = queue_pick_ids(row_ids, row_count, wanted, wanted_count, false, rest);
+
+		values[1] = PointerGetDatum(queue_make_array(rest, rest_count));
 		owner_run(&reduce_row, values);
 	}
 	return held;

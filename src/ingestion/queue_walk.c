@@ -133,7 +133,7 @@ static IndexScanDesc
 begin_scan(Walk *walk, TimestampTz from)
 {
 	int count = walk->equal_keys;
-	AttrNumber column = count + 1;
+	AttrNumber column = (AttrNumber) (count + 1);
 	IndexScanDesc scan;
 
 	ScanKeyInit(&walk->keys[count++], column, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE,
@@ -219,6 +219,7 @@ walk(Walk *walk, Oid index)
 	else
 	{
 		hint->from = walk_from(walk, hint->from);
+		/* cppcheck-suppress knownConditionTrueFalse; walk_from takes rows */
 		if (claim->rows == rows && age >= least_time)
 			walk_from_start(walk, hint);
 	}

@@ -116,10 +116,14 @@ static void
 read_place(IndexScanDesc scan, Place *place)
 {
 	bool isnull;
+	Datum name = index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull);
+	Datum priority = index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &isnull);
+	Datum session_id = index_getattr(scan->xs_itup, 3, scan->xs_itupdesc, &isnull);
 
-	place->workspace_name = DatumGetTextPCopy(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull));
-	place->priority = DatumGetInt16(index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &isnull));
-	place->session_id = *DatumGetUUIDP(index_getattr(scan->xs_itup, 3, scan->xs_itupdesc, &isnull));
+	Assert(!isnull);
+	place->workspace_name = DatumGetTextPCopy(name);
+	place->priority = DatumGetInt16(priority);
+	place->session_id = *DatumGetUUIDP(session_id);
 }
 
 /* Goes to the first place of a range that has a row, or many dead index tuples. Returns false if there is none. */
@@ -180,12 +184,14 @@ remember_place(const Place *place)
 	pg_uuid_t workspace_id = queue_walk_workspace_id(place->workspace_name);
 	int size = VARSIZE_ANY(place->workspace_name);
 	text *name = MemoryContextAlloc(TopMemoryContext, size);
+	Hop *hop;
 
 	memcpy(name, place->workspace_name, size);
 	if (last_workspace != NULL)
 		pfree(last_workspace);
 	last_workspace = name;
-	find_hop(&workspace_id)->session_id = place->session_id;
+	hop = find_hop(&workspace_id);
+	hop->session_id = place->session_id;
 }
 
 /* Remembers that after a session come dead index tuples alone, up to another session; or, for NULL, no other. */
