@@ -262,18 +262,17 @@ void
 access_require_workspace(const text *workspace_name, int kinds)
 {
 	const Catalog catalog = *catalog_get();
-	Span name = {NULL, 0};
+	Span name = workspace_name == NULL ? (Span){NULL, 0}
+	                                   : (Span){VARDATA_ANY(workspace_name), VARSIZE_ANY_EXHDR(workspace_name)};
 	int held;
 
 	if (grants_is_exempt(&catalog))
 		return;
 	require_own_policy(&catalog, catalog.workspaces);
-	if (workspace_name != NULL)
-		name = (Span){VARDATA_ANY(workspace_name), VARSIZE_ANY_EXHDR(workspace_name)};
 	held = grants_kinds(&catalog, name);
 	if (held & kinds)
 		return;
-	if (workspace_name == NULL)
+	if (name.bytes == NULL)
 		raise_kinds(held, kinds, "all workspaces");
 	if (held == 0)
 		ereport(

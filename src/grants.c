@@ -177,7 +177,7 @@ add_memberships(List *roles, Oid role)
 static List *
 list_roles(Oid user)
 {
-	List *reached = list_make2_oid(user, ROLE_PG_DATABASE_OWNER);
+	List *reached = lappend_oid(list_make1_oid(user), ROLE_PG_DATABASE_OWNER);
 	List *roles = NIL;
 	ListCell *cell;
 
