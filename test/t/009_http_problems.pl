@@ -132,7 +132,7 @@ $second_node->stop;
 
 # Background workers.
 $position = log_position($node);
-reconfigure($node, max_worker_processes => 2);    # the launcher of logical replication, and one more
+reconfigure($node, max_worker_processes => 3);    # the launcher of logical replication, the maintenance worker, and one more
 $node->start;
 await_log($node, $position, 'too many background workers');
 $node->poll_query_until('postgres', $workers, '1') or die 'there is no worker';
