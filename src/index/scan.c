@@ -42,7 +42,7 @@ scan_init(KeyScan *scan, Relation heap, Oid index)
 	scan->slot = NULL;
 	scan->has_row = false;
 	scan->visibility_map = InvalidBuffer;
-	scan->skipped = NULL;
+	scan->last_tuple = NULL;
 	scan->dead_passed = scan->dead_seen = 0;
 }
 
@@ -87,7 +87,7 @@ static void
 begin_index_scan(KeyScan *scan)
 {
 	scan->desc = compat_index_beginscan(scan->heap, scan->index, GetActiveSnapshot(), scan->key_count);
-	scan->desc->xs_want_itup = scan->keeps_tuples;
+	scan->desc->xs_want_itup = true;
 	index_rescan(scan->desc, scan->keys, scan->key_count, NULL, 0);
 }
 
@@ -148,6 +148,51 @@ next_of_first(KeyScan *scan)
 	return false;
 }
 
+/* Returns whether the visibility map says that all rows on the heap page of an index tuple are visible to all transactions. */
+static bool
+all_visible(KeyScan *scan, ItemPointer tid)
+{
+	BlockNumber block = ItemPointerGetBlockNumber(tid);
+
+	if (!VM_ALL_VISIBLE(scan->heap, block, &scan->visibility_map))
+		return false;
+	PredicateLockPage(scan->heap, block, scan->desc->xs_snapshot);
+	return true;
+}
+
+/* Returns whether the current TID is in the same index tuple as the last row: then it is of another version of that row. */
+static bool
+is_of_last_row(const KeyScan *scan)
+{
+	return scan->desc->xs_itup == scan->last_tuple &&
+	       ((BTScanOpaque) scan->desc->opaque)->currPos.currPage == scan->last_page;
+}
+
+/* Goes to the next row of the index scan; false at the end. Reads it only if needed, or if the visibility map does not vouch for it. */
+static bool
+next_of_index_scan(KeyScan *scan, bool need_row)
+{
+	ItemPointer tid;
+
+	while ((tid = index_getnext_tid(scan->desc, scan->direction)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (is_of_last_row(scan))
+			continue;
+		scan->has_row = false;
+		if (!need_row && all_visible(scan, tid))
+			break;
+		scan->has_row = index_fetch_heap(scan->desc, scan->slot);
+		if (scan->has_row)
+			break;
+	}
+	if (tid == NULL)
+		return false;
+	scan->last_tuple = scan->desc->xs_itup;
+	scan->last_page = ((BTScanOpaque) scan->desc->opaque)->currPos.currPage;
+	return true;
+}
+
 /* Starts an index scan, and passes over the rows that were read by the first index tuples. */
 static void
 pass_over_first(KeyScan *scan)
@@ -155,7 +200,7 @@ pass_over_first(KeyScan *scan)
 	begin_index_scan(scan);
 	for (int i = 0; i < scan->rows_read; i++)
 	{
-		if (!index_getnext_slot(scan->desc, scan->direction, scan->slot))
+		if (!next_of_index_scan(scan, true))
 			elog(ERROR, "row read before is not in index \"%s\"", RelationGetRelationName(scan->index));
 	}
 }
@@ -171,8 +216,7 @@ scan_next(KeyScan *scan)
 			return scan->has_row;
 		pass_over_first(scan);
 	}
-	scan->has_row = index_getnext_slot(scan->desc, scan->direction, scan->slot);
-	return scan->has_row;
+	return next_of_index_scan(scan, true);
 }
 
 bool
@@ -184,45 +228,10 @@ scan_find(KeyScan *scan, Relation heap, Oid index, const pg_uuid_t *id)
 	return scan_next(scan);
 }
 
-/* Returns whether the visibility map says that all rows on the heap page of an index tuple are visible to all transactions. */
-static bool
-all_visible(KeyScan *scan, ItemPointer tid)
-{
-	BlockNumber block = ItemPointerGetBlockNumber(tid);
-
-	if (!VM_ALL_VISIBLE(scan->heap, block, &scan->visibility_map))
-		return false;
-	PredicateLockPage(scan->heap, block, scan->desc->xs_snapshot);
-	return true;
-}
-
-/* Returns whether the current TID is in the index tuple of the row that scan_skip went to: then it is of another version of the row. */
-static bool
-is_skipped(const KeyScan *scan)
-{
-	return scan->desc->xs_itup == scan->skipped &&
-	       ((BTScanOpaque) scan->desc->opaque)->currPos.currPage == scan->skipped_page;
-}
-
 bool
 scan_skip(KeyScan *scan)
 {
-	ItemPointer tid;
-
-	while ((tid = index_getnext_tid(scan->desc, scan->direction)) != NULL)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (is_skipped(scan))
-			continue;
-		scan->has_row = false;
-		if (all_visible(scan, tid) || (scan->has_row = index_fetch_heap(scan->desc, scan->slot)))
-		{
-			scan->skipped = scan->desc->xs_itup;
-			scan->skipped_page = ((BTScanOpaque) scan->desc->opaque)->currPos.currPage;
-			return true;
-		}
-	}
-	return false;
+	return scan->keeps_tuples ? next_of_index_scan(scan, false) : scan_next(scan);
 }
 
 void

@@ -40,8 +40,8 @@ typedef struct KeyScan
 	/* The index scan: for the rest, or, with keeps_tuples, for all. */
 	IndexScanDesc desc;
 	Buffer visibility_map;
-	IndexTuple skipped; /* the index tuple of the row that scan_skip went to, and its page */
-	BlockNumber skipped_page;
+	IndexTuple last_tuple; /* the index tuple of its last row, and its page */
+	BlockNumber last_page;
 } KeyScan;
 
 /* Prepares a scan of an open table by one of its indexes, and opens the index. */
@@ -69,8 +69,8 @@ extern void scan_begin(KeyScan *scan, ScanDirection direction, int wanted);
 extern bool scan_next(KeyScan *scan);
 
 /*
- * Goes to the next index tuple of a visible row; false at the end. The row is read, and has_row set, only where the visibility map does
- * not say that it is visible.
+ * Goes to the next index tuple of a visible row; false at the end. With keeps_tuples the row is read, and has_row set, only where the
+ * visibility map does not say that it is visible.
  */
 extern bool scan_skip(KeyScan *scan);
 

@@ -147,6 +147,9 @@ reverse(FileRow *files, int count)
 /* What a file takes on a page, besides its name, in bytes. */
 #define FILE_SIZE 160
 
+/* To pass over more files than this, it pays to ask the visibility map, which an index scan can. */
+#define FEW_SKIPPED 100
+
 /* How to walk to a page. */
 typedef struct Walk
 {
@@ -186,8 +189,7 @@ walk_page(Tables *tables, const ListRequest *request, const FileRow *before, con
 	                                   .ascending = (request->descending == walk->backward),
 	                                   .lower = request->descending ? before : after,
 	                                   .upper = request->descending ? after : before,
-	                                   .wanted = walk->take + (walk->peeks ? 1 : 0),
-	                                   .skips = walk->skip > 0};
+	                                   .wanted = walk->skip > FEW_SKIPPED ? 0 : (int) walk->skip + walk->take + walk->peeks};
 	OrderedScan *ordered = ordered_scan_open(&scan_request);
 	FileRow beyond;
 	bool more = true;

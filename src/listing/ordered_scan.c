@@ -207,7 +207,7 @@ open_source(OrderedScan *ordered, const Part *part)
 		add_bound(ordered, part, scan, request->lower, true);
 	if (request->upper != NULL && bound_rank(request, request->upper) == part->rank)
 		add_bound(ordered, part, scan, request->upper, false);
-	scan_begin(scan, ordered->direction, request->skips ? 0 : (int) Min(request->wanted, source->left));
+	scan_begin(scan, ordered->direction, (int) Min(request->wanted, source->left));
 }
 
 static void

@@ -35,8 +35,7 @@ typedef struct OrderedScanRequest
 	bool ascending;       /* the direction of the walk */
 	const FileRow *lower; /* only files after it, in ascending order; NULL: no bound */
 	const FileRow *upper; /* only files before it, in ascending order */
-	int wanted;           /* ordered_scan_next will be called no more often */
-	bool skips;           /* ordered_scan_skip will be called */
+	int wanted;           /* so many files will be read or passed over; 0: any number, of which few are read */
 } OrderedScanRequest;
 
 extern OrderedScan *ordered_scan_open(const OrderedScanRequest *request);
