@@ -75,6 +75,7 @@ class Worker:
         self.counts = collections.Counter()
         self.stopping = False
         self.told_expiry = False
+        self.seen = collections.deque()
         self.connect_at = self.claim_at = self.tell_at = self.report_at = 0
         self.pool = concurrent.futures.ThreadPoolExecutor(args.threads)
         self.outcomes = queue.SimpleQueue()
@@ -261,6 +262,15 @@ class Worker:
         lease.renew_at = time.monotonic() + self.args.lease / 2
         self.counts['lost'] += sum(expires_at is None and lease.cancel(file_id) for file_id, expires_at in rows)
 
+    def rate(self, done):
+        """Gives how many files of the session are done per second, over the last minute as far as it was seen."""
+        now = time.monotonic()
+        self.seen.append((now, done))
+        while self.seen[0][0] < now - 60:
+            self.seen.popleft()
+        since, before = self.seen[0]
+        return (done - before) / (now - since) if now > since else 0
+
     def report(self):
         """Shows how far the session is, or, without one, this worker; and sees whether the session is done."""
         # One that only waits leaves the server alone.
@@ -268,14 +278,15 @@ class Worker:
         if self.args.session is None:
             self.bar.show(f'{self.counts["finished"]:,} files finished, {self.counts["failed"]:,} failed', 0)
         else:
-            row = self.db.execute('''SELECT status, total, pending, files_per_second, estimated_end - now()
-                FROM session_files.session_progress WHERE session_id = %s''', [self.args.session]).fetchone()
+            row = self.db.execute('SELECT status, total, pending FROM session_files.session_progress WHERE session_id = %s',
+                                  [self.args.session]).fetchone()
             if row is None:
                 raise psycopg.errors.NoDataFound(f'there is no session "{self.args.session}"')
-            status, total, pending, rate, left = row
+            status, total, pending = row
             done = total - pending
-            ends = f', {left - left % datetime.timedelta(seconds=1)} left' if left else ''
-            self.bar.show(f'{done:,}/{total:,} files, {rate}/s{ends}', done / total if total else 0)
+            rate = self.rate(done)
+            ends = f', {datetime.timedelta(seconds=int(pending / rate))} left' if rate > 0 and pending else ''
+            self.bar.show(f'{done:,}/{total:,} files, {rate:.1f}/s{ends}', done / total if total else 0)
             if status == 'EXPIRED' and pending and not self.told_expiry:
                 self.told_expiry = True
                 self.bar.say(f'the session has expired: no worker gets its {pending:,} PENDING files; session_files.maintain() fails them')
