@@ -262,15 +262,15 @@ static void
 handle_events(bool prepares)
 {
 	Look look = {.prepares = prepares};
-	HASH_SEQ_STATUS each;
-	SessionEvents *events;
+	ListCell *cell;
 
 	look.upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
 	look.file_counts = table_open(catalog_get()->file_counts, RowExclusiveLock);
 	look.catalog = *catalog_get();
-	hash_seq_init(&each, all_events);
-	while ((events = hash_seq_search(&each)) != NULL)
+	foreach (cell, ordered_events)
 	{
+		SessionEvents *events = lfirst(cell);
+
 		if (events->work && !prepares)
 			notify(CHANNEL_WORK, &events->key.session_id);
 		if (events->end)
