@@ -24,6 +24,7 @@ OBJS = \
 	src/index/scan.o \
 	src/ingestion/batch.o \
 	src/ingestion/claim.o \
+	src/ingestion/claim_state.o \
 	src/ingestion/count_changes.o \
 	src/ingestion/counts.o \
 	src/ingestion/digest.o \

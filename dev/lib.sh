@@ -313,7 +313,7 @@ start_http() {
 	sql --dbname="$database" --file="$scratch/source/http/roles.sql"
 	port=$(free_port)
 	for setting in "shared_preload_libraries = 'session_files_http'" "session_files.http_workers = ${http_workers:-2}" \
-		"session_files.http_database = '$database'" "session_files.http_port = $port" "$@"; do
+		"session_files.http_database = '$database'" "session_files.http_port = $port" 'session_files.maintenance_interval = 0' "$@"; do
 		printf '%s\n' "$setting"
 	done | "${as_server[@]}" tee -a "$scratch/data/postgresql.conf" >/dev/null
 	if ! run "$scratch/log/pg_ctl" pg_ctl restart --wait --pgdata="$scratch/data" --log="$scratch/log/postgres"; then

@@ -9,7 +9,7 @@
 
 #include "nodes/execnodes.h"
 
-#include "ingestion/claim.h"
+#include "ingestion/claim_state.h"
 
 /* A new lease: its token, end and worker. */
 typedef struct Lease

@@ -10,11 +10,8 @@
  */
 #include "compat.h"
 
-#include "ingestion/claim.h"
-
 #include "access/table.h"
 #include "access/tableam.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -26,8 +23,8 @@
 
 #include "access.h"
 #include "grants.h"
-#include "index/scan.h"
 #include "ingestion/batch.h"
+#include "ingestion/claim_state.h"
 #include "ingestion/lease.h"
 #include "ingestion/queue_walk.h"
 #include "ingestion/turns.h"
@@ -48,35 +45,6 @@ static OwnerQuery find_workspace = {
 	.arg_count = 1,
 	.arg_types = {TEXTOID},
 };
-
-bool
-claim_may_serve(Claim *claim, const pg_uuid_t *session_id, bool *exists)
-{
-	KeyScan scan;
-
-	if (claim->has_session && uuid7_compare(&claim->session_id, session_id) == 0)
-	{
-		*exists = true;
-		return claim->is_open;
-	}
-	*exists = scan_find(&scan, claim->upload_sessions, claim->catalog.upload_sessions_pkey, session_id);
-	claim->is_open = false;
-	if (*exists)
-	{
-		text *name = DatumGetTextPP(scan_value(&scan, Anum_upload_sessions_workspace_name));
-
-		*exists = (claim->workspace == NULL ||
-		           DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, PointerGetDatum(name),
-		                                                PointerGetDatum(claim->workspace)))) &&
-		          access_may_see(&claim->access, session_id, (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)});
-		claim->is_open =
-			*exists && DatumGetTimestampTz(scan_value(&scan, Anum_upload_sessions_expires_at)) > claim->now;
-	}
-	scan_end(&scan);
-	claim->has_session = *exists;
-	claim->session_id = *session_id;
-	return claim->is_open;
-}
 
 /* Takes files of a session. */
 static void

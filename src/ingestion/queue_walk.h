@@ -10,7 +10,7 @@
 #include "access/skey.h"
 #include "utils/uuid.h"
 
-#include "ingestion/claim.h"
+#include "ingestion/claim_state.h"
 
 /* To be called once, when the library is loaded. */
 extern void queue_walk_init(void);

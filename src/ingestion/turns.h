@@ -7,7 +7,7 @@
 
 #include "compat.h"
 
-#include "ingestion/claim.h"
+#include "ingestion/claim_state.h"
 
 /* Takes rows of some workspaces (a list of text, sorted by bytes), in turn after the one that was served last. */
 extern void turns_serve(Claim *claim, List *workspaces);

@@ -189,7 +189,8 @@ walk_page(Tables *tables, const ListRequest *request, const FileRow *before, con
 	                                   .ascending = (request->descending == walk->backward),
 	                                   .lower = request->descending ? before : after,
 	                                   .upper = request->descending ? after : before,
-	                                   .wanted = walk->skip > FEW_SKIPPED ? 0 : (int) walk->skip + walk->take + walk->peeks};
+	                                   .wanted =
+	                                       walk->skip > FEW_SKIPPED ? 0 : (int) walk->skip + walk->take + walk->peeks};
 	OrderedScan *ordered = ordered_scan_open(&scan_request);
 	FileRow beyond;
 	bool more = true;

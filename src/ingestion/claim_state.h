@@ -1,9 +1,9 @@
 /*
- * claim.h
+ * claim_state.h
  *		What a claim looks for, and what it has found: for claim.c, queue_walk.c and batch.c.
  */
-#ifndef SESSION_FILES_CLAIM_H
-#define SESSION_FILES_CLAIM_H
+#ifndef SESSION_FILES_CLAIM_STATE_H
+#define SESSION_FILES_CLAIM_STATE_H
 
 #include "compat.h"
 
