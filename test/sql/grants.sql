@@ -144,6 +144,21 @@ SET ROLE regress_none;
 SELECT pg_temp.try('SELECT * FROM session_files.' || call) FROM unnest(ARRAY['create_session(NULL)', $$register_files(NULL, '{a}')$$, 'close_session(NULL)', $$finish_files(NULL, '{}')$$,
 	$$fail_files(NULL, '{}', 'EMPTY_FILE')$$, $$extend_lease(NULL, '{}', NULL)$$, $$release_files(NULL, '{}', NULL)$$, 'retry_failed(NULL)', 'session_counts(NULL)', $$get_session_files('one', NULL)$$]) AS call;
 RESET ROLE;
+-- An error in the body, which runs as the owner, leaves the caller and its settings as they were.
+SET ROLE regress_uploader;
+DO $$
+BEGIN
+	FOR n IN 1..2 LOOP
+		BEGIN
+			PERFORM session_files.register_files('00000000-0000-7000-8000-000000000001', ARRAY['new', CASE n WHEN 1 THEN '' ELSE 'other' END]);
+			RAISE 'undone';
+		EXCEPTION WHEN OTHERS THEN
+			RAISE NOTICE '% % % % %', SQLSTATE, current_user, current_setting('search_path'), current_setting('enable_seqscan'), current_setting('enable_hashjoin');
+		END;
+	END LOOP;
+END
+$$;
+RESET ROLE;
 -- A name has the bytes that were granted, in any collation.
 CREATE COLLATION pg_temp.blind (PROVIDER = icu, LOCALE = 'und-u-ks-level2', DETERMINISTIC = false);
 BEGIN;
