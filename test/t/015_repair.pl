@@ -121,6 +121,8 @@ for my $number (1 .. 2 * $rounds)
 	my $position = log_position($node);
 	await('a repair runs', sub {
 		($pid) = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT * FROM session_files.repair()' AND state = 'active'}) =~ /(\d+)/;
+		# That it is over already is known when the end of its output is read.
+		$run->pump_nb if $run->pumpable;
 		return defined $pid || !$run->pumpable;
 	});
 	if (defined $pid && kill('KILL', $pid))
