@@ -113,10 +113,16 @@ pass('its database is the one that is served over HTTP, if there is one');
 restart_with('session_files.http_workers = 0');
 is($node->safe_psql('postgres', 'SHOW session_files.max_attempts'), '3', 'a setting of postgresql.conf holds when the library is preloaded');
 
-$node->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
+$node->append_conf('postgresql.conf', qq{shared_preload_libraries = ''\nsession_files.max_attempts = 1});
 $node->restart;
-is($node->safe_psql('postgres', q{SELECT session_files._retry_at('SLOWDOWN', 2) IS NOT NULL, session_files._retry_at('SLOWDOWN', 3) IS NULL}), 't|t',
-	'and when it is not');
+$node->safe_psql('postgres', q{
+	DELETE FROM session_files.upload_sessions;
+	CREATE TABLE made AS SELECT session_files.create_session('w') AS session_id;
+	SELECT session_files.register_files(session_id, ARRAY['a']) FROM made;
+});
+is($node->safe_psql('postgres', q{
+	SELECT ingestion_status FROM session_files.claim_files('worker', 1) AS c, session_files.fail_files(c.session_id, ARRAY[c.file_ingestion_id], 'SLOWDOWN', c.lease_token)
+}), 'FAILED', 'and when it is not');
 
 $node->stop;
 done_testing();
