@@ -40,6 +40,7 @@ OBJS = \
 	src/ingestion/sessions.o \
 	src/ingestion/settle.o \
 	src/ingestion/turns.o \
+	src/ingestion/write_mode.o \
 	src/listing/cors.o \
 	src/listing/etag.o \
 	src/listing/json.o \
@@ -63,6 +64,7 @@ SQL_PARTS = \
 	sql/parts/30_tables.sql \
 	sql/parts/40_counts.sql \
 	sql/parts/45_queue.sql \
+	sql/parts/47_write_mode.sql \
 	sql/parts/50_listing.sql \
 	sql/parts/60_ingestion.sql \
 	sql/parts/65_sessions.sql \

@@ -40,6 +40,8 @@ const char *const reason_labels[REASON_COUNT] = {"EMPTY_FILE",
                                                  "SLOWDOWN",
                                                  "UNKNOWN_ERROR"};
 
+static const char *const write_mode_labels[WRITE_MODE_COUNT] = {"FAIL", "KEEP", "OVERWRITE"};
+
 /* In the order of the bits of Kind (grants.h). */
 const char *const kind_labels[KIND_COUNT] = {"lister", "uploader", "worker", "watcher", "keeper"};
 
@@ -73,6 +75,7 @@ static const struct
 	{"file_queue_returned_idx", offsetof(Catalog, file_queue_returned_idx), INDEX},
 	{"file_queue_workspace_returned_idx", offsetof(Catalog, file_queue_workspace_returned_idx), INDEX},
 	{"workspaces", offsetof(Catalog, workspaces), TABLE},
+	{"workspaces_pkey", offsetof(Catalog, workspaces_pkey), INDEX},
 	{"workspace_grants", offsetof(Catalog, workspace_grants), TABLE},
 	{"workspace_grants_key", offsetof(Catalog, workspace_grants_key), INDEX},
 };
@@ -88,6 +91,7 @@ static const struct
 	{offsetof(Catalog, upload_sessions), "session_id", Anum_upload_sessions_session_id, UUIDOID},
 	{offsetof(Catalog, upload_sessions), "workspace_name", Anum_upload_sessions_workspace_name, TEXTOID},
 	{offsetof(Catalog, upload_sessions), "status", Anum_upload_sessions_status, 0},
+	{offsetof(Catalog, upload_sessions), "write_mode", Anum_upload_sessions_write_mode, 0},
 	{offsetof(Catalog, upload_sessions), "expires_at", Anum_upload_sessions_expires_at, TIMESTAMPTZOID},
 	{offsetof(Catalog, upload_sessions), "priority", Anum_upload_sessions_priority, INT2OID},
 	{offsetof(Catalog, files), "session_id", Anum_files_session_id, UUIDOID},
@@ -96,6 +100,8 @@ static const struct
 	{offsetof(Catalog, files), "ingestion_status_reason", Anum_files_ingestion_status_reason, 0},
 	{offsetof(Catalog, files), "name", Anum_files_name, TEXTOID},
 	{offsetof(Catalog, files), "generation", Anum_files_generation, INT8OID},
+	{offsetof(Catalog, files), "name_hash", Anum_files_name_hash, INT8OID},
+	{offsetof(Catalog, files), "superseded_by", Anum_files_superseded_by, UUIDOID},
 	{offsetof(Catalog, files), "error", Anum_files_error, TEXTOID},
 	{offsetof(Catalog, file_counts), "session_id", Anum_file_counts_session_id, UUIDOID},
 	{offsetof(Catalog, file_counts), "slot", Anum_file_counts_slot, INT8OID},
@@ -104,6 +110,7 @@ static const struct
 	{offsetof(Catalog, file_counts), "pending", Anum_file_counts_first_status + STATUS_PENDING, INT8OID},
 	{offsetof(Catalog, file_counts), "digest", Anum_file_counts_digest, INT8OID},
 	{offsetof(Catalog, workspaces), "name", Anum_workspaces_name, TEXTOID},
+	{offsetof(Catalog, workspaces), "workspace_id", Anum_workspaces_workspace_id, UUIDOID},
 	{offsetof(Catalog, workspace_grants), "role", Anum_workspace_grants_role, REGROLEOID},
 	{offsetof(Catalog, workspace_grants), "workspace_name", Anum_workspace_grants_workspace_name, TEXTOID},
 	{offsetof(Catalog, workspace_grants), "kind", Anum_workspace_grants_kind, 0},
@@ -273,6 +280,7 @@ resolve(Catalog *catalog)
 	resolve_labels(schema, "ingestion_status", status_labels, STATUS_COUNT, catalog->statuses);
 	resolve_labels(schema, "ingestion_status_reason", reason_labels, REASON_COUNT, catalog->reasons);
 	resolve_labels(schema, "grant_kind", kind_labels, KIND_COUNT, catalog->kinds);
+	resolve_labels(schema, "write_mode", write_mode_labels, WRITE_MODE_COUNT, catalog->write_modes);
 	return missing;
 }
 

@@ -18,9 +18,18 @@ typedef enum IngestionStatus
 	STATUS_PENDING
 } IngestionStatus;
 
+/* Write modes of a session, also in the order of their labels. */
+typedef enum WriteMode
+{
+	WRITE_MODE_FAIL,
+	WRITE_MODE_KEEP,
+	WRITE_MODE_OVERWRITE
+} WriteMode;
+
 #define STATUS_COUNT 3
 #define REASON_COUNT 8
 #define KIND_COUNT 5
+#define WRITE_MODE_COUNT 3
 
 /* How often to start again when the catalogs change while they are read. */
 #define CATALOG_ATTEMPTS 10
@@ -29,8 +38,9 @@ typedef enum IngestionStatus
 #define STATUS_ANY (-1)
 #define REASON_NONE (-1)
 
-/* The only reason that the table files itself sets: a name has over 800 characters. */
+/* The reasons that the triggers of the table files set: a name has over 800 characters, or exists already. */
 #define REASON_NAME_TOO_LONG 2
+#define REASON_ALREADY_EXISTS 3
 
 extern const char *const status_labels[STATUS_COUNT];
 extern const char *const reason_labels[REASON_COUNT];
@@ -40,6 +50,7 @@ extern const char *const kind_labels[KIND_COUNT];
 #define Anum_upload_sessions_session_id 1
 #define Anum_upload_sessions_workspace_name 2
 #define Anum_upload_sessions_status 3
+#define Anum_upload_sessions_write_mode 4
 #define Anum_upload_sessions_expires_at 6
 #define Anum_upload_sessions_priority 7
 
@@ -49,7 +60,9 @@ extern const char *const kind_labels[KIND_COUNT];
 #define Anum_files_ingestion_status_reason 4
 #define Anum_files_name 5
 #define Anum_files_generation 6
-#define Anum_files_error 7
+#define Anum_files_name_hash 7
+#define Anum_files_superseded_by 8
+#define Anum_files_error 9
 
 #define Anum_file_counts_session_id 1
 #define Anum_file_counts_slot 2
@@ -57,6 +70,7 @@ extern const char *const kind_labels[KIND_COUNT];
 #define Anum_file_counts_digest 6
 
 #define Anum_workspaces_name 1
+#define Anum_workspaces_workspace_id 3
 
 #define Anum_workspace_grants_role 2
 #define Anum_workspace_grants_workspace_name 3
@@ -96,6 +110,7 @@ typedef struct Catalog
 	Oid file_queue_returned_idx;
 	Oid file_queue_workspace_returned_idx;
 	Oid workspaces;
+	Oid workspaces_pkey;
 	Oid workspace_grants;
 	Oid workspace_grants_key;
 	Oid schema;
@@ -106,6 +121,7 @@ typedef struct Catalog
 	Oid statuses[STATUS_COUNT];
 	Oid reasons[REASON_COUNT];
 	Oid kinds[KIND_COUNT];
+	Oid write_modes[WRITE_MODE_COUNT];
 } Catalog;
 
 /* Registers the callbacks that invalidate the cache. To be called once, when the library is loaded. */

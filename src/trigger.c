@@ -10,13 +10,20 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
+static TriggerLevel
+level_of(const TriggerData *data)
+{
+	if (TRIGGER_FIRED_AFTER(data->tg_event))
+		return TRIGGER_FIRED_FOR_ROW(data->tg_event) ? TRIGGER_ROWS : TRIGGER_STATEMENTS;
+	return TRIGGER_BEFORE_ROWS;
+}
+
 TriggerData *
 trigger_data(FunctionCallInfo fcinfo, TriggerLevel levels, Oid table, Oid other_table)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) ||
-	    (levels & (TRIGGER_FIRED_FOR_ROW(data->tg_event) ? TRIGGER_ROWS : TRIGGER_STATEMENTS)) == 0 ||
+	if (!CALLED_AS_TRIGGER(fcinfo) || (levels & level_of(data)) == 0 ||
 	    (RelationGetRelid(data->tg_relation) != table && RelationGetRelid(data->tg_relation) != other_table))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 		                errmsg("function is only for the triggers of the extension session_files")));

@@ -11,17 +11,17 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 
-/* The levels of a trigger: FOR EACH ROW, FOR EACH STATEMENT. */
+/* When a trigger fires: AFTER, FOR EACH ROW or FOR EACH STATEMENT, or BEFORE, FOR EACH ROW. */
 typedef enum TriggerLevel
 {
 	TRIGGER_ROWS = 1,
 	TRIGGER_STATEMENTS = 2,
-	TRIGGER_ROWS_OR_STATEMENTS = 3
+	TRIGGER_ROWS_OR_STATEMENTS = 3,
+	TRIGGER_BEFORE_ROWS = 4
 } TriggerLevel;
 
 /*
- * Returns the data of the trigger that calls a function. Raises 39P01 unless it is an AFTER trigger of one of these levels on one of the
- * tables. other_table may be InvalidOid.
+ * Returns the data of the trigger that calls a function. Raises 39P01 unless it is a trigger of one of these levels on one of the tables. other_table may be InvalidOid.
  */
 extern TriggerData *trigger_data(FunctionCallInfo fcinfo, TriggerLevel levels, Oid table, Oid other_table);
 

@@ -1,10 +1,14 @@
 CREATE TABLE session_files.workspaces (
 	name text COLLATE "C" PRIMARY KEY,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	-- Stays when the workspace is renamed: for files.name_hash.
+	workspace_id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
 	CONSTRAINT workspaces_name_length CHECK (char_length(name) BETWEEN 1 AND 600),
 	CONSTRAINT workspaces_created_at CHECK (created_at >= '1970-01-01 00:00:00+00' AND created_at < '9999-12-31 00:00:00+00')
 );
 COMMENT ON TABLE session_files.workspaces IS 'Workspaces, which hold upload sessions.';
+
+CREATE UNIQUE INDEX workspaces_id_idx ON session_files.workspaces (workspace_id);
 
 CREATE TABLE session_files.upload_sessions (
 	session_id uuid PRIMARY KEY DEFAULT session_files.uuid7(),
@@ -59,6 +63,9 @@ CREATE TABLE session_files.files (
 	name text COLLATE "C" NOT NULL,
 	-- Queue rows of a smaller one are void (src/ingestion/README.md).
 	generation bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+	-- Of a FINISHED file: the hash of the name and the workspace (src/ingestion/write_mode.c).
+	name_hash bigint,
+	superseded_by uuid,
 	-- What went wrong, for people.
 	error text,
 	-- Listings by created_at; cursors; status transitions. Half full, as files_name_idx: when a file is finished, the index tuple of its new
@@ -78,6 +85,8 @@ COMMENT ON TABLE session_files.files IS
 	'Files of upload sessions. file_ingestion_id contains the creation time: session_files.uuid7_time().';
 COMMENT ON COLUMN session_files.files.generation IS
 	'Number from a sequence: a new one when the file is inserted, becomes PENDING again, or is PENDING and gets another key.';
+COMMENT ON COLUMN session_files.files.superseded_by IS
+	'Of a FINISHED file: the file of a session with the write mode OVERWRITE that has taken its place in the workspace.';
 
 -- Listings by ingestion_status; by created_at with a filter; the files without a reason, by ingestion_status_reason.
 CREATE INDEX files_status_idx ON session_files.files (session_id, ingestion_status, file_ingestion_id);
@@ -88,6 +97,8 @@ CREATE INDEX files_reason_idx ON session_files.files (session_id, ingestion_stat
 CREATE UNIQUE INDEX files_name_idx ON session_files.files (session_id, session_files._name_key(name)) WITH (fillfactor = 50);
 -- Listings by name with a filter.
 CREATE INDEX files_status_name_idx ON session_files.files (session_id, ingestion_status, session_files._name_key(name));
+-- Write modes: FINISHED files of a workspace by name.
+CREATE INDEX files_name_hash_idx ON session_files.files (name_hash) WHERE ingestion_status = 'FINISHED' AND superseded_by IS NULL;
 
 -- A name that is too long is a fact to report, not an error: the file is recorded as FAILED.
 CREATE FUNCTION session_files._fail_long_name() RETURNS trigger

@@ -95,6 +95,17 @@ COMMENT ON FUNCTION session_files._generation_errors() IS
 	'Returns how many files and queue rows have a generation that the sequence has not drawn yet: a file that becomes PENDING could get '
 	'it once more. Also the greatest of them, and the last that was drawn.';
 
+CREATE FUNCTION session_files._name_hash_errors() RETURNS TABLE (place tid, session_id uuid, file_ingestion_id uuid, name_hash bigint)
+	LANGUAGE sql STABLE
+AS $$
+	SELECT f.ctid, f.session_id, f.file_ingestion_id, session_files._name_hash(w.workspace_id, f.name)
+	FROM session_files.files AS f JOIN session_files.upload_sessions AS s ON s.session_id = f.session_id
+		JOIN session_files.workspaces AS w ON w.name = s.workspace_name
+	WHERE f.ingestion_status = 'FINISHED' AND f.name_hash IS DISTINCT FROM session_files._name_hash(w.workspace_id, f.name)
+$$;
+COMMENT ON FUNCTION session_files._name_hash_errors() IS
+	'Returns FINISHED files that write modes do not find by their name, where they are, and what their name_hash should be.';
+
 -- The rules are read back from what PostgreSQL prints of them. Some zones print times, in some styles, that are then read as another zone's.
 CREATE FUNCTION session_files._rule_breaks(OUT checked bigint, OUT broken bigint, OUT example text)
 	LANGUAGE plpgsql STABLE
@@ -134,7 +145,7 @@ AS $$
 		WHERE c.relnamespace = 'session_files'::regnamespace
 			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue')),
 	expected (invariant, table_name, names) AS (VALUES
-		('triggers', 'files', '{count_deletes,count_inserts,count_updates,fail_long_name,queue_inserts,queue_updates,session_cleanup,set_generation}'::text[]),
+		('triggers', 'files', '{apply_write_mode,count_deletes,count_inserts,count_updates,fail_long_name,hash_name,queue_inserts,queue_updates,session_cleanup,set_generation}'::text[]),
 		('triggers', 'upload_sessions', '{check_expired,follow_session,keep_session_id,notify_end,session_cleanup}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
 		('constraints', 'files', '{files_error_when_failed,files_id_is_uuid7,files_long_name_failed,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey}'),
@@ -143,9 +154,9 @@ AS $$
 		('constraints', 'workspace_grants', '{workspace_grants_pkey,workspace_grants_workspace_name_fkey}'),
 		('constraints', 'file_counts', '{file_counts_pkey}'),
 		('constraints', 'file_queue', '{file_queue_files,file_queue_lease,file_queue_pkey,file_queue_times,file_queue_worker,file_queue_workspace}'),
-		('indexes', 'files', '{files_name_idx,files_pkey,files_reason_idx,files_status_idx,files_status_name_idx}'),
+		('indexes', 'files', '{files_name_hash_idx,files_name_idx,files_pkey,files_reason_idx,files_status_idx,files_status_name_idx}'),
 		('indexes', 'upload_sessions', '{upload_sessions_expiry_idx,upload_sessions_pkey,upload_sessions_workspace_idx}'),
-		('indexes', 'workspaces', '{workspaces_pkey}'),
+		('indexes', 'workspaces', '{workspaces_id_idx,workspaces_pkey}'),
 		('indexes', 'workspace_grants', '{workspace_grants_every_key,workspace_grants_key,workspace_grants_pkey,workspace_grants_workspace_idx}'),
 		('indexes', 'file_counts', '{file_counts_marks_idx,file_counts_pkey}'),
 		('indexes', 'file_queue', '{file_queue_due_idx,file_queue_lease_idx,file_queue_new_idx,file_queue_pkey,file_queue_returned_idx,file_queue_workspace_returned_idx}'),
@@ -192,10 +203,12 @@ DECLARE
 	sessions bigint;
 	files bigint;
 	pending bigint;
+	finished bigint;
 	queued bigint;
 BEGIN
 	SELECT count(*) INTO sessions FROM session_files.upload_sessions;
-	SELECT count(*), count(*) FILTER (WHERE f.ingestion_status = 'PENDING') INTO files, pending FROM session_files.files AS f;
+	SELECT count(*), count(*) FILTER (WHERE f.ingestion_status = 'PENDING'), count(*) FILTER (WHERE f.ingestion_status = 'FINISHED')
+		INTO files, pending, finished FROM session_files.files AS f;
 	SELECT count(*) INTO queued FROM session_files.file_queue;
 
 	RETURN QUERY SELECT 'totals', sessions, count(*),
@@ -220,6 +233,8 @@ BEGIN
 	RETURN QUERY SELECT 'generations', files + queued, e.ahead, CASE WHEN e.ahead > 0 THEN
 		format('the sequence files_generation_seq is at %s, and the greatest generation is %s', e.drawn, e.highest) END
 		FROM session_files._generation_errors() AS e;
+	RETURN QUERY SELECT 'name_hashes', finished, count(*), min(format('file %s of session %s', e.file_ingestion_id, e.session_id))
+		FROM session_files._name_hash_errors() AS e;
 	RETURN QUERY SELECT 'files_session', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
 		FROM session_files.files AS f
 		WHERE NOT EXISTS (SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = f.session_id);
@@ -340,6 +355,12 @@ BEGIN
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	RETURN QUERY SELECT 'queue_workspace', changed;
 
+	WITH wrong AS MATERIALIZED (
+		SELECT e.* FROM session_files._name_hash_errors() AS e JOIN session_files.files AS f ON f.ctid = e.place FOR UPDATE OF f SKIP LOCKED)
+	UPDATE session_files.files AS f SET name_hash = w.name_hash FROM wrong AS w WHERE f.ctid = w.place;
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	RETURN QUERY SELECT 'name_hashes', changed;
+
 	UPDATE session_files.upload_sessions AS s SET status = 'CLOSED' WHERE s.ctid = ANY (ARRAY(
 		SELECT e.ctid FROM session_files.upload_sessions AS e
 		WHERE e.status = 'EXPIRED' AND EXISTS (SELECT FROM session_files.files AS f
@@ -358,7 +379,7 @@ CREATE FUNCTION session_files.repair() RETURNS TABLE (invariant text, repaired b
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_as_owner';
 COMMENT ON FUNCTION session_files.repair() IS
-	'Computes totals and queue again from the files, moves the sequence of generations on, and removes rows of sessions, roles and '
+	'Computes totals, queue and name hashes again from the files, moves the sequence of generations on, and removes rows of sessions, roles and '
 	'workspaces that do not exist. DROP, ALTER, TRUNCATE, and deletions of a session that is being repaired wait for it; other statements '
 	'do not. Returns the number of repairs per invariant of check(). Errors: 42501 (not a superuser, the owner '
 	'of the tables or a role with BYPASSRLS), 25000 (not READ COMMITTED).';

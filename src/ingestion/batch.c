@@ -47,6 +47,7 @@ typedef struct BatchFile
 typedef struct Batch
 {
 	QueueRow row;
+	Oid write_mode;
 	bool may_grow;
 	BatchFile *files;
 	int count;
@@ -205,6 +206,7 @@ batch_take_row(Claim *claim)
 		return;
 	}
 	batch->row = row;
+	batch->write_mode = claim->write_mode;
 	batch->row.attempt = next_attempt(&row);
 	batch->may_grow = true;
 	read = take_files(claim, batch, ids, count, wanted);
@@ -277,10 +279,11 @@ return_files(const Batch *batch, ReturnSetInfo *result)
 
 	for (int i = 0; i < batch->count; i++)
 	{
-		Datum values[6] = {UUIDPGetDatum(&row->session_id),       UUIDPGetDatum(&batch->files[i].id),
+		Datum values[7] = {UUIDPGetDatum(&row->session_id),       UUIDPGetDatum(&batch->files[i].id),
 		                   PointerGetDatum(batch->files[i].name), Int32GetDatum(row->attempt),
-		                   UUIDPGetDatum(&row->lease_token),      TimestampTzGetDatum(row->due_at)};
-		bool nulls[6] = {false};
+		                   UUIDPGetDatum(&row->lease_token),      TimestampTzGetDatum(row->due_at),
+		                   ObjectIdGetDatum(batch->write_mode)};
+		bool nulls[7] = {false};
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}

@@ -35,6 +35,7 @@ claim_may_serve(Claim *claim, const pg_uuid_t *session_id, bool *exists)
 		           DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, PointerGetDatum(name),
 		                                                PointerGetDatum(claim->workspace)))) &&
 		          access_may_see(&claim->access, session_id, (Span){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)});
+		claim->write_mode = DatumGetObjectId(scan_value(&scan, Anum_upload_sessions_write_mode));
 		claim->is_open =
 			*exists && DatumGetTimestampTz(scan_value(&scan, Anum_upload_sessions_expires_at)) > claim->now;
 	}

@@ -43,6 +43,7 @@ typedef struct Claim
 	bool has_session;
 	pg_uuid_t session_id;
 	bool is_open;
+	Oid write_mode;
 } Claim;
 
 /* Returns whether a session can be claimed from: the caller may see it, it is of the claim's workspace, and not past its end. */

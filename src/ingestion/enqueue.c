@@ -26,6 +26,7 @@
 #include "ingestion/notify.h"
 #include "ingestion/queue.h"
 #include "ingestion/sessions.h"
+#include "ingestion/write_mode.h"
 #include "owner.h"
 #include "trigger.h"
 #include "uuid7.h"
@@ -235,8 +236,13 @@ session_files_follow_session(PG_FUNCTION_ARGS)
 	                   new_value(data, Anum_upload_sessions_workspace_name),
 	                   new_value(data, Anum_upload_sessions_priority)};
 	Caller caller = owner_begin(file_queue);
+	bool isnull;
 
 	owner_run_under(&move_rows, values, GetLatestSnapshot());
+	write_mode_follow_session(values[0],
+	                          heap_getattr(data->tg_trigtuple, Anum_upload_sessions_workspace_name,
+	                                       RelationGetDescr(data->tg_relation), &isnull),
+	                          values[1]);
 	owner_end(caller);
 	table_close(file_queue, NoLock);
 	return PointerGetDatum(NULL); /* not SQL null: what AFTER triggers return is ignored */

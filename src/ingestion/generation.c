@@ -13,12 +13,12 @@
 
 #include "access/htup_details.h"
 #include "commands/sequence.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/rel.h"
 
 #include "catalog.h"
+#include "trigger.h"
 
 PG_FUNCTION_INFO_V1(session_files_set_generation);
 
@@ -51,15 +51,11 @@ Datum
 session_files_set_generation(PG_FUNCTION_ARGS)
 {
 	const Catalog *catalog = catalog_get();
-	TriggerData *data = (TriggerData *) fcinfo->context;
+	TriggerData *data = trigger_data(fcinfo, TRIGGER_BEFORE_ROWS, catalog->files, InvalidOid);
 	int column = Anum_files_generation;
 	bool isnull = false;
 	Datum generation;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(data->tg_event) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
-	    !TRIGGER_FIRED_BY_UPDATE(data->tg_event) || RelationGetRelid(data->tg_relation) != catalog->files)
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-		                errmsg("function is only for the triggers of the extension session_files")));
 	if (becomes_pending(data, catalog->statuses[STATUS_PENDING]))
 		generation = Int64GetDatum(nextval_internal(catalog->files_generation_seq, false));
 	else

@@ -49,7 +49,7 @@ static OwnerQuery update_pending = {
 	.text = "UPDATE session_files.files AS f SET ingestion_status = $3::session_files.ingestion_status,"
 			" ingestion_status_reason = $4::session_files.ingestion_status_reason, error = $5"
 			" WHERE f.ctid = ANY ($1) AND f.ingestion_status = 'PENDING' AND f.generation <= $2"
-			" RETURNING f.file_ingestion_id",
+			" RETURNING f.file_ingestion_id, f.ingestion_status, f.ingestion_status_reason",
 	.arg_count = 5,
 	.arg_types = {TIDARRAYOID, INT8OID, TEXTOID, TEXTOID, TEXTOID},
 };
@@ -64,6 +64,24 @@ find_pending(LeaseCall *call, const HeldFiles *files, pg_uuid_t *pending, ArrayT
 	*tids = locate_pending(call->files, &files->row.session_id, files->ids, &count, files->row.generation, pending);
 	PopActiveSnapshot();
 	return count;
+}
+
+/* Puts what files have become into their outcomes. The write mode of the session may have made them FAILED (write_mode.c). */
+static void
+read_changed(LeaseCall *call)
+{
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool isnull;
+		Outcome *outcome = lease_outcome(call, DatumGetUUIDP(SPI_getbinval(row, desc, 1, &isnull)));
+		Datum reason = SPI_getbinval(row, desc, 3, &isnull);
+
+		outcome->changed = true;
+		outcome->reason = isnull ? REASON_NONE : catalog_reason(&call->catalog, DatumGetObjectId(reason));
+		outcome->status = catalog_status(&call->catalog, DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull)));
+	}
 }
 
 /* Changes files, and puts that into their outcomes. */
@@ -87,16 +105,7 @@ settle(LeaseCall *call, const HeldFiles *files, const Settlement *settlement)
 	{
 		values[0] = PointerGetDatum(tids);
 		owner_run_nulls(&update_pending, values, nulls);
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			bool isnull;
-			Datum id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
-			Outcome *outcome = lease_outcome(call, DatumGetUUIDP(id));
-
-			outcome->changed = true;
-			outcome->status = settlement->status;
-			outcome->reason = settlement->reason;
-		}
+		read_changed(call);
 	}
 }
 

@@ -9,18 +9,20 @@ SELECT session_files.create_workspace(name) FROM unnest('{idle,busy}'::text[]) n
 SELECT session_files.create_session('idle') AS idle \gset
 CREATE TEMP TABLE measured (stage text, claim text, buffers int);
 
--- The first claims fill the caches and make plans; the last is counted.
+-- The first claims fill the caches and make plans, and VACUUM by the server itself can make one do that again: the cheapest counts.
 CREATE FUNCTION pg_temp.buffers(arguments text, files bigint) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
 	plan json;
+	cheapest int;
 BEGIN
 	FOR i IN 1..7 LOOP
 		EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM session_files.claim_files(' || arguments || ')' INTO plan;
+		cheapest := least(cheapest, (plan -> 0 -> 'Plan' ->> 'Shared Hit Blocks')::int + (plan -> 0 -> 'Plan' ->> 'Shared Read Blocks')::int);
 	END LOOP;
 	IF (plan -> 0 -> 'Plan' ->> 'Actual Rows')::int <> files THEN
 		RAISE '% files were claimed instead of %', plan -> 0 -> 'Plan' ->> 'Actual Rows', files;
 	END IF;
-	RETURN (plan -> 0 -> 'Plan' ->> 'Shared Hit Blocks')::int + (plan -> 0 -> 'Plan' ->> 'Shared Read Blocks')::int;
+	RETURN cheapest;
 END $$;
 -- Of what has nothing that waits.
 CREATE FUNCTION pg_temp.measure(stage text, idle uuid, with_all boolean) RETURNS void LANGUAGE sql AS $$

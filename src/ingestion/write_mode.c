@@ -1,0 +1,241 @@
+/*
+ * write_mode.c
+ *		What the write mode of a session says when a file is finished whose name the workspace has finished before.
+ *
+ * KEEP keeps both. FAIL makes the file FAILED instead, with FILE_ALREADY_EXISTS. OVERWRITE supersedes the others: superseded_by of each has
+ * the id of this file. The trigger does it, so it holds for plain SQL, too.
+ *
+ * Each FINISHED file has a hash of its name, seeded by the id of its workspace, so that one index finds the others, whatever the number of
+ * sessions. A workspace can be renamed: its id stays. A session that moves to another workspace gets new hashes (enqueue.c).
+ *
+ * Of two transactions that finish files of one name at the same time, neither would see the other's. So FAIL and OVERWRITE take an
+ * advisory lock of the workspace, until the transaction ends, and then look under a new snapshot (GetLatestSnapshot). KEEP takes none, and
+ * need not: to the other it is as if it came later.
+ */
+#include "compat.h"
+
+#include "ingestion/write_mode.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog.h"
+#include "index/scan.h"
+#include "owner.h"
+#include "trigger.h"
+#include "uuid7.h"
+
+PG_FUNCTION_INFO_V1(session_files_apply_write_mode);
+PG_FUNCTION_INFO_V1(session_files_name_hash);
+
+/* Keeps these advisory locks apart from those of notify.c. */
+#define LOCK_FIELD 8
+
+/* What others are: FINISHED files of the same name and workspace. $1 is the hash, $2 the name, $3 the workspace's id. */
+#define OTHERS                                                                                         \
+	"f.name_hash = $1 AND f.name = $2 AND f.ingestion_status = 'FINISHED' AND f.superseded_by IS NULL" \
+	" AND EXISTS (SELECT FROM session_files.upload_sessions AS s JOIN session_files.workspaces AS w"   \
+	" ON w.name = s.workspace_name WHERE s.session_id = f.session_id AND w.workspace_id = $3)"
+
+static OwnerQuery find_others = {
+	.text = "SELECT FROM session_files.files AS f WHERE " OTHERS " LIMIT 1",
+	.arg_count = 3,
+	.arg_types = {INT8OID, TEXTOID, UUIDOID},
+};
+
+static OwnerQuery supersede_others = {
+	.text = "UPDATE session_files.files AS f SET superseded_by = $4 WHERE " OTHERS,
+	.arg_count = 4,
+	.arg_types = {INT8OID, TEXTOID, UUIDOID, UUIDOID},
+};
+
+/* A workspace that is renamed, from $2 to $3, keeps its id, and none has the old name any more. */
+static OwnerQuery hash_again = {
+	.text =
+		"UPDATE session_files.files AS f SET name_hash = NULL WHERE f.session_id = $1 AND f.ingestion_status = 'FINISHED'"
+		" AND $2 <> $3 AND EXISTS (SELECT FROM session_files.workspaces AS w WHERE w.name = $2)",
+	.arg_count = 3,
+	.arg_types = {UUIDOID, TEXTOID, TEXTOID},
+};
+
+/* The session whose file a statement finished last. It lives as long as the statement. */
+typedef struct Session
+{
+	bool exists;
+	pg_uuid_t id;
+	Oid write_mode;
+	pg_uuid_t workspace_id;
+	bool is_locked;
+} Session;
+
+static int64
+hash_name(const pg_uuid_t *workspace_id, text *name)
+{
+	uint64 seed = hash_bytes_extended(workspace_id->data, UUID_LEN, 0);
+
+	return (int64) hash_bytes_extended((unsigned char *) VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), seed);
+}
+
+/* Reads the id of a workspace. */
+static void
+read_workspace_id(Datum name, pg_uuid_t *id)
+{
+	Relation workspaces = table_open(catalog_get()->workspaces, AccessShareLock);
+	KeyScan scan;
+
+	scan_init(&scan, workspaces, catalog_get()->workspaces_pkey);
+	scan_key_equal(&scan, 1, F_TEXTEQ, name);
+	scan_begin(&scan, ForwardScanDirection, 1);
+	if (scan_next(&scan))
+		*id = *DatumGetUUIDP(scan_value(&scan, Anum_workspaces_workspace_id));
+	scan_end(&scan);
+	table_close(workspaces, NoLock);
+}
+
+/* Reads write mode and workspace of a session, as of now. If there is none, the foreign key of the file will say so. */
+static void
+read_session(Session *session, const pg_uuid_t *id)
+{
+	Relation upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
+	KeyScan scan;
+
+	/* What moves a session to another workspace waits for this transaction, or this one for it (enqueue.c). */
+	LockRelationOid(catalog_get()->file_queue, RowExclusiveLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+	memset(session, 0, sizeof(Session));
+	session->id = *id;
+	session->exists = scan_find(&scan, upload_sessions, catalog_get()->upload_sessions_pkey, id);
+	if (session->exists)
+	{
+		session->write_mode = DatumGetObjectId(scan_value(&scan, Anum_upload_sessions_write_mode));
+		read_workspace_id(scan_value(&scan, Anum_upload_sessions_workspace_name), &session->workspace_id);
+	}
+	scan_end(&scan);
+	PopActiveSnapshot();
+	table_close(upload_sessions, NoLock);
+}
+
+/* Returns the session of a file: the one of the statement's last file, if it is the same. */
+static Session *
+session_of(FmgrInfo *function, const pg_uuid_t *id)
+{
+	Session *session = function->fn_extra;
+
+	if (session == NULL)
+		session = function->fn_extra = MemoryContextAllocZero(function->fn_mcxt, sizeof(Session));
+	if (!session->exists || uuid7_compare(&session->id, id) != 0)
+		read_session(session, id);
+	return session;
+}
+
+/* Keeps other transactions from finishing files of the workspace by FAIL or OVERWRITE until this one ends. */
+static void
+lock_names(Session *session)
+{
+	uint64 key = hash_bytes_extended(session->workspace_id.data, UUID_LEN, 0);
+	LOCKTAG tag;
+
+	if (session->is_locked)
+		return;
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, LOCK_FIELD);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	session->is_locked = true;
+}
+
+/* Runs one of the statements about the others. Returns how many it found. */
+static uint64
+run_on_others(OwnerQuery *query, const TriggerData *data, const Session *session, int64 hash, Datum name, Datum id)
+{
+	Datum values[4] = {Int64GetDatum(hash), name, UUIDPGetDatum(&session->workspace_id), id};
+	Caller caller = owner_begin(data->tg_relation);
+	uint64 count = owner_run_under(query, values, GetLatestSnapshot());
+
+	owner_end(caller);
+	return count;
+}
+
+static Datum
+new_value(const TriggerData *data, int column)
+{
+	bool isnull;
+
+	return heap_getattr(data->tg_newtuple ? data->tg_newtuple : data->tg_trigtuple, column,
+	                    RelationGetDescr(data->tg_relation), &isnull);
+}
+
+/* Returns whether an UPDATE finishes a file: not if it was FINISHED before. */
+static bool
+is_finishing(const TriggerData *data, const Catalog *catalog)
+{
+	bool isnull;
+
+	return data->tg_newtuple != NULL && DatumGetObjectId(heap_getattr(data->tg_trigtuple, Anum_files_ingestion_status,
+	                                                                  RelationGetDescr(data->tg_relation), &isnull)) !=
+	                                        catalog->statuses[STATUS_FINISHED];
+}
+
+/* Does what the session's write mode says. Returns whether the file is FINISHED. */
+static bool
+apply_mode(const TriggerData *data, Session *session, int64 hash, Datum name)
+{
+	const Catalog catalog = *catalog_get();
+
+	if (session->write_mode != catalog.write_modes[WRITE_MODE_FAIL] &&
+	    session->write_mode != catalog.write_modes[WRITE_MODE_OVERWRITE])
+		return true;
+	lock_names(session);
+	if (session->write_mode == catalog.write_modes[WRITE_MODE_FAIL])
+		return run_on_others(&find_others, data, session, hash, name, (Datum) 0) == 0;
+	run_on_others(&supersede_others, data, session, hash, name, new_value(data, Anum_files_file_ingestion_id));
+	return true;
+}
+
+/* SQL: session_files._apply_write_mode(), trigger. */
+Datum
+session_files_apply_write_mode(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo, TRIGGER_BEFORE_ROWS, catalog_get()->files, InvalidOid);
+	Session *session = session_of(fcinfo->flinfo, DatumGetUUIDP(new_value(data, Anum_files_session_id)));
+	Datum name = PointerGetDatum(DatumGetTextPP(new_value(data, Anum_files_name)));
+	int64 hash = hash_name(&session->workspace_id, DatumGetTextPP(name));
+	int columns[4] = {Anum_files_name_hash, Anum_files_superseded_by, Anum_files_ingestion_status,
+	                  Anum_files_ingestion_status_reason};
+	Datum values[4] = {Int64GetDatum(hash)};
+	bool nulls[4] = {false, true};
+	int count = is_finishing(data, catalog_get()) ? 2 : 1;
+
+	if (count == 2 && session->exists && !apply_mode(data, session, hash, name))
+	{
+		values[2] = ObjectIdGetDatum(catalog_get()->statuses[STATUS_FAILED]);
+		values[3] = ObjectIdGetDatum(catalog_get()->reasons[REASON_ALREADY_EXISTS]);
+		count = 4;
+	}
+	return PointerGetDatum(heap_modify_tuple_by_cols(data->tg_newtuple ? data->tg_newtuple : data->tg_trigtuple,
+	                                                 RelationGetDescr(data->tg_relation), count, columns, values,
+	                                                 nulls));
+}
+
+void
+write_mode_follow_session(Datum session_id, Datum old_workspace, Datum new_workspace)
+{
+	Datum values[3] = {session_id, old_workspace, new_workspace};
+
+	owner_run_under(&hash_again, values, GetLatestSnapshot());
+}
+
+/* SQL: session_files._name_hash(workspace_id uuid, name text) returns bigint. */
+Datum
+session_files_name_hash(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(hash_name(PG_GETARG_UUID_P(0), PG_GETARG_TEXT_PP(1)));
+}
