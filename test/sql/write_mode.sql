@@ -86,6 +86,14 @@ SELECT pg_temp.add('new name', 'write 3', 'FAIL', 'd'), pg_temp.add('old name', 
 SELECT label, f.* FROM made CROSS JOIN LATERAL pg_temp.finish(label) AS f WHERE label LIKE '%w name' OR label = 'old name' ORDER BY label;
 SELECT invariant, broken, example FROM session_files.check() WHERE broken > 0 AND invariant <> 'grants';
 
+-- Another workspace's file does not count, even if its hash were the same.
+SELECT pg_temp.add('far', 'write 2', 'KEEP', 'x'), pg_temp.add('near', 'write 3', 'FAIL', 'x');
+SELECT * FROM pg_temp.finish('far');
+SET session_replication_role = replica;
+UPDATE session_files.files SET name_hash = (SELECT session_files._name_hash(workspace_id, 'x') FROM session_files.workspaces WHERE name = 'write 3') WHERE name = 'x';
+RESET session_replication_role;
+SELECT * FROM pg_temp.finish('near');
+
 -- Nothing sets the hash but the trigger. What a restore without triggers has broken is found and repaired.
 UPDATE session_files.files SET name_hash = 1;
 SELECT invariant, broken FROM session_files.check() WHERE broken > 0 AND invariant <> 'grants';
