@@ -73,7 +73,8 @@ class Writer(Client):
             "SELECT session_id::text FROM session_files.upload_sessions WHERE workspace_name LIKE 'shared %' OR workspace_name LIKE 'passing %'")]
         self.files = self.value('SELECT coalesce(sum(failed + finished + pending), 0) FROM session_files.file_counts')
         while len(self.sessions) < 6:
-            self.sessions.append(str(self.value('SELECT session_files.create_session(%s)', [self.rng.choice(SHARED)])))
+            self.sessions.append(str(self.value('SELECT session_files.create_session(%s, %s)',
+                                                [self.rng.choice(SHARED), self.rng.choice(['KEEP', 'OVERWRITE', 'FAIL'])])))
 
     def guarded(self, kind, do, states=()):
         """Calls do; gives 'ok', or the SQLSTATE of an error that is allowed."""
@@ -306,7 +307,7 @@ class Writer(Client):
     @action('P0002')
     def create_session(self):
         self.value('SELECT session_files.create_session(%s, %s, %s)',
-                   [self.rng.choice(SHARED), self.rng.choice(['KEEP', 'OVERWRITE']), self.rng.choice([None, None, '2 seconds', '1 hour'])])
+                   [self.rng.choice(SHARED), self.rng.choice(['KEEP', 'OVERWRITE', 'FAIL']), self.rng.choice([None, None, '2 seconds', '1 hour'])])
 
     @action('P0002')
     def close_session(self):
