@@ -25,7 +25,7 @@
 #define SEARCH_PATH "pg_catalog, pg_temp"
 
 static OwnerQuery find_session = {
-	.text = "SELECT FROM session_files.upload_sessions AS s WHERE s.session_id OPERATOR(pg_catalog.=) $1",
+	.text = "SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = $1",
 	.arg_count = 1,
 	.arg_types = {UUIDOID},
 };

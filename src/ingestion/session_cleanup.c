@@ -23,19 +23,19 @@
 PG_FUNCTION_INFO_V1(session_files_session_cleanup);
 
 static OwnerQuery delete_counts = {
-	.text = "DELETE FROM session_files.file_counts AS c WHERE c.session_id OPERATOR(pg_catalog.=) $1",
+	.text = "DELETE FROM session_files.file_counts AS c WHERE c.session_id = $1",
 	.arg_count = 1,
 	.arg_types = {UUIDOID},
 };
 
 static OwnerQuery find_queue = {
-	.text = "SELECT FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1 LIMIT 1",
+	.text = "SELECT FROM session_files.file_queue AS q WHERE q.session_id = $1 LIMIT 1",
 	.arg_count = 1,
 	.arg_types = {UUIDOID},
 };
 
 static OwnerQuery delete_queue = {
-	.text = "DELETE FROM session_files.file_queue AS q WHERE q.session_id OPERATOR(pg_catalog.=) $1",
+	.text = "DELETE FROM session_files.file_queue AS q WHERE q.session_id = $1",
 	.arg_count = 1,
 	.arg_types = {UUIDOID},
 };
