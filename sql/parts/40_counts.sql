@@ -19,22 +19,6 @@ COMMENT ON TABLE session_files.file_counts IS
 -- The marked sessions.
 CREATE INDEX file_counts_marks_idx ON session_files.file_counts (session_id) WHERE slot < 0;
 
-CREATE FUNCTION session_files._announce_done() RETURNS bigint
-	LANGUAGE sql
-AS $$
-	WITH gone AS (
-		DELETE FROM session_files.file_counts AS c WHERE c.ctid = ANY (ARRAY(
-			SELECT m.ctid FROM session_files.file_counts AS m JOIN session_files.upload_sessions AS s ON s.session_id = m.session_id
-			WHERE m.slot < 0 AND s.status <> 'OPEN'
-				AND (SELECT sum(p.pending) FROM session_files.file_counts AS p WHERE p.session_id = m.session_id) = 0
-			FOR UPDATE OF m SKIP LOCKED))
-			RETURNING c.session_id)
-	SELECT count(pg_notify('session_files_done', d.session_id::text)) FROM (SELECT DISTINCT g.session_id FROM gone AS g) AS d
-$$;
-COMMENT ON FUNCTION session_files._announce_done() IS
-	'Step of maintain: sends the notification session_files_done for sessions that are done, where the last to finish files did not '
-	'see it. Returns how many.';
-
 CREATE FUNCTION session_files._count_changes() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_count_changes';

@@ -89,6 +89,13 @@ CREATE FUNCTION session_files._notify_work(session_id uuid) RETURNS void
 COMMENT ON FUNCTION session_files._notify_work(uuid) IS
 	'Sends the notification session_files_work with the session id when the transaction commits, once per transaction and session.';
 
+CREATE FUNCTION session_files._notify_settled(session_id uuid) RETURNS void
+	LANGUAGE c VOLATILE STRICT
+	AS 'MODULE_PATHNAME', 'session_files_notify_settled';
+COMMENT ON FUNCTION session_files._notify_settled(uuid) IS
+	'Has the transaction look, when it commits, whether the session is done: then it sends the notification session_files_done with the '
+	'session id.';
+
 CREATE FUNCTION session_files._notify_end() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_notify_end';

@@ -7,8 +7,8 @@
  *
  * A session is done when it is closed or expired and no file is PENDING. That is announced at least once: by the transaction that makes
  * it so, or later by maintain(). A transaction that settles files, or ends a session, looks before it commits; if it sees the end, it
- * announces. If not, it leaves a mark: a row of file_counts with a negative slot and no files. maintain() looks at the marked sessions
- * again. The marks go when the end is announced.
+ * announces. If not, it leaves a mark: a row of file_counts with a negative slot and no files. maintain() has its transaction look at
+ * the marked sessions again. The marks go when the end is announced.
  *
  * Of two transactions that finish the last files at the same time, neither sees the other's changes. So while few files are left, they
  * commit one at a time: each takes an advisory lock and looks again. No transaction waits for longer than the commit of another takes,
@@ -50,6 +50,7 @@
 #define LOCK_FIELD 7
 
 PG_FUNCTION_INFO_V1(session_files_notify_end);
+PG_FUNCTION_INFO_V1(session_files_notify_settled);
 PG_FUNCTION_INFO_V1(session_files_notify_work);
 
 /* Events belong to a subtransaction, which drops them when it is rolled back. */
@@ -334,5 +335,13 @@ Datum
 session_files_notify_work(PG_FUNCTION_ARGS)
 {
 	notify_work(PG_GETARG_UUID_P(0));
+	PG_RETURN_VOID();
+}
+
+/* SQL: session_files._notify_settled(session_id uuid). */
+Datum
+session_files_notify_settled(PG_FUNCTION_ARGS)
+{
+	notify_settled(PG_GETARG_UUID_P(0));
 	PG_RETURN_VOID();
 }

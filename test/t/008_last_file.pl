@@ -1,6 +1,5 @@
 # The end of a closed session is announced, also when the transactions that finish its last files, or close it, cannot see each other: one of
-# them has gone through all of its commit but the last step. Either the other waits for it, or _announce_done() announces it, as maintain()
-# has it do.
+# them has gone through all of its commit but the last step. Either the other waits for it, or maintain() announces it.
 use strict;
 use warnings;
 
@@ -78,9 +77,12 @@ sub announced
 	return ($heard =~ s/Asynchronous notification "session_files_done" with payload "$session"//g) || 0;
 }
 
-sub announce_done
+# The same, after a call of maintain().
+sub maintained
 {
-	return $node->safe_psql('postgres', "$local SELECT session_files._announce_done()");
+	my ($session) = @_;
+	$node->safe_psql('postgres', "$local SELECT session_files.maintain()");
+	return announced($session);
 }
 
 my $session = make_session(2, 'CLOSED');
@@ -94,7 +96,7 @@ end_commits('true');
 wait_for_pending($session, 0);
 $_->quit foreach $first, $second;
 is(announced($session), 1, 'the second waits for the first, and announces it');
-is(announce_done(), 0, 'and nothing is left to announce');
+is(maintained($session), 0, 'and nothing is left to announce');
 is($node->safe_psql('postgres', qq{SELECT count(*) FROM session_files.file_counts WHERE session_id = '$session' AND slot < 0}), 0, 'nor marked');
 
 # So many files that the first need not fear to be the last, and takes no lock.
@@ -105,36 +107,35 @@ end_commits('true');
 wait_for_pending($session, 0);
 $first->quit;
 is(announced($session), 0, 'two that finish more than a thousand: neither sees the end');
-is(announce_done(), 1, 'the next call announces it');
-is(announced($session), 1, 'once');
-is(announce_done(), 0, 'and no other does');
+is(maintained($session), 1, 'the next call announces it, once');
+is(maintained($session), 0, 'and no other does');
 
 # The one that finishes the last file does not see the close, which does not see it.
 $session = make_session(1, 'OPEN');
 $first = begin_commit(finish($session, 'true'));
 close_session($session);
-is(announce_done(), 0, 'not before the last file is finished');
+is(maintained($session), 0, 'not before the last file is finished');
 end_commits('true');
 wait_for_pending($session, 0);
 $first->quit;
-is(announce_done(), 1, 'a close beside the last file: the next call announces it');
-is(announced($session), 1, 'once');
+is(maintained($session), 1, 'a close beside the last file: the next call announces it, once');
 
 # A transaction that is PREPAREd cannot notify.
 $session = make_session(1, 'CLOSED');
 $node->safe_psql('postgres', "$local BEGIN;" . finish($session, 'true') . "PREPARE TRANSACTION 'last'");
-is(announce_done(), 0, 'a prepared transaction: not before it is committed');
+is(maintained($session), 0, 'a prepared transaction: not before it is committed');
 $node->safe_psql('postgres', "$local COMMIT PREPARED 'last'");
-is(announce_done(), 1, 'then the next call announces it');
-is(announced($session), 1, 'once');
+$node->safe_psql('postgres', "$local BEGIN; SELECT session_files.maintain(); PREPARE TRANSACTION 'maintained'");
+$node->safe_psql('postgres', "$local COMMIT PREPARED 'maintained'");
+is(announced($session), 0, 'nor can one that calls maintain()');
+is(maintained($session), 1, 'then the next call announces it, once');
 
 # With one snapshot, marks are not deleted: the end is announced again.
 $session = make_session(2, 'CLOSED');
 $node->safe_psql('postgres', $local . finish($session, q{name = '1'}));
 $node->safe_psql('postgres', "$local BEGIN ISOLATION LEVEL REPEATABLE READ;" . finish($session, 'true') . 'COMMIT');
 is(announced($session), 1, 'under REPEATABLE READ too');
-is(announce_done(), 1, 'and once more');
-is(announced($session), 1, 'which the listener hears');
+is(maintained($session), 1, 'and once more, once');
 
 # Files that are tried again are finished again.
 $session = make_session(2, 'CLOSED');
@@ -142,7 +143,7 @@ $node->safe_psql('postgres', qq{$local UPDATE session_files.files SET ingestion_
 is(announced($session), 1, 'announced');
 $node->safe_psql('postgres', qq{$local SELECT session_files.retry_failed('$session')});
 $first = begin_commit(finish($session, q{name = '1'}));
-is(announce_done(), 0, 'not while files are tried again');
+is(maintained($session), 0, 'not while files are tried again');
 end_commits('true');
 wait_for_pending($session, 1);
 $first->quit;
@@ -163,8 +164,7 @@ is($node->safe_psql('postgres', qq{SELECT count(*) FROM session_files.files WHER
 end_commits('true');
 wait_for_pending($_, 0) foreach @sessions;
 $_->quit foreach $second, @others;
-is(announce_done(), 1, 'the next call announces the session that it could not wait for');
-is(announced($sessions[0]) + announced($sessions[1]), 2, 'each is announced once');
+is(maintained($sessions[0]) + announced($sessions[1]), 2, 'the next call announces the session that it could not wait for; each is announced once');
 
 $listener->quit;
 $node->stop;
