@@ -127,8 +127,8 @@ COMMENT ON FUNCTION session_files._set_generation() IS
 CREATE TRIGGER set_generation BEFORE UPDATE ON session_files.files
 	FOR EACH ROW WHEN (
 		OLD.generation IS DISTINCT FROM NEW.generation
-		OR NEW.ingestion_status = 'PENDING' AND (OLD.session_id, OLD.file_ingestion_id, OLD.ingestion_status)
-			IS DISTINCT FROM (NEW.session_id, NEW.file_ingestion_id, NEW.ingestion_status))
+		OR NEW.ingestion_status = 'PENDING'
+			AND (OLD.session_id <> NEW.session_id OR OLD.file_ingestion_id <> NEW.file_ingestion_id OR OLD.ingestion_status <> 'PENDING'))
 	EXECUTE FUNCTION session_files._set_generation();
 
 SELECT pg_catalog.pg_extension_config_dump('session_files.workspaces', '');

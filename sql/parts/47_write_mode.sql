@@ -18,6 +18,6 @@ CREATE TRIGGER hash_name BEFORE INSERT ON session_files.files
 CREATE TRIGGER apply_write_mode BEFORE UPDATE ON session_files.files
 	FOR EACH ROW WHEN (
 		NEW.ingestion_status = 'FINISHED'
-		AND (OLD.ingestion_status <> 'FINISHED'
-			OR (NEW.session_id, NEW.name, NEW.name_hash) IS DISTINCT FROM (OLD.session_id, OLD.name, OLD.name_hash)))
+		AND (OLD.ingestion_status <> 'FINISHED' OR NEW.session_id <> OLD.session_id OR NEW.name <> OLD.name
+			OR NEW.name_hash IS DISTINCT FROM OLD.name_hash))
 	EXECUTE FUNCTION session_files._apply_write_mode();

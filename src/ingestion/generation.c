@@ -14,14 +14,15 @@
 #include "access/htup_details.h"
 #include "commands/sequence.h"
 #include "fmgr.h"
-#include "utils/fmgrprotos.h"
 #include "utils/rel.h"
 
 #include "catalog.h"
 #include "trigger.h"
+#include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_set_generation);
 
+/* Returns a column, or 0 for NULL: NOT NULL constraints are checked only after this trigger. */
 static Datum
 value_of(const TriggerData *data, HeapTuple row, int column)
 {
@@ -33,8 +34,10 @@ value_of(const TriggerData *data, HeapTuple row, int column)
 static bool
 differs(const TriggerData *data, int column)
 {
-	return DatumGetBool(DirectFunctionCall2(uuid_ne, value_of(data, data->tg_trigtuple, column),
-	                                        value_of(data, data->tg_newtuple, column)));
+	Datum new_value = value_of(data, data->tg_newtuple, column);
+
+	return new_value == (Datum) 0 ||
+	       uuid7_compare(DatumGetUUIDP(value_of(data, data->tg_trigtuple, column)), DatumGetUUIDP(new_value)) != 0;
 }
 
 /* Returns whether an UPDATE makes a file PENDING, or gives a PENDING one another key. */

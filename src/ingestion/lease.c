@@ -287,6 +287,7 @@ lease_end(FunctionCallInfo fcinfo, int argument)
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 	                errmsg("lease is \"%s\", and it must be more than 0 and at most 1 year",
 	                       DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(lease))))));
+	return 0; /* not reached */
 }
 
 /* Puts the files of a row back under the lease, until another time. */

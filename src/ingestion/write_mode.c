@@ -164,13 +164,19 @@ run_on_others(OwnerQuery *query, const TriggerData *data, const Session *session
 	return count;
 }
 
+static HeapTuple
+new_row(const TriggerData *data)
+{
+	return data->tg_newtuple ? data->tg_newtuple : data->tg_trigtuple;
+}
+
+/* Returns a column, or 0 for NULL: NOT NULL constraints are checked only after this trigger. */
 static Datum
 new_value(const TriggerData *data, int column)
 {
 	bool isnull;
 
-	return heap_getattr(data->tg_newtuple ? data->tg_newtuple : data->tg_trigtuple, column,
-	                    RelationGetDescr(data->tg_relation), &isnull);
+	return heap_getattr(new_row(data), column, RelationGetDescr(data->tg_relation), &isnull);
 }
 
 /* Returns whether an UPDATE finishes a file: not if it was FINISHED before. */
@@ -200,29 +206,38 @@ apply_mode(const TriggerData *data, Session *session, int64 hash, Datum name)
 	return true;
 }
 
-/* SQL: session_files._apply_write_mode(), trigger. */
-Datum
-session_files_apply_write_mode(PG_FUNCTION_ARGS)
+/* Makes the row of a FINISHED file what it has to be. */
+static HeapTuple
+change_row(const TriggerData *data, Session *session, text *name)
 {
-	TriggerData *data = trigger_data(fcinfo, TRIGGER_BEFORE_ROWS, catalog_get()->files, InvalidOid);
-	Session *session = session_of(fcinfo->flinfo, DatumGetUUIDP(new_value(data, Anum_files_session_id)));
-	Datum name = PointerGetDatum(DatumGetTextPP(new_value(data, Anum_files_name)));
-	int64 hash = hash_name(&session->workspace_id, DatumGetTextPP(name));
+	int64 hash = hash_name(&session->workspace_id, name);
 	int columns[4] = {Anum_files_name_hash, Anum_files_superseded_by, Anum_files_ingestion_status,
 	                  Anum_files_ingestion_status_reason};
 	Datum values[4] = {Int64GetDatum(hash)};
 	bool nulls[4] = {false, true};
 	int count = is_finishing(data, catalog_get()) ? 2 : 1;
 
-	if (count == 2 && session->exists && !apply_mode(data, session, hash, name))
+	if (count == 2 && session->exists && !apply_mode(data, session, hash, PointerGetDatum(name)))
 	{
 		values[2] = ObjectIdGetDatum(catalog_get()->statuses[STATUS_FAILED]);
 		values[3] = ObjectIdGetDatum(catalog_get()->reasons[REASON_ALREADY_EXISTS]);
 		count = 4;
 	}
-	return PointerGetDatum(heap_modify_tuple_by_cols(data->tg_newtuple ? data->tg_newtuple : data->tg_trigtuple,
-	                                                 RelationGetDescr(data->tg_relation), count, columns, values,
-	                                                 nulls));
+	return heap_modify_tuple_by_cols(new_row(data), RelationGetDescr(data->tg_relation), count, columns, values, nulls);
+}
+
+/* SQL: session_files._apply_write_mode(), trigger. */
+Datum
+session_files_apply_write_mode(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo, TRIGGER_BEFORE_ROWS, catalog_get()->files, InvalidOid);
+	Datum session_id = new_value(data, Anum_files_session_id);
+	Datum name = new_value(data, Anum_files_name);
+
+	if (session_id == (Datum) 0 || new_value(data, Anum_files_file_ingestion_id) == (Datum) 0 || name == (Datum) 0)
+		return PointerGetDatum(new_row(data));
+	return PointerGetDatum(
+		change_row(data, session_of(fcinfo->flinfo, DatumGetUUIDP(session_id)), DatumGetTextPP(name)));
 }
 
 void

@@ -110,6 +110,31 @@ UPDATE session_files.file_queue SET due_at = '-infinity';
 UPDATE session_files.file_queue SET claimed_at = 'infinity';
 UPDATE session_files.file_queue SET claimed_at = '-infinity';
 
+-- NULL where none is allowed, alone and beside each change that a row trigger looks at: triggers see it before the constraint does.
+CREATE FUNCTION pg_temp.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE statement;
+	RETURN 'ok';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END $$;
+WITH columns AS (
+	SELECT a.attrelid, a.attrelid::regclass AS of_table, a.attname AS name
+	FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+	WHERE c.relnamespace = 'session_files'::regnamespace AND c.relname IN ('workspaces', 'upload_sessions', 'files') AND a.attnum > 0 AND a.attnotnull
+		AND a.attidentity = ''),
+changes AS (
+	SELECT * FROM (VALUES ('files', 'ingestion_status = ''FINISHED'''), ('files', 'ingestion_status = ''PENDING'''), ('files', 'file_ingestion_id = session_files.uuid7()'),
+		('files', 'session_id = session_files.uuid7()'), ('files', 'name = ''other'''), ('upload_sessions', 'status = ''EXPIRED'''),
+		('upload_sessions', 'workspace_name = ''other'''), ('upload_sessions', 'priority = 7'), ('workspaces', 'name = ''other''')) AS c (of_table, change)
+	UNION ALL SELECT DISTINCT relname, NULL FROM pg_class WHERE relname IN ('workspaces', 'upload_sessions', 'files') AND relnamespace = 'session_files'::regnamespace)
+SELECT c.of_table::text, t.kind, pg_temp.try(t.statement) AS outcome, count(*)
+FROM columns c JOIN changes ch ON ch.of_table = (SELECT relname FROM pg_class WHERE oid = c.attrelid) AND coalesce(split_part(ch.change, ' ', 1) <> c.name, true),
+	LATERAL (VALUES ('UPDATE', format('UPDATE %s SET %s', c.of_table, concat_ws(', ', c.name || ' = NULL', ch.change))),
+		('INSERT', format('INSERT INTO %s (%s) VALUES (%s)', c.of_table, concat_ws(', ', c.name, split_part(ch.change, ' ', 1)),
+			concat_ws(', ', 'NULL', split_part(ch.change, ' = ', 2))))) AS t (kind, statement)
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+
 -- The views are there for all sessions even where one has such times, from before there were these rules.
 BEGIN;
 ALTER TABLE session_files.upload_sessions DROP CONSTRAINT upload_sessions_expires_at;

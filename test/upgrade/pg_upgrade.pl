@@ -133,11 +133,12 @@ sub fill
 		SET session_files.retry_delay = '1h';
 		SET session_files.retry_delay_limit = '1h';
 		SELECT count(*) FROM session_files.claim_files('holder', 40, '1 day');
-		SELECT count(*) FROM session_files.claim_files('slow', 1, '1 millisecond');
+		SELECT count(*) FROM session_files.claim_files('slow', 1, '1 hour');
 		SELECT count(*) FROM (SELECT session_id, lease_token, array_agg(file_ingestion_id) ids FROM session_files.claim_files('failing', 20)
 			GROUP BY 1, 2) c, session_files.fail_files(session_id, ids, 'SLOWDOWN', lease_token);
 		SELECT count(*) FROM (SELECT session_id, lease_token, array_agg(file_ingestion_id) ids FROM session_files.claim_files('giving', 20)
 			GROUP BY 1, 2) c, session_files.release_files(session_id, ids, lease_token);
+		UPDATE session_files.file_queue SET due_at = now() - interval '1 hour' WHERE worker = 'slow';
 	});
 	# Work for the maintenance worker, if there were one.
 	$node->safe_psql('uploads', q{
