@@ -147,11 +147,12 @@ BEGIN
 		-- Of sessions that fail, a hundred end the call.
 		budget := budget - greatest(step.work, step.sessions_failed * (max_files / 100), 1);
 	END LOOP;
-	-- Sessions that are done, where the last to finish files did not see it.
+	-- Sessions that are done, where the last to finish files did not see it. They stay until the commit, which may mark them again.
 	PERFORM session_files._notify_settled(m.session_id)
 		FROM session_files.file_counts AS m JOIN session_files.upload_sessions AS s ON s.session_id = m.session_id
 		WHERE m.slot < 0 AND s.status <> 'OPEN'
-			AND (SELECT sum(p.pending) FROM session_files.file_counts AS p WHERE p.session_id = m.session_id) = 0;
+			AND (SELECT sum(p.pending) FROM session_files.file_counts AS p WHERE p.session_id = m.session_id) = 0
+		FOR KEY SHARE OF s SKIP LOCKED;
 	-- Not if all that the call met failed, or was locked: then there is time.
 	more := budget <= 0 AND sessions_expired + files_failed + sessions_deleted + files_deleted > 0;
 END

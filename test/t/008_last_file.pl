@@ -130,6 +130,20 @@ $node->safe_psql('postgres', "$local COMMIT PREPARED 'maintained'");
 is(announced($session), 0, 'nor can one that calls maintain()');
 is(maintained($session), 1, 'then the next call announces it, once');
 
+# A session that maintain() looks at stays until the commit, which would leave a mark of none.
+$session = make_session(1, 'CLOSED');
+$node->safe_psql('postgres', "$local BEGIN;" . finish($session, 'true') . "PREPARE TRANSACTION 'last'");
+$node->safe_psql('postgres', "$local COMMIT PREPARED 'last'");
+$first = $node->background_psql('postgres');
+$first->query_safe("$local BEGIN; SELECT session_files.maintain();");
+my ($status, $output, $errors) = $node->psql('postgres', "$local SET lock_timeout = '1ms'; DELETE FROM session_files.upload_sessions WHERE session_id = '$session'");
+like($errors, qr/lock timeout/, 'a session that maintain() may announce is not deleted meanwhile');
+$first->query_safe("PREPARE TRANSACTION 'maintained'");
+$first->quit;
+$node->safe_psql('postgres', "$local COMMIT PREPARED 'maintained'");
+$node->safe_psql('postgres', "$local DELETE FROM session_files.upload_sessions WHERE session_id = '$session'");
+is($node->safe_psql('postgres', 'SELECT sum(broken) FROM session_files.check()'), 0, 'and no mark is left of it');
+
 # With one snapshot, marks are not deleted: the end is announced again.
 $session = make_session(2, 'CLOSED');
 $node->safe_psql('postgres', $local . finish($session, q{name = '1'}));
