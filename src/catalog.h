@@ -50,6 +50,10 @@ extern const char *const kind_labels[KIND_COUNT];
 #define Anum_files_name 5
 #define Anum_files_generation 6
 #define Anum_files_error 7
+#define Anum_files_size 8 /* the details, side by side */
+#define Anum_files_type 9
+#define Anum_files_location 10
+#define Anum_files_metadata 11
 
 #define Anum_file_counts_session_id 1
 #define Anum_file_counts_slot 2

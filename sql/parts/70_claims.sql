@@ -8,10 +8,15 @@ CREATE TYPE session_files.claimed_file AS (
 	name text,
 	attempt integer,
 	lease_token uuid,
-	lease_expires_at timestamptz
+	lease_expires_at timestamptz,
+	size bigint,
+	type text,
+	location text,
+	metadata jsonb
 );
 COMMENT ON TYPE session_files.claimed_file IS
-	'A file that claim_files gave to a worker: which attempt it is, from 1, and the token of the lease with its end.';
+	'A file that claim_files gave to a worker: which attempt it is, from 1, the token of the lease with its end, and what register_files was '
+	'given of it: size in bytes, media type, location and metadata, or NULL.';
 
 CREATE FUNCTION session_files.claim_files(
 	worker text,
