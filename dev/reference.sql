@@ -19,13 +19,14 @@ SELECT format(E'`%s(%s)%s`\n\n%s\n', p.proname, regexp_replace(pg_get_function_a
 SELECT E'## Types\n';
 SELECT format(E'`%s`: %s\n\n%s\n', t.typname,
 		CASE t.typtype
+			WHEN 'd' THEN format('`%s`', format_type(t.typbasetype, t.typtypmod))
 			WHEN 'e' THEN (SELECT string_agg(format('`%s`', e.enumlabel), ', ' ORDER BY e.enumsortorder) FROM pg_enum AS e WHERE e.enumtypid = t.oid)
 			ELSE (SELECT string_agg(format('`%s %s`', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
 				FROM pg_attribute AS a WHERE a.attrelid = t.typrelid)
 		END,
 		obj_description(t.oid, 'pg_type'))
 	FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid
-	WHERE t.typnamespace = 'session_files'::regnamespace AND (t.typtype = 'e' OR c.relkind = 'c') ORDER BY t.typname COLLATE "C";
+	WHERE t.typnamespace = 'session_files'::regnamespace AND (t.typtype IN ('d', 'e') OR c.relkind = 'c') ORDER BY t.typname COLLATE "C";
 
 SELECT format(E'## %s\n\n%s', CASE c.relkind WHEN 'r' THEN 'Tables' ELSE 'Views' END, string_agg(
 		format(E'`%s`: %s\n\n%s\n', c.relname,

@@ -86,7 +86,7 @@ static const struct
 	size_t relation; /* the offset of its OID */
 	const char *name;
 	AttrNumber position;
-	Oid type; /* 0: one of the extension's own */
+	Oid type; /* 0: one of the extension's own; of a domain, what it is of */
 } columns[] = {
 	{offsetof(Catalog, upload_sessions), "session_id", Anum_upload_sessions_session_id, UUIDOID},
 	{offsetof(Catalog, upload_sessions), "workspace_name", Anum_upload_sessions_workspace_name, TEXTOID},
@@ -103,6 +103,10 @@ static const struct
 	{offsetof(Catalog, files), "name_hash", Anum_files_name_hash, INT8OID},
 	{offsetof(Catalog, files), "superseded_by", Anum_files_superseded_by, UUIDOID},
 	{offsetof(Catalog, files), "error", Anum_files_error, TEXTOID},
+	{offsetof(Catalog, files), "size", Anum_files_size, INT8OID},
+	{offsetof(Catalog, files), "type", Anum_files_type, TEXTOID},
+	{offsetof(Catalog, files), "location", Anum_files_location, TEXTOID},
+	{offsetof(Catalog, files), "metadata", Anum_files_metadata, JSONBOID},
 	{offsetof(Catalog, file_counts), "session_id", Anum_file_counts_session_id, UUIDOID},
 	{offsetof(Catalog, file_counts), "slot", Anum_file_counts_slot, INT8OID},
 	{offsetof(Catalog, file_counts), "failed", Anum_file_counts_first_status + STATUS_FAILED, INT8OID},
@@ -202,7 +206,7 @@ check_columns(const Catalog *catalog)
 		AttrNumber position = get_attnum(relation, columns[i].name);
 
 		if (position == columns[i].position &&
-		    (!OidIsValid(columns[i].type) || get_atttype(relation, position) == columns[i].type))
+		    (!OidIsValid(columns[i].type) || getBaseType(get_atttype(relation, position)) == columns[i].type))
 			continue;
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 		                errmsg("the library session_files does not know the table \"%s.%s\" as it is", SCHEMA_NAME,

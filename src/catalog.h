@@ -63,6 +63,10 @@ extern const char *const kind_labels[KIND_COUNT];
 #define Anum_files_name_hash 7
 #define Anum_files_superseded_by 8
 #define Anum_files_error 9
+#define Anum_files_size 10 /* the details, side by side */
+#define Anum_files_type 11
+#define Anum_files_location 12
+#define Anum_files_metadata 13
 
 #define Anum_file_counts_session_id 1
 #define Anum_file_counts_slot 2

@@ -68,6 +68,11 @@ CREATE TABLE session_files.files (
 	superseded_by uuid,
 	-- What went wrong, for people.
 	error text,
+	-- What the uploader says of the file, for workers.
+	size session_files.file_size,
+	type session_files.file_type,
+	location session_files.file_location,
+	metadata session_files.file_metadata,
 	-- Listings by created_at; cursors; status transitions. Half full, as files_name_idx: when a file is finished, the index tuple of its new
 	-- version goes beside the first, and the page need not be searched for what can go, nor split.
 	CONSTRAINT files_pkey PRIMARY KEY (session_id, file_ingestion_id) WITH (fillfactor = 50),

@@ -34,12 +34,55 @@ CREATE FUNCTION session_files._locate_names(session_id uuid, names text[]) RETUR
 COMMENT ON FUNCTION session_files._locate_names(uuid, text[]) IS
 	'Returns the ctids of a session''s files with these names, in the order given, under the snapshot of the calling statement.';
 
+-- Unlike the errors of the table's constraints, these say which element it is.
+CREATE FUNCTION session_files._check_details(names text[], sizes bigint[], types text[], locations text[], metadata jsonb[]) RETURNS void
+	LANGUAGE plpgsql
+AS $$
+DECLARE
+	fault text;
+BEGIN
+	SELECT CASE
+			WHEN a.dimensions > 1 THEN format('%s has %s dimensions, and one is allowed', a.name, a.dimensions)
+			ELSE format('%s has %s elements, and names has %s', a.name, a.length, cardinality(names))
+		END
+		INTO fault
+		FROM (VALUES
+			('sizes', array_ndims(sizes), cardinality(sizes)),
+			('types', array_ndims(types), cardinality(types)),
+			('locations', array_ndims(locations), cardinality(locations)),
+			('metadata', array_ndims(metadata), cardinality(metadata))) AS a (name, dimensions, length)
+		WHERE a.dimensions > 1 OR a.length <> cardinality(names) LIMIT 1;
+	IF NOT FOUND THEN
+		SELECT format(f.fault, d.ordinal, cardinality(names)) INTO fault
+			FROM unnest(sizes, types, locations, metadata) WITH ORDINALITY AS d (size, type, location, metadata, ordinal),
+				LATERAL (SELECT CASE
+					WHEN d.size < 0 THEN format('size %%s of %%s is %s, and it must be at least 0', d.size)
+					WHEN char_length(d.type) NOT BETWEEN 1 AND 255
+						THEN format('type %%s of %%s has %s characters, and 1 to 255 are allowed', char_length(d.type))
+					WHEN char_length(d.location) NOT BETWEEN 1 AND 2048
+						THEN format('location %%s of %%s has %s characters, and 1 to 2048 are allowed', char_length(d.location))
+					WHEN jsonb_typeof(d.metadata) <> 'object'
+						THEN format('metadata %%s of %%s is of type %s, and it must be an object', jsonb_typeof(d.metadata))
+					WHEN octet_length(d.metadata::text) > 65536
+						THEN format('metadata %%s of %%s has %s bytes as text, and 65536 are allowed', octet_length(d.metadata::text))
+				END) AS f (fault)
+			WHERE f.fault IS NOT NULL ORDER BY d.ordinal LIMIT 1;
+	END IF;
+	IF FOUND THEN
+		RAISE EXCEPTION '%', fault USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION session_files._check_details(text[], bigint[], text[], text[], jsonb[]) IS
+	'Raises 22023 for an array that is not as long as names, or has more than one dimension, and for an element that is out of range.';
+
 -- The next functions find files by their places: left to the planner, which knows nothing of a session that is newer than its
 -- statistics, a batch can cost as much as all of the session, or its square. The plans are cached while a table grows from nothing to
 -- millions of rows; the settings, and the cost of the two functions above, which no plan will have for each row, keep them to places.
 -- A plan that cannot but read a table, as for a policy or a trigger of an administrator, then costs more than JIT would look at; it takes
 -- longer than the plan does: so whatever sets enable_seqscan turns JIT off, too (src/owner.c).
-CREATE FUNCTION session_files._register_files(session_id uuid, names text[])
+CREATE FUNCTION session_files._register_files(
+	session_id uuid, names text[], sizes bigint[], types text[], locations text[], metadata jsonb[])
 	RETURNS TABLE (file_ingestion_id uuid, name text, ingestion_status session_files.ingestion_status)
 	LANGUAGE plpgsql
 	SET enable_hashjoin = off
@@ -47,6 +90,7 @@ CREATE FUNCTION session_files._register_files(session_id uuid, names text[])
 AS $$
 #variable_conflict use_column
 DECLARE
+	has_details CONSTANT boolean := num_nonnulls(sizes, types, locations, metadata) > 0;
 	too_long record;
 	session record;
 	ids uuid[];
@@ -73,6 +117,9 @@ BEGIN
 			too_long.ordinal, cardinality(names), too_long.bytes, too_long.characters
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
+	IF has_details THEN
+		PERFORM session_files._check_details(names, sizes, types, locations, metadata);
+	END IF;
 	-- Locked in share mode: the session cannot be closed or deleted before these files are committed.
 	SELECT s.status, s.expires_at INTO session
 		FROM session_files.upload_sessions AS s WHERE s.session_id = _register_files.session_id FOR SHARE;
@@ -90,15 +137,29 @@ BEGIN
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Open another with session_files.create_session().';
 	END IF;
 	FOR attempt IN 1 .. 10 LOOP
-		WITH added AS (
-			INSERT INTO session_files.files (session_id, name)
-				SELECT _register_files.session_id, n.name
-				FROM unnest(names) WITH ORDINALITY AS n (name, ordinal) ORDER BY n.ordinal
-				ON CONFLICT (session_id, session_files._name_key(name)) DO NOTHING
-				RETURNING file_ingestion_id, name, ingestion_status
-		)
-		SELECT array_agg(a.file_ingestion_id), array_agg(a.name), array_agg(a.ingestion_status)
-			INTO ids, their_names, statuses FROM added AS a;
+		-- Two statements: the second would do for both, but a file that is registered alone would take 3 % more.
+		IF has_details THEN
+			WITH added AS (
+				INSERT INTO session_files.files (session_id, name, size, type, location, metadata)
+					SELECT _register_files.session_id, n.name, n.size, n.type, n.location, n.metadata
+					FROM unnest(names, sizes, types, locations, metadata) WITH ORDINALITY AS n (name, size, type, location, metadata, ordinal)
+					ORDER BY n.ordinal
+					ON CONFLICT (session_id, session_files._name_key(name)) DO NOTHING
+					RETURNING file_ingestion_id, name, ingestion_status
+			)
+			SELECT array_agg(a.file_ingestion_id), array_agg(a.name), array_agg(a.ingestion_status)
+				INTO ids, their_names, statuses FROM added AS a;
+		ELSE
+			WITH added AS (
+				INSERT INTO session_files.files (session_id, name)
+					SELECT _register_files.session_id, n.name
+					FROM unnest(names) WITH ORDINALITY AS n (name, ordinal) ORDER BY n.ordinal
+					ON CONFLICT (session_id, session_files._name_key(name)) DO NOTHING
+					RETURNING file_ingestion_id, name, ingestion_status
+			)
+			SELECT array_agg(a.file_ingestion_id), array_agg(a.name), array_agg(a.ingestion_status)
+				INTO ids, their_names, statuses FROM added AS a;
+		END IF;
 		IF coalesce(cardinality(ids), 0) < cardinality(names) THEN
 			SELECT array_agg(f.file_ingestion_id ORDER BY p.ordinal), array_agg(f.name ORDER BY p.ordinal), array_agg(f.ingestion_status ORDER BY p.ordinal)
 				INTO ids, their_names, statuses
@@ -116,14 +177,23 @@ BEGIN
 		USING ERRCODE = 'serialization_failure';
 END
 $$;
-CREATE FUNCTION session_files.register_files(session_id uuid, names text[])
+CREATE FUNCTION session_files.register_files(
+	session_id uuid,
+	names text[],
+	sizes bigint[] DEFAULT NULL,
+	types text[] DEFAULT NULL,
+	locations text[] DEFAULT NULL,
+	metadata jsonb[] DEFAULT NULL
+)
 	RETURNS TABLE (file_ingestion_id uuid, name text, ingestion_status session_files.ingestion_status)
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'session_files_as_owner';
-COMMENT ON FUNCTION session_files.register_files(uuid, text[]) IS
+COMMENT ON FUNCTION session_files.register_files(uuid, text[], bigint[], text[], text[], jsonb[]) IS
 	'Adds files to an OPEN session, in the order given. Returns id, name and status of each. A name that the session already has keeps '
-	'its file. A file whose name has more than 800 characters is FAILED. Errors: 22004 (NULL), 22023 (a name is empty, or has more '
-	'than 2600 bytes and 830 characters; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or expired), '
+	'its file, with the details that it had. A file whose name has more than 800 characters is FAILED. Details, for workers: each array has '
+	'an element per name, which can be NULL, or is NULL. sizes are in bytes, types (media types) have 1 to 255 characters, locations (keys or '
+	'URLs) 1 to 2048, and metadata are objects of at most 65536 bytes as text. Errors: 22004 (NULL), 22023 (a name is empty, or has more '
+	'than 2600 bytes and 830 characters; a detail is out of range; an array is not as long as names; more than one dimension), P0002 (no such session), 55000 (session not OPEN, or expired), '
 	'40001 (other transactions deleted or renamed such files ten times in a row), 42501 (no grant as uploader or keeper).';
 
 CREATE FUNCTION session_files.finish_files(session_id uuid, file_ingestion_ids uuid[], lease_token uuid DEFAULT NULL)

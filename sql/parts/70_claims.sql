@@ -9,11 +9,15 @@ CREATE TYPE session_files.claimed_file AS (
 	attempt integer,
 	lease_token uuid,
 	lease_expires_at timestamptz,
-	write_mode session_files.write_mode
+	write_mode session_files.write_mode,
+	size bigint,
+	type text,
+	location text,
+	metadata jsonb
 );
 COMMENT ON TYPE session_files.claimed_file IS
-	'A file that claim_files gave to a worker: which attempt it is, from 1, the token of the lease with its end, '
-	'and the write mode of the session.';
+	'A file that claim_files gave to a worker: which attempt it is, from 1, the token of the lease with its end, the write mode of the '
+	'session, and what register_files was given of the file: size in bytes, media type, location and metadata, or NULL.';
 
 CREATE FUNCTION session_files.claim_files(
 	worker text,

@@ -119,10 +119,18 @@ BEGIN
 	checked := 0;
 	broken := 0;
 	FOR rules IN
-		SELECT c.conrelid::regclass AS of_table, string_agg(format('(%s) IS FALSE', pg_get_expr(c.conbin, c.conrelid)), ' OR ') AS are_broken
-		FROM pg_constraint AS c
-		WHERE c.contype = 'c' AND c.conrelid <> 0 AND c.connamespace = 'session_files'::regnamespace
-		GROUP BY c.conrelid ORDER BY 1
+		SELECT r.of_table::regclass, string_agg(format('(%s) IS FALSE', r.rule), ' OR ') AS are_broken
+		FROM (
+			SELECT c.conrelid, pg_get_expr(c.conbin, c.conrelid)
+			FROM pg_constraint AS c
+			WHERE c.contype = 'c' AND c.conrelid <> 0 AND c.connamespace = 'session_files'::regnamespace
+			UNION ALL
+			-- Of the domains: the column is their VALUE.
+			SELECT a.attrelid, regexp_replace(pg_get_expr(c.conbin, 0), '\mVALUE\M', quote_ident(a.attname), 'g')
+			FROM pg_constraint AS c JOIN pg_attribute AS a ON a.atttypid = c.contypid AND NOT a.attisdropped
+				JOIN pg_class AS t ON t.oid = a.attrelid
+			WHERE c.contype = 'c' AND t.relkind = 'r' AND t.relnamespace = 'session_files'::regnamespace) AS r (of_table, rule)
+		GROUP BY r.of_table ORDER BY 1
 	LOOP
 		EXECUTE format('SELECT count(*) AS checked, count(*) FILTER (WHERE %2$s) AS broken, min(ctid) FILTER (WHERE %2$s) AS place FROM %1$s',
 			rules.of_table, rules.are_broken) INTO one;
@@ -135,7 +143,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION session_files._rule_breaks() IS
-	'Returns how many rows of all tables were checked against the CHECK constraints of their table, and how many violate one.';
+	'Returns how many rows of all tables were checked against the CHECK constraints of their table, and of the domains of its columns, and how '
+	'many violate one.';
 
 CREATE FUNCTION session_files._missing_guards() RETURNS TABLE (invariant text, number bigint, guard text, problem text)
 	LANGUAGE sql STABLE
@@ -148,7 +157,7 @@ AS $$
 		('triggers', 'files', '{apply_write_mode,count_deletes,count_inserts,count_updates,fail_long_name,hash_name,queue_inserts,queue_updates,session_cleanup,set_generation}'::text[]),
 		('triggers', 'upload_sessions', '{check_expired,follow_session,keep_session_id,notify_end,session_cleanup}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
-		('constraints', 'files', '{files_error_when_failed,files_id_is_uuid7,files_long_name_failed,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey}'),
+		('constraints', 'files', '{files_error_when_failed,files_id_is_uuid7,files_location,files_long_name_failed,files_metadata,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey,files_size,files_type}'),
 		('constraints', 'upload_sessions', '{upload_sessions_expires_at,upload_sessions_pkey,upload_sessions_priority,upload_sessions_workspace_name_fkey}'),
 		('constraints', 'workspaces', '{workspaces_created_at,workspaces_name_length,workspaces_pkey}'),
 		('constraints', 'workspace_grants', '{workspace_grants_pkey,workspace_grants_workspace_name_fkey}'),
@@ -166,7 +175,9 @@ AS $$
 	present (invariant, table_id, name, problem) AS (
 		SELECT 'triggers', g.tgrelid, g.tgname::text, CASE WHEN g.tgenabled IN ('D', 'R') THEN 'is disabled' END FROM pg_trigger AS g
 		UNION ALL
-		SELECT 'constraints', c.conrelid, c.conname::text, CASE WHEN NOT c.convalidated THEN 'is not validated' END FROM pg_constraint AS c
+		-- Those of a domain are the table's that has a column of it.
+		SELECT 'constraints', coalesce(a.attrelid, c.conrelid), c.conname::text, CASE WHEN NOT c.convalidated THEN 'is not validated' END
+			FROM pg_constraint AS c LEFT JOIN pg_attribute AS a ON a.atttypid = c.contypid AND NOT a.attisdropped
 		UNION ALL
 		SELECT 'indexes', i.indrelid, c.relname::text, CASE WHEN NOT (i.indisvalid AND i.indisready AND i.indislive) THEN 'is not valid' END
 			FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid

@@ -18,10 +18,13 @@
 
 #include "ingestion/batch.h"
 
+#include "access/detoast.h"
 #include "access/tableam.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -37,10 +40,24 @@
 /* The reason of a file whose last attempt ended without a report. */
 #define REASON_OF_LOSS "INGESTING_FILE_FAILED"
 
+/* Size, type, location and metadata. */
+#define DETAIL_COUNT (Anum_files_metadata - Anum_files_size + 1)
+
+/* The columns of claimed_file before the details. */
+#define LEASE_COLUMNS 7
+
+/* A file's details as its row has them, which may be elsewhere (TOAST). */
+typedef struct Details
+{
+	Datum values[DETAIL_COUNT];
+	bool nulls[DETAIL_COUNT];
+} Details;
+
 typedef struct BatchFile
 {
 	pg_uuid_t id;
 	text *name;
+	Details *details; /* NULL if it has none */
 } BatchFile;
 
 /* Files with the same history, which get one lease row. */
@@ -127,6 +144,31 @@ is_changing(Relation files, ItemPointer tid, TupleTableSlot *slot)
 	return changed;
 }
 
+/* Copies the details of the file in a slot. Returns NULL if it has none. */
+static Details *
+copy_details(TupleTableSlot *file)
+{
+	Details *details = NULL;
+
+	slot_getsomeattrs(file, Anum_files_metadata);
+	for (int i = 0; i < DETAIL_COUNT; i++)
+	{
+		int column = Anum_files_size - 1 + i;
+		Form_pg_attribute type = TupleDescAttr(file->tts_tupleDescriptor, column);
+
+		if (file->tts_isnull[column])
+			continue;
+		if (details == NULL)
+		{
+			details = palloc(sizeof(Details));
+			memset(details->nulls, true, sizeof(details->nulls));
+		}
+		details->values[i] = datumCopy(file->tts_values[column], type->attbyval, type->attlen);
+		details->nulls[i] = false;
+	}
+	return details;
+}
+
 /* Adds the file that was looked up to a batch if the row is not void for it. */
 static bool
 take_file(Claim *claim, Batch *batch, TupleTableSlot *file, const pg_uuid_t *id, TupleTableSlot *scratch)
@@ -138,6 +180,7 @@ take_file(Claim *claim, Batch *batch, TupleTableSlot *file, const pg_uuid_t *id,
 		return false;
 	taken->id = *id;
 	taken->name = DatumGetTextPCopy(slot_getattr(file, Anum_files_name, &isnull));
+	taken->details = copy_details(file);
 	if (batch->may_grow && is_changing(claim->files, &file->tts_tid, scratch))
 		batch->may_grow = false;
 	batch->count++;
@@ -271,22 +314,50 @@ write_lease(const Claim *claim, Batch *batch, const Lease *lease)
 	queue_insert(row, ids, batch->count);
 }
 
+/*
+ * Gives the details of a file for its row of the result. What is elsewhere is fetched here: not before, as that of all files may not fit into
+ * memory; not later, as the file can be gone when the result is read.
+ */
+static void
+fetch_details(const Details *details, TupleDesc claimed_file, Datum *values, bool *nulls)
+{
+	for (int i = 0; i < DETAIL_COUNT; i++)
+	{
+		nulls[i] = details->nulls[i];
+		if (nulls[i])
+			continue;
+		values[i] = details->values[i];
+		if (TupleDescAttr(claimed_file, LEASE_COLUMNS + i)->attlen == -1)
+			values[i] = PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(values[i])));
+	}
+}
+
 /* Adds the files of a lease row to the result, a row of type claimed_file each. */
 static void
 return_files(const Batch *batch, ReturnSetInfo *result)
 {
 	const QueueRow *row = &batch->row;
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "files of a claim", ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
 
 	for (int i = 0; i < batch->count; i++)
 	{
-		Datum values[7] = {UUIDPGetDatum(&row->session_id),       UUIDPGetDatum(&batch->files[i].id),
-		                   PointerGetDatum(batch->files[i].name), Int32GetDatum(row->attempt),
-		                   UUIDPGetDatum(&row->lease_token),      TimestampTzGetDatum(row->due_at),
-		                   ObjectIdGetDatum(batch->write_mode)};
-		bool nulls[7] = {false};
+		const BatchFile *file = &batch->files[i];
+		Datum values[LEASE_COLUMNS + DETAIL_COUNT] = {
+			UUIDPGetDatum(&row->session_id),    UUIDPGetDatum(&file->id),         PointerGetDatum(file->name),
+			Int32GetDatum(row->attempt),        UUIDPGetDatum(&row->lease_token), TimestampTzGetDatum(row->due_at),
+			ObjectIdGetDatum(batch->write_mode)};
+		bool nulls[LEASE_COLUMNS + DETAIL_COUNT] = {false};
 
+		if (file->details == NULL)
+			memset(&nulls[LEASE_COLUMNS], true, DETAIL_COUNT * sizeof(bool));
+		else
+			fetch_details(file->details, result->setDesc, &values[LEASE_COLUMNS], &nulls[LEASE_COLUMNS]);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		MemoryContextReset(scratch);
 	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
 }
 
 void

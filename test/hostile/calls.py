@@ -11,6 +11,8 @@ BY_NAME = {
     'name': lambda w: w.name, 'names': lambda w: w.names, 'worker': lambda w: 'me', 'target': lambda w: target(w.name, w.session),
     'method': lambda w: 'GET', 'ingestion_status': lambda w: None, 'field': lambda w: None, 'order': lambda w: None,
     'page_number': lambda w: None, 'sort': lambda w: None, 'limit': lambda w: '10', 'headers': lambda w: '{}', 'body': lambda w: None,
+    'sizes': lambda w: ['1'] * len(w.names), 'types': lambda w: ['text/plain'] * len(w.names), 'locations': lambda w: w.names,
+    'metadata': lambda w: ['{"name": "it"}', None, *['{}'] * (len(w.names) - 2)],
     'expires_in': lambda w: None, 'reasons': lambda w: None, 'error': lambda w: 'it broke', 'kinds': lambda w: ['keeper', 'worker'],
 }
 BY_TYPE = {

@@ -81,6 +81,9 @@ TYPES = {
     'json': JSON,
     'bytea': BYTEAS,
     'text[]': list(arrays(STRINGS + LONG, ['a', 'b', 'c'])) + [array_of([name]) for name in TOO_LONG],
+    # Also as many as our sessions have names.
+    'bigint[]': list(arrays(NUMBERS, ['0', '1'])) + [array_of([number] * 5) for number in NUMBERS],
+    'jsonb[]': list(arrays(JSON, ['{}', '{"a": 1}'])) + [array_of([value] * 5) for value in JSON],
     'uuid[]': list(arrays(IDS, IDS[:1])),
     'session_files.write_mode': LABELS,
     'session_files.grant_kind': LABELS,

@@ -167,7 +167,9 @@ def test_names_come_back(db, types):
             assert diagnostics[:2] == ['P0002', f'there is no session "{IDS[0]}" in the workspace "{workspace}"']
             json.loads(diagnostics[2])
         names = [string for string in STRINGS + LONG]
-        rows = db.execute('SELECT name, ingestion_status::text FROM session_files.register_files(%s, %s)', [session, names]).fetchall()
+        locations, metadata = [name[:2048] for name in names], [json.dumps({name: name}) for name in names]
+        rows = db.execute('SELECT name, ingestion_status::text FROM session_files.register_files(%s, %s, locations => %s, metadata => %s::jsonb[])',
+                          [session, names, locations, metadata]).fetchall()
         assert rows == [(name, 'FAILED' if len(name) > 800 else 'PENDING') for name in names]
         assert {row for row, in db.execute('SELECT name FROM session_files.files WHERE session_id = %s', [session])} == set(names)
         listed, after = [], ''
@@ -182,8 +184,9 @@ def test_names_come_back(db, types):
         assert listed == sorted(names, key=lambda name: name.encode()) and page['total'] == len(names)
         [[body]] = db.execute('SELECT session_files.get_session_files(%s, %s, "limit" => 100)::text', [workspace, session])
         assert {row['name'] for row in json.loads(body)['data']} <= set(names)
-        claimed = db.execute('SELECT name FROM session_files.claim_files(%s, 1000, session_id => %s)', [VALID[7], session]).fetchall()
-        assert {name for name, in claimed} == {name for name in names if len(name) <= 800}
+        claimed = db.execute('SELECT name, location, metadata FROM session_files.claim_files(%s, 1000, session_id => %s)', [VALID[7], session]).fetchall()
+        assert {name for name, *_ in claimed} == {name for name in names if len(name) <= 800}
+        assert all((location, metadata) == (name, {name: name}) for name, location, metadata in claimed)
         assert db.execute('SELECT worker, files FROM session_files.workers WHERE worker = %s', [VALID[7]]).fetchall() == [(VALID[7], len(claimed))]
 
 

@@ -75,6 +75,8 @@ SEQUENCES = [
     (None, "SELECT ingestion_status, changed FROM session_files.finish_files(%(session)s, %(files)s, %(token)s)"),
     (None, 'SELECT session_files.create_session(%(name)s, expires_in => %(interval)s) IS NULL'),
     (None, 'SELECT name, ingestion_status FROM session_files.register_files(%(session)s, %(some)s)'),
+    (None, 'SELECT name, ingestion_status FROM session_files.register_files(%(session)s, %(some)s, types => %(some)s, locations => %(some)s)'),
+    (None, "SELECT session_files.register_files(%(session)s, %(some)s, '{1,-1,2}')"),
     (None, 'SELECT session_files.create_workspace(%(new)s)'),
     (None, "SELECT session_files.grant_workspace('hostile_ungranted', %(name)s)"),
     (None, "SELECT session_files.revoke_workspace('hostile_mighty', %(name)s)"),

@@ -61,9 +61,9 @@ def merge_rows(db, rows):
                            source.ingestion_status, source.ingestion_status_reason, source.name)''', [as_json(rows)])
 
 
-def register_names(db, session, names):
+def register_names(db, session, names, sizes=None):
     """Registers files; gives the ids."""
-    rows = db.execute('SELECT name, file_ingestion_id FROM session_files.register_files(%s, %s)', (session, names)).fetchall()
+    rows = db.execute('SELECT name, file_ingestion_id FROM session_files.register_files(%s, %s, %s::bigint[])', (session, names, sizes)).fetchall()
     assert [name for name, _ in rows] == names, 'register_files: one row per name, in the order given'
     assert len(set(rows)) == len(set(names)), 'register_files: one id per name'
     return [file for _, file in rows]
@@ -257,7 +257,7 @@ class Writer:
         names = [self.names.new() for _ in range(self.rng.randint(0, 30))]
         names += [row.name for row in self.changed_rows(session, 5)]
         names += self.rng.choices(names, k=3) if names else []
-        register_names(self.db, session, names)
+        register_names(self.db, session, names, self.rng.choice([None, self.rng.choices([None, 0, 5], k=len(names))]))
 
     def finish(self):
         session = self.session()

@@ -20,7 +20,8 @@ SELECT tables_are('session_files', ARRAY['workspaces', 'upload_sessions', 'files
 SELECT columns_are('session_files', 'workspaces', ARRAY['name', 'created_at']);
 SELECT columns_are('session_files', 'upload_sessions', ARRAY['session_id', 'workspace_name', 'status', 'write_mode', 'created_at', 'expires_at', 'priority']);
 SELECT columns_are('session_files', 'workspace_grants', ARRAY['grant_id', 'role', 'workspace_name', 'kind']);
-SELECT columns_are('session_files', 'files', ARRAY['session_id', 'file_ingestion_id', 'ingestion_status', 'ingestion_status_reason', 'name', 'generation', 'error']);
+SELECT columns_are('session_files', 'files', ARRAY['session_id', 'file_ingestion_id', 'ingestion_status', 'ingestion_status_reason', 'name', 'generation', 'error',
+	'size', 'type', 'location', 'metadata']);
 SELECT views_are('session_files', ARRAY['session_progress', 'leases', 'workers']);
 SELECT col_is_pk('session_files', 'files', ARRAY['session_id', 'file_ingestion_id'], 'files has its primary key');
 SELECT fk_ok('session_files', 'files', 'session_id', 'session_files', 'upload_sessions', 'session_id');

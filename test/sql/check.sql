@@ -107,8 +107,9 @@ ROLLBACK;
 -- The list of them is complete.
 SELECT 'trigger' AS kind, tgname AS unknown FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'session_files'::regnamespace)
 		AND NOT tgisinternal AND NOT EXISTS (SELECT FROM session_files._missing_guards() WHERE invariant = 'triggers' AND guard = format('%s: %s', tgrelid::regclass, tgname))
-	UNION ALL SELECT 'constraint', conname FROM pg_constraint WHERE connamespace = 'session_files'::regnamespace AND contype <> 'n'
-		AND NOT EXISTS (SELECT FROM session_files._missing_guards() WHERE invariant = 'constraints' AND guard = format('%s: %s', conrelid::regclass, conname))
+	UNION ALL SELECT 'constraint', conname FROM pg_constraint LEFT JOIN pg_attribute ON atttypid = contypid AND NOT attisdropped
+	WHERE connamespace = 'session_files'::regnamespace AND contype <> 'n'
+		AND NOT EXISTS (SELECT FROM session_files._missing_guards() WHERE invariant = 'constraints' AND guard = format('%s: %s', coalesce(attrelid, conrelid)::regclass, conname))
 	UNION ALL SELECT 'index', c.relname FROM pg_index i JOIN pg_class c ON c.oid = indexrelid WHERE relnamespace = 'session_files'::regnamespace
 		AND NOT EXISTS (SELECT FROM session_files._missing_guards() WHERE invariant = 'indexes' AND guard = format('%s: %s', indrelid::regclass, c.relname))
 	UNION ALL SELECT 'policy', polname FROM pg_policy WHERE polrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'session_files'::regnamespace)

@@ -90,7 +90,7 @@ END $$;
 \set VERBOSITY terse
 -- Nothing else that a role can write is without a limit: texts and arrays, by the constraint or the key that limits them.
 SELECT c.relname, a.attname, k.conname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
-	LEFT JOIN pg_constraint AS k ON k.conrelid = c.oid AND a.attnum = ANY (k.conkey)
+	LEFT JOIN pg_constraint AS k ON (k.conrelid = c.oid AND a.attnum = ANY (k.conkey) OR k.contypid = a.atttypid)
 		AND (k.contype = 'f' OR k.contype = 'c' AND pg_get_constraintdef(k.oid) ~ '_length|cardinality')
 	WHERE c.relnamespace = 'session_files'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND a.attlen < 0 ORDER BY 1, 2, 3;
 UPDATE session_files.file_queue SET file_ingestion_ids = array_fill(file_ingestion_ids[1], ARRAY[101]);

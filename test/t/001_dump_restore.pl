@@ -23,6 +23,7 @@ $node->safe_psql('source', q{
 	SELECT count(*) FROM session_files.upload_sessions s,
 		LATERAL session_files.register_files(s.session_id, ARRAY(SELECT 'file ' || n FROM generate_series(1, 100) n) || repeat('x', 801));
 	UPDATE session_files.files SET ingestion_status = 'FINISHED' WHERE name LIKE '%5';
+	UPDATE session_files.files SET size = 5, type = 'text/plain', location = 's3://bucket/' || name, metadata = '{"a": [1]}' WHERE name LIKE '%5' OR name LIKE '%6';
 	UPDATE session_files.files SET ingestion_status = 'FAILED', ingestion_status_reason = 'EMPTY_FILE' WHERE name LIKE '%7';
 	CREATE ROLE reader;
 	CREATE ROLE every;
@@ -51,6 +52,7 @@ my $seen = join '', map { qq{SET ROLE $_; SELECT current_user, count(*) FROM ses
 	SELECT session_files.get_session_files(workspace_name, session_id, "limit" => 0) FROM session_files.upload_sessions; RESET ROLE;} } ('reader', 'every');
 my $expected = $node->safe_psql('source', $all);
 like($expected, qr/"total":11\b/, 'the source has something to compare');
+like($expected, qr{\Q|5|text/plain|s3://bucket/file 6|{"a": [1]}|\E}, 'with size, type, location and metadata');
 is(scalar(() = $expected =~ /^ETag\|"[0-9a-f]{16}"$/mg), 3, 'and ETags');
 
 # Who may do what with the tables and functions.
