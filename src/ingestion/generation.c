@@ -14,11 +14,11 @@
 #include "access/htup_details.h"
 #include "commands/sequence.h"
 #include "fmgr.h"
+#include "utils/fmgrprotos.h"
 #include "utils/rel.h"
 
 #include "catalog.h"
 #include "trigger.h"
-#include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(session_files_set_generation);
 
@@ -37,7 +37,7 @@ differs(const TriggerData *data, int column)
 	Datum new_value = value_of(data, data->tg_newtuple, column);
 
 	return new_value == (Datum) 0 ||
-	       uuid7_compare(DatumGetUUIDP(value_of(data, data->tg_trigtuple, column)), DatumGetUUIDP(new_value)) != 0;
+	       DatumGetBool(DirectFunctionCall2(uuid_ne, value_of(data, data->tg_trigtuple, column), new_value));
 }
 
 /* Returns whether an UPDATE makes a file PENDING, or gives a PENDING one another key. */
