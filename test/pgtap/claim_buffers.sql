@@ -33,7 +33,8 @@ CREATE FUNCTION pg_temp.measure(stage text, idle uuid, with_all boolean) RETURNS
 		WHERE is_empty
 $$;
 
--- The first calls of a backend read catalogs.
+-- Others have left dead rows. The first calls of a backend read catalogs.
+VACUUM;
 SELECT pg_temp.measure('nothing', :'idle', true);
 DELETE FROM measured;
 SELECT pg_temp.measure('nothing', :'idle', true);
@@ -60,7 +61,7 @@ SELECT pg_temp.measure('4,000 sessions finished', :'idle', true);
 
 SELECT is(count(*), 15::bigint, 'each claim was measured') FROM measured;
 SELECT cmp_ok(buffers, '<=', CASE claim WHEN 'of a workspace, of one file' THEN 80 ELSE 20 END, format('a claim %s, beside %s: at most so many buffers', claim, stage)) FROM measured;
-SELECT cmp_ok(m.buffers - alone.buffers, '<=', 5, format('an empty claim %s, beside %s: hardly more than beside nothing', m.claim, m.stage))
+SELECT cmp_ok(m.buffers - alone.buffers, '<=', 8, format('an empty claim %s, beside %s: hardly more than beside nothing', m.claim, m.stage))
 	FROM measured m JOIN measured alone USING (claim) WHERE alone.stage = 'nothing' AND m.stage <> 'nothing';
 SELECT diag(format('%s, beside %s: %s buffers', claim, stage, buffers)) FROM measured;
 

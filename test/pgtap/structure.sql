@@ -17,16 +17,16 @@ SELECT is_empty($$
 	WHERE t.typnamespace = 'session_files'::regnamespace $$, 'enum order is the order of the labels by bytes');
 
 SELECT tables_are('session_files', ARRAY['workspaces', 'upload_sessions', 'files', 'file_counts', 'file_queue', 'workspace_grants']);
-SELECT columns_are('session_files', 'workspaces', ARRAY['name', 'created_at']);
+SELECT columns_are('session_files', 'workspaces', ARRAY['name', 'created_at', 'workspace_id']);
 SELECT columns_are('session_files', 'upload_sessions', ARRAY['session_id', 'workspace_name', 'status', 'write_mode', 'created_at', 'expires_at', 'priority']);
 SELECT columns_are('session_files', 'workspace_grants', ARRAY['grant_id', 'role', 'workspace_name', 'kind']);
-SELECT columns_are('session_files', 'files', ARRAY['session_id', 'file_ingestion_id', 'ingestion_status', 'ingestion_status_reason', 'name', 'generation', 'error',
+SELECT columns_are('session_files', 'files', ARRAY['session_id', 'file_ingestion_id', 'ingestion_status', 'ingestion_status_reason', 'name', 'generation', 'name_hash', 'superseded_by', 'error',
 	'size', 'type', 'location', 'metadata']);
 SELECT views_are('session_files', ARRAY['session_progress', 'leases', 'workers']);
 SELECT col_is_pk('session_files', 'files', ARRAY['session_id', 'file_ingestion_id'], 'files has its primary key');
 SELECT fk_ok('session_files', 'files', 'session_id', 'session_files', 'upload_sessions', 'session_id');
 SELECT fk_ok('session_files', 'upload_sessions', 'workspace_name', 'session_files', 'workspaces', 'name');
-SELECT indexes_are('session_files', 'files', ARRAY['files_pkey', 'files_status_idx', 'files_reason_idx', 'files_name_idx', 'files_status_name_idx']);
+SELECT indexes_are('session_files', 'files', ARRAY['files_pkey', 'files_status_idx', 'files_reason_idx', 'files_name_hash_idx', 'files_name_idx', 'files_status_name_idx']);
 SELECT index_is_unique('session_files', 'files', 'files_name_idx');
 SELECT fk_ok('session_files', 'workspace_grants', 'workspace_name', 'session_files', 'workspaces', 'name');
 SELECT is_empty($$ SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'session_files'::regnamespace AND relkind = 'r' AND NOT relrowsecurity $$,
