@@ -70,10 +70,10 @@ def parse_arguments():
         'status: 0 all registered, 1 some could not be read, 2 could not run')
     option = parser.add_argument
     option('session', metavar='SESSION', type=uuid.UUID, help='id of an open session')
-    option('folder', metavar='FOLDER', type=client.folder)
+    option('folder', metavar='FOLDER', type=client.folder, help='where the files are')
     option('--exclude', metavar='PATTERN', action='append', default=[], help='leave out files and folders of that name')
     option('--no-default-excludes', action='store_true', help=f'take {", ".join(DEFAULT_EXCLUDES)}'.replace('%', '%%'))
-    option('--links', choices=['refuse', 'follow'], default='refuse', help='follow: those that stay within the folder')
+    option('--links', choices=['refuse', 'follow'], default='refuse', metavar='refuse|follow', help='follow: those that stay within the folder')
     option('--keep-open', action='store_true', help='leave the session open for more files')
     option('--patience', type=client.seconds, default=60, metavar='SECONDS', help='to try again after what may pass (60)')
     return parser.parse_args()
