@@ -55,7 +55,7 @@ def test_links_are_refused(scene):
     assert scene.names() == {'below/file'} and scene.status() == 'CLOSED'
     for name in ['to file', 'to folder', 'below/up', 'out']:
         assert f'skipped: {name}: a link' in said.splitlines()
-    assert said.splitlines()[-1].startswith('4 skipped')
+    assert said.splitlines()[-1] == '4 links and special files skipped'
 
 
 def test_links_are_followed_within_the_folder(scene):
@@ -112,7 +112,7 @@ def test_folders_that_cannot_be_read(tmp_path, monkeypatch):
         (tmp_path / name / 'file').touch()
     fail_for(monkeypatch, b'closed', PermissionError(13, 'Permission denied'))
     files = Files(tmp_path)
-    assert (files.names, files.said, files.walk.unread) == (['open/file'], ['not read: closed: Permission denied'], 1)
+    assert (files.names, files.said, files.walk.counts['not read']) == (['open/file'], ['not read: closed: Permission denied'], 1)
 
 
 def test_what_vanishes_in_the_walk_is_no_error(tmp_path, monkeypatch):
@@ -120,12 +120,12 @@ def test_what_vanishes_in_the_walk_is_no_error(tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
     fail_for(monkeypatch, b'gone', FileNotFoundError(2, 'No such file or directory'))
     files = Files(tmp_path)
-    assert (files.names, files.said, files.walk.unread) == (['file'], [], 0)
+    assert (files.names, files.said, files.walk.counts['not read']) == (['file'], [], 0)
 
 
 def test_folder_that_is_not_there(tmp_path):
     files = Files(tmp_path / 'nothing')
-    assert (files.said, files.walk.unread) == (['not read: .: No such file or directory'], 1)
+    assert (files.said, files.walk.counts['not read']) == (['not read: .: No such file or directory'], 1)
 
 
 def test_few_lines_and_a_count(scene):
@@ -133,7 +133,7 @@ def test_few_lines_and_a_count(scene):
         (scene.folder / str(number)).symlink_to('nothing')
     lines = scene.upload('--links', 'follow', status=1).splitlines()
     assert len(lines) == 102
-    assert lines[100:] == ['and 30 more', '130 not read: the session is still open']
+    assert lines[100:] == ['130 not read (the first 100 are above)', 'the session is still open']
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def closed_folder(scene):
 def test_session_stays_open_if_not_all_was_read(scene, closed_folder):
     scene.make_files(2)
     said = scene.upload(status=1)
-    assert said.splitlines() == ['not read: closed: Permission denied', '1 not read: the session is still open']
+    assert said.splitlines() == ['not read: closed: Permission denied', '1 not read', 'the session is still open']
     assert (scene.status(), scene.count('PENDING')) == ('OPEN', 2)
     closed_folder.chmod(0o700)
     assert scene.upload() == ''
