@@ -56,6 +56,7 @@ class Database:
         self.stopping = stopping or threading.Event()
         self.connection = None
         self.heard = []
+        self.said = set()
         self.retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(passes), wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
             stop=tenacity.stop_after_delay(patience), sleep=self.sleep, before_sleep=self.say_attempt, reraise=True)
@@ -75,9 +76,7 @@ class Database:
 
     def connect(self):
         self.connection = psycopg.connect(application_name=self.name, **PINNED)
-        notices = set()
-        self.connection.add_notice_handler(lambda notice: notice.message_primary in notices or self.say(notice.message_primary)
-                                           or notices.add(notice.message_primary))
+        self.connection.add_notice_handler(self.say_notice)
         self.connection.add_notify_handler(lambda notification: self.heard.append((notification.channel, notification.payload)))
         # What was notified meanwhile was for others: of any session.
         self.heard = [(channel, None) for channel in self.channels]
@@ -108,6 +107,12 @@ class Database:
             self.heard = [(channel, None) for channel in self.channels]
         heard, self.heard = self.heard, []
         return heard
+
+    def say_notice(self, notice):
+        """Says once that, for example, no workspace was granted to the role."""
+        if notice.message_primary not in self.said:
+            self.said.add(notice.message_primary)
+            self.say(notice.message_primary)
 
     def say_attempt(self, attempt):
         if not self.stopping.is_set():

@@ -11,7 +11,8 @@ sys.path.insert(0, str(EXAMPLES))
 from folder import check_length, name_of, path_of, shown    # noqa: E402
 
 # What is near an escape, or is UTF-8 in part.
-PIECES = [b'\\', b'\\\\', b'x', b'\\x', b'e9', b'\xe9', 'é'.encode(), '☂'.encode(), '🎉'.encode()[:3], b'\xed\xa0\x80', b'\xc0\xaf', b'/', b'a', b'.', b'\n']
+PIECES = [b'\\', b'\\\\', b'x', b'\\x', b'e9', b'\xe9',
+          'é'.encode(), '☂'.encode(), '🎉'.encode()[:3], b'\xed\xa0\x80', b'\xc0\xaf', b'/', b'a', b'.', b'\n']
 
 
 def random_path(generator):
@@ -52,7 +53,8 @@ def test_names(path, name):
     assert (name_of(path), path_of(name)) == (name, path)
 
 
-@pytest.mark.parametrize('name', ['', '.', '..', '/etc', 'a//b', 'a/', 'a/./b', '../a', r'\x41', r'\xc3\xa9', r'\xE9', r'\x', r'\y', '\\', r'\x2fetc', 'a\0b'])
+@pytest.mark.parametrize('name', ['', '.', '..', '/etc', 'a//b', 'a/', 'a/./b', '../a', r'\x41', r'\xc3\xa9', r'\xE9', r'\x', r'\y', '\\',
+                                  r'\x2fetc', 'a\0b'])
 def test_what_is_no_name(name):
     assert path_of(name) is None
 

@@ -11,7 +11,6 @@ from conftest import EXAMPLES, wait_until
 
 sys.path.insert(0, str(EXAMPLES))
 import folder as folder_module    # noqa: E402
-from client import passes    # noqa: E402
 
 UNKNOWN = '00000000-0000-7000-8000-000000000000'
 
@@ -173,7 +172,7 @@ def test_what_does_not_pass_ends_with_a_line(scene):
     scene.roles = {**scene.roles, 'uploader': scene.value('SELECT current_user')}
     scene.db.execute(expire, [scene.session])
     assert 'expired at' in said()
-    scene.db.execute("UPDATE session_files.upload_sessions SET expires_at = now() + interval '1 day', status = 'CLOSED' WHERE session_id = %s", [scene.session])
+    scene.db.execute("SELECT session_files.reopen_session(%s), session_files.close_session(%s)", [scene.session, scene.session])
     assert 'is CLOSED' in said()
 
 
@@ -221,20 +220,3 @@ def test_names_whatever_the_locale_says(scene, monkeypatch):
     (scene.folder / '☂').symlink_to('nothing')
     monkeypatch.setenv('PYTHONIOENCODING', 'latin-1:strict')
     assert scene.upload().splitlines()[0] == r'skipped: \u2602: a link'
-
-
-def error_of(state):
-    error = psycopg.errors.lookup(state)()
-    error.sqlstate = state
-    return error
-
-
-def test_what_passes_by_itself():
-    for state in ['40001', '40P01', '25006', '57P01', '57P03', '53300', '08006', '08P01']:
-        assert passes(error_of(state)), state
-    for state in ['P0002', '55000', '42501', '22023', '42883', '3F000']:
-        assert not passes(error_of(state)), state
-    assert passes(psycopg.OperationalError('connection to server on socket failed: Connection refused'))
-    assert passes(psycopg.OperationalError('FATAL:  the database system is starting up'))
-    assert not passes(psycopg.OperationalError('FATAL:  password authentication failed for user "x"'))
-    assert not passes(psycopg.InterfaceError('x')) and not passes(ValueError('x'))

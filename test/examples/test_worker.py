@@ -305,9 +305,11 @@ def test_session_that_expires_while_a_worker_waits(scene):
     scene.upload('--keep-open')
     worker = scene.start_worker('w', '--until-done', '--poll', 0.1)
     wait_until(lambda: scene.count('FINISHED') == 3)
-    scene.db.execute("INSERT INTO session_files.files (session_id, name) SELECT %s, 'late ' || n FROM generate_series(1, 5) n", [scene.session])
-    scene.db.execute(EXPIRE, [scene.session])
-    assert worker.end().status == scene.count('FAILED') + (scene.count('PENDING') > 0)
+    with scene.db.transaction():
+        scene.db.execute("INSERT INTO session_files.files (session_id, name) SELECT %s, 'late ' || n FROM generate_series(1, 5) n", [scene.session])
+        scene.db.execute(EXPIRE, [scene.session])
+    result = worker.end()
+    assert result.status == 1 and 'no worker gets its 5 PENDING files' in result.stderr, result.stderr
 
 
 def test_name_that_the_workspace_has_counts_as_failed(scene):
@@ -391,3 +393,19 @@ def test_help_fits_a_screen():
     for program in ('upload.py', 'worker.py'):
         lines = subprocess.run([EXAMPLES / program, '--help'], capture_output=True, text=True, check=True).stdout.splitlines()
         assert len(lines) <= 24 and max(map(len, lines)) <= 80 and any(line.startswith('example: ') for line in lines), lines
+
+
+def test_worker_without_a_grant_is_told_so(scene):
+    scene.db.execute('CREATE ROLE examples_newcomer')
+    try:
+        worker = Program('examples_newcomer', 'worker.py', scene.folder, '--poll', 0.1, '--name', scene.full_name('w'))
+        scene.programs.append(worker)
+        claimed_at = scene.value('SELECT clock_timestamp()')
+        for _ in range(2):
+            wait_until(lambda: scene.find_backend('w', 'claim_files', claimed_at))
+            claimed_at = scene.value('SELECT clock_timestamp()')
+        worker.signal(signal.SIGTERM)
+        result = worker.end()
+    finally:
+        scene.db.execute('DROP ROLE examples_newcomer')
+    assert (result.status, result.stderr.count('no workspace was granted to the role')) == (0, 1), result.stderr
