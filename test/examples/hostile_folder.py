@@ -5,6 +5,7 @@ The names are written out here, not taken from the examples.
 """
 
 import collections
+import contextlib
 import functools
 import os
 import stat
@@ -184,12 +185,11 @@ def make_too_deep(folder):
 
 def make(folder):
     root = os.fsencode(folder)
+    # Those below a link are none of the folder.
+    for directory in {os.path.dirname(case.path) for case in CASES.values()} - {b'link out'}:
+        os.makedirs(os.path.join(root, directory), exist_ok=True)
     for case in CASES.values():
-        path = os.path.join(root, case.path)
-        # Those below a link are none of the folder.
-        if not os.path.islink(os.path.dirname(path)):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-        case.make(path)
+        case.make(os.path.join(root, case.path))
     make_too_deep(root)
     os.chmod(os.path.join(root, b'd closed.meta.json'), 0)
     for name, mode in CLOSED_FOLDERS.items():
@@ -203,13 +203,14 @@ def open_folders(folder):
 
 
 def change(folder, stop):
-    """Has files vanish, grow, and turn into pipes and links and back, until it is stopped."""
+    """Has files vanish and come back, grow, and turn into pipes and links and back, until it is stopped."""
     for step in range(sys.maxsize):
         if stop.wait(0.02):
             return
         number = step % PERISHING
-        if step < PERISHING:
-            os.unlink(f'{folder}/vanishing/{number}')
+        # It may be gone since it was changed before.
+        with contextlib.suppress(FileNotFoundError):
+            [os.unlink, write][step // PERISHING % 2](f'{folder}/vanishing/{number}')
         for path in (f'{folder}/growing/{number}', f'{folder}/growing/described.meta.json'):
             if os.path.getsize(path) <= 2 * MEBIBYTE:
                 with open(path, 'ab') as file:

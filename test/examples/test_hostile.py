@@ -4,6 +4,7 @@ Root is that of a user namespace, over the files of who runs the tests, and the 
 the folder, by a mount. So the tests need no privilege. The seed of the random moments is printed; EXAMPLES_SEED replays it.
 """
 
+import collections
 import os
 import pathlib
 import random
@@ -71,7 +72,7 @@ class Program:
     def has_begun(self):
         """Tells whether Python has come to the script's own imports: before, a signal is none of its business."""
         try:
-            return b'psycopg' in pathlib.Path(f'/proc/{self.process.pid}/maps').read_bytes() or self.has_ended()
+            return b'libpq' in pathlib.Path(f'/proc/{self.process.pid}/maps').read_bytes() or self.has_ended()
         except OSError:
             return self.has_ended()
 
@@ -83,15 +84,17 @@ class Program:
             yield f'{self.script}: {self.said()[-3000:]}'
 
 
-@pytest.fixture
-def folder(scene):
-    """The hostile folder, made by who is to find it so."""
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """The hostile folder."""
+    folder = tmp_path_factory.mktemp('hostile')
     if PLAIN:
-        os.chown(scene.folder, os.stat(os.environ['PGHOST']).st_uid, -1)
-    subprocess.run([*PLAIN, sys.executable, hostile_folder.__file__, scene.folder], check=True)
-    yield scene.folder
-    hostile_folder.open_folders(scene.folder)
-    shutil.rmtree(scene.folder)
+        os.chown(folder, os.stat(os.environ['PGHOST']).st_uid, -1)
+        folder.parent.chmod(0o711)
+    subprocess.run([*PLAIN, sys.executable, hostile_folder.__file__, folder], check=True)
+    yield folder
+    hostile_folder.open_folders(folder)
+    shutil.rmtree(folder)
 
 
 def outcomes(user):
@@ -112,6 +115,15 @@ def wrong_ends(scene, user, said):
         if not end & allowed:
             yield name[:100], end, allowed
     yield from ((name[:100], end, 'nothing') for name, end in ends.items())
+
+
+def show(problems):
+    """Prints what is wrong, of many of a kind some."""
+    kinds = collections.defaultdict(list)
+    for problem in problems:
+        kinds[str(problem[1:]) if isinstance(problem, tuple) else str(problem)].append(problem)
+    for kind, those in kinds.items():
+        print(kind, len(those), [problem[0] for problem in those[:10]] if isinstance(those[0], tuple) else '')
 
 
 def close(scene):
@@ -149,7 +161,8 @@ def test_each_file_ends_as_it_should(scene, folder, user):
             error = scene.value('SELECT error FROM session_files.files WHERE session_id = %s AND name = %s', scene.session, name)
             if 'Permission denied' not in str(error):
                 problems.append(f'the error of {name}: {error}')
-    print(*problems, f'memory: {[program.memory >> 20 for program in scene.programs]} MB', sep='\n')
+    show(problems)
+    print(f'memory: {[program.memory >> 20 for program in scene.programs]} MB')
     assert not problems
 
 
@@ -212,5 +225,5 @@ def test_a_signal_ends_each_at_once_and_no_file_is_lost(scene, folder, seed):
     last = Program(scene, 'worker.py', folder, '--session', scene.session, '--until-done').end()
     problems += last.problems()
     problems += wrong_ends(scene, 'plain', upload.said())
-    print(*problems, sep='\n')
+    show(problems)
     assert not problems
