@@ -1,298 +1,269 @@
 #!/usr/bin/python3
-"""Judges the files of upload sessions, as long as it is let: examples/worker.py FOLDER [--session ID] [--until-done] ...
+"""Judges the files of upload sessions, as long as it is let: examples/worker.py [OPTION]... FOLDER
 
-It claims files for a time (a lease), judges many at once in threads, and tells how they ended, in batches. Any number of workers share the
-work, those on other machines too. On SIGTERM or SIGINT it claims no more, ends what is at work, gives back the rest and exits with 0; a
-second signal ends it at once, and its leases run out. When the connection is lost, it connects again and goes on.
+It claims files for a time (a lease), judges many at once in threads, and reports how they ended, in batches. Any number of workers share the work,
+those on other machines too. On SIGTERM or SIGINT it claims no more, gives what is at work a moment (--grace), reports, releases the rest, and ends. A
+second signal ends it at once, and its leases run out. When the connection is lost, it connects again and goes on; verdicts are kept meanwhile.
 
-The database is that of the environment (PGHOST, PGDATABASE, PGUSER, ...); the role needs a grant of the workspace as worker.
+The role needs a grant of the workspace as worker. The status is 0, but with --until-done 1 if files of the session failed or are left; and 2 if the
+program could not run.
 """
+
+import signal
+
+# Until client.on_signal is there for them.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
 
 import argparse
 import collections
 import concurrent.futures
-import datetime
-import itertools
 import os
-import queue
 import select
-import signal
 import socket
 import sys
+import threading
 import time
-import traceback
 import uuid
 
-import psycopg
+import client
+from folder import Judge, shown
 
-from bar import Bar
-from folder import judge
+REPORT_EVERY = 0.5    # seconds; sooner when a claim is through
+SHOW_EVERY = 1
+LAST_MOMENT = 0.8     # for the last reports
+MOST_ERRORS = 10000   # that are remembered for the summary
 
-TELL_EVERY = 0.5      # seconds; sooner when a claim is through
-REPORT_EVERY = 1
-LONGEST_DELAY = 10    # between attempts to connect
-LAST_ATTEMPTS = 5     # of one that is to stop
-
+WORK, DONE = 'session_files_work', 'session_files_done'
 OUTCOMES = ['finished', 'failed', 'delayed', 'released', 'lost']
-# What is told of a file, beside the reasons for which it fails.
-FINISHED = 'finished'
-RELEASED = 'released'
-STATEMENTS = collections.defaultdict(
-    lambda: '''SELECT changed, CASE WHEN retry_at IS NULL THEN 'failed' ELSE 'delayed' END
-        FROM session_files.fail_files(%(session)s, %(ids)s, %(verdict)s, %(token)s)''',
-    {FINISHED: "SELECT changed, 'finished' FROM session_files.finish_files(%(session)s, %(ids)s, %(token)s)",
-     RELEASED: "SELECT changed, 'released' FROM session_files.release_files(%(session)s, %(ids)s, %(token)s)"})
+OUTCOME_OF = {'FINISHED': 'finished', 'FAILED': 'failed', 'PENDING': 'delayed', 'RELEASED': 'released'}
+# Why a file fails (None: it does not), and an error's text.
+Verdict = collections.namedtuple('Verdict', 'reason error')
+Session = collections.namedtuple('Session', 'workspace status total pending failed failed_by_reason')
+RELEASE = Verdict('released', None)
+CLAIM = '''SELECT lease_token, file_ingestion_id, name
+    FROM session_files.claim_files(%(name)s, %(batch)s, %(lease)s, %(workspace)s, %(session)s)'''
+# A token is of one claim, so there is no need to say which sessions. Each row: id, whether it changed, status, reason.
+FINISH = '''SELECT file_ingestion_id, changed, ingestion_status, ingestion_status_reason
+    FROM session_files.finish_files(NULL, %(ids)s, %(token)s)'''
+FAIL = '''SELECT file_ingestion_id, changed, ingestion_status, ingestion_status_reason
+    FROM session_files.fail_files(NULL, %(ids)s, %(reason)s, %(token)s, error => %(error)s)'''
+GIVE_BACK = "SELECT file_ingestion_id, changed, 'RELEASED', NULL FROM session_files.release_files(NULL, %(ids)s, %(token)s)"
+EXTEND = 'SELECT file_ingestion_id FROM session_files.extend_lease(NULL, %(ids)s, %(token)s, %(lease)s) WHERE lease_expires_at IS NULL'
+PROGRESS = '''SELECT workspace_name, status, total, pending, failed, failed_by_reason
+    FROM session_files.session_progress WHERE session_id = %s'''
+FIRST_FAILED = '''SELECT file_ingestion_id, name, ingestion_status_reason
+    FROM session_files.list_session_files(%s, %s, 'FAILED', 'created_at ASC', max_files => 10)'''
 
 
 class Lease:
-    """Files of one session that one claim gave: those that are with the threads, and verdicts that are not told yet."""
+    """What one claim gave: a future of a verdict for each file that is not reported yet."""
 
-    def __init__(self, session, token):
-        self.session = session
+    def __init__(self, token, extend_at):
         self.token = token
-        self.renew_at = 0
-        self.at_work = {}
-        self.verdicts = collections.defaultdict(list)
-
-    def ids(self):
-        return [*self.at_work, *itertools.chain.from_iterable(self.verdicts.values())]
-
-    def cancel(self, file_id):
-        """Takes a file back from the threads, unless one has begun with it; returns whether it did."""
-        future = self.at_work.get(file_id)
-        return future is not None and future.cancel() and bool(self.at_work.pop(file_id))
+        self.extend_at = extend_at
+        self.files = {}
 
 
 class Worker:
-    """All is done by the main thread but judging; it waits for notifications, outcomes, signals and the time, whichever comes first."""
+    """All but judging is done by the main thread. It waits for notifications, verdicts, signals and the time, whichever comes first."""
 
     def __init__(self, args):
         self.args = args
-        self.bar = Bar()
-        self.db = None
-        self.failures = 0    # of the connection, in a row
+        self.progress = client.Progress('{n:,} files done, {rate_noinv_fmt}{postfix}' if args.session is None else
+                                        '{n:,}/{total:,} files, {rate_noinv_fmt}, {remaining} left{postfix}')
+        self.stopping = threading.Event()
+        self.db = client.Database(args.name, self.progress.say, args.patience, (WORK, DONE), self.stopping)
+        self.judge = Judge(args.folder, args.links == 'follow')
+        self.pool = concurrent.futures.ThreadPoolExecutor(args.threads)
         self.leases = []
         self.counts = collections.Counter()
-        self.stopping = False
-        self.told_expiry = False
-        self.seen = collections.deque()
-        self.connect_at = self.claim_at = self.tell_at = self.report_at = 0
-        self.pool = concurrent.futures.ThreadPoolExecutor(args.threads)
-        self.outcomes = queue.SimpleQueue()
+        self.reasons = collections.Counter()
+        self.errors = {}
+        self.session = None    # as it was when it was looked at last
+        self.done = False
+        self.said_expiry = False
+        self.claim_at = self.report_at = self.show_at = 0
+        self.give_up_at = None
         self.wake_reader, self.wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self):
-        signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.on_signal)
-        try:
-            self.connect()
-            while not self.is_over():
-                try:
-                    self.step()
-                    if not self.is_over():
-                        self.wait()
-                except psycopg.OperationalError as error:
-                    self.lose_connection(error)
-                self.collect()
-        finally:
-            self.pool.shutdown(cancel_futures=True)
-            self.bar.end()
+        client.on_signal(self.stop)
+        while self.leases or not (self.done or self.stopping.is_set()):
+            self.report_all()
+            self.extend_all()
+            if self.has_room() and time.monotonic() >= self.claim_at:
+                self.claim()
+            if time.monotonic() >= self.show_at:
+                self.show()
+            self.wait()
+        self.progress.end()
+        if self.args.session is None:
+            return 0
+        self.sum_up()
+        return 1 if self.args.until_done and not self.is_all_finished() else 0
 
-    def is_over(self):
-        return self.stopping and not self.leases
+    def stop(self, number):
+        """Has the main thread end; or, if it takes too long, as a server does not respond, ends without it."""
+        self.give_up_at = time.monotonic() + self.args.grace
+        self.stopping.set()
+        self.wake()
+        self.progress.say(f'{self.args.name}: stopping by {signal.Signals(number).name}')
+        signal.sigtimedwait(client.SIGNALS, self.args.grace + LAST_MOMENT)
+        held = sum(len(lease.files) for lease in self.leases)
+        self.progress.say(f'{self.args.name}: {held} files stay claimed until their lease ends')
+        self.say_counts()
+        client.end(1 if self.args.until_done else 0)
 
-    def on_signal(self, number, frame):
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        self.stop()
+    def is_all_finished(self):
+        session = self.session
+        return session is not None and session.status != 'OPEN' and session.pending == session.failed == 0
 
-    def stop(self):
-        self.stopping = True
-        self.connect_at = 0
-
-    def connect(self):
-        # Without keepalives, one whose server vanished would wait for hours.
-        self.db = psycopg.connect(
-            autocommit=True, application_name=self.args.name, connect_timeout=10, keepalives_idle=30, tcp_user_timeout=30000)
-        self.db.add_notify_handler(lambda notification: self.hear(notification.channel, notification.payload))
-        self.db.execute('LISTEN session_files_work')
-        self.db.execute('LISTEN session_files_done')
-        # What was notified meanwhile was for others.
-        self.claim_at = self.report_at = 0
-
-    def lose_connection(self, error):
-        """Sees to another attempt. A statement that failed in a connection that is good, by a deadlock for example, comes here too."""
-        if self.db:
-            self.db.close()
-            self.db = None
-        self.failures += 1
-        if self.stopping and self.failures > LAST_ATTEMPTS:
-            raise error
-        delay = min(0.1 * 2 ** min(self.failures, 10), LONGEST_DELAY)
-        self.connect_at = time.monotonic() + delay
-        self.bar.say(f'{" ".join(str(error).split())}; connecting again in {delay:.1f} s')
-
-    def hear(self, channel, session):
-        ours = self.args.session is None or session == str(self.args.session)
-        if ours and channel == 'session_files_work':
-            self.claim_at = 0
-        elif ours and channel == 'session_files_done':
-            self.report_at = 0
-
-    def wait(self):
-        """Waits until there is something to do."""
-        waits_for = [self.wake_reader]
-        if self.db is None:
-            until = self.connect_at
-        else:
-            # Some may have come with an answer.
-            self.take_notifications()
-            waits_for.append(self.db)
-            until = min([self.report_at, *(lease.renew_at for lease in self.leases)])
-            if self.has_room():
-                until = min(until, self.claim_at)
-            if any(lease.verdicts for lease in self.leases):
-                until = min(until, self.tell_at)
-        ready, _, _ = select.select(waits_for, [], [], max(0, until - time.monotonic()))
-        if self.wake_reader in ready:
-            os.read(self.wake_reader, 65536)
-        if self.db in ready:
-            self.db.pgconn.consume_input()
-            self.take_notifications()
-
-    def take_notifications(self):
-        while notification := self.db.pgconn.notifies():
-            self.hear(notification.relname.decode(), notification.extra.decode())
-
-    def step(self):
-        """Does what is due."""
-        if self.db is None:
-            if time.monotonic() < self.connect_at:
-                return
-            self.connect()
-        if self.stopping:
-            self.take_back()
-        self.tell_all()
-        for lease in self.leases:
-            if time.monotonic() >= lease.renew_at:
-                self.renew(lease)
-        if self.has_room() and time.monotonic() >= self.claim_at:
-            self.claim()
-        if time.monotonic() >= self.report_at:
-            self.report()
-        self.failures = 0
-
-    def has_room(self):
-        held = sum(len(lease.ids()) for lease in self.leases)
-        return not self.stopping and held + self.args.batch <= self.args.in_flight
-
-    def claim(self):
-        leases = {}
-        renew_at = time.monotonic() + self.args.lease / 2
-        # No notification says that leases have run out, or that the time of files to be tried again has come. Set before asking: a notification
-        # may come with the answer.
-        self.claim_at = time.monotonic() + self.args.poll
-        rows = self.db.execute(
-            'SELECT session_id, lease_token, file_ingestion_id, name FROM session_files.claim_files(%s, %s, %s, %s, %s)',
-            [self.args.name, self.args.batch, self.duration(), self.args.workspace, self.args.session]).fetchall()
-        for session, token, file_id, name in rows:
-            lease = leases.setdefault(session, Lease(session, token))
-            lease.renew_at = renew_at
-            lease.at_work[file_id] = self.pool.submit(self.work, lease, file_id, name)
-        self.leases += leases.values()
-        if rows:
-            self.claim_at = 0
-            self.report_at = min(self.report_at, time.monotonic() + REPORT_EVERY)
-
-    def duration(self):
-        return datetime.timedelta(seconds=self.args.lease)
-
-    def work(self, lease, file_id, name):
-        """Judges a file; this runs in a thread."""
-        try:
-            time.sleep(self.args.delay)
-            reason = judge(name, self.args.folder)
-        except Exception:
-            # Otherwise the file would be lost.
-            traceback.print_exc()
-            reason = 'INGESTING_FILE_FAILED'
-        self.outcomes.put((lease, file_id, reason))
+    def wake(self):
         try:
             os.write(self.wake_writer, b'.')
         except BlockingIOError:
             # The pipe is full: the main thread will wake up.
             pass
 
-    def collect(self):
-        """Sorts what the threads have judged."""
-        while not self.outcomes.empty():
-            lease, file_id, reason = self.outcomes.get()
-            del lease.at_work[file_id]
-            lease.verdicts[reason or FINISHED].append(file_id)
+    def wait(self):
+        """Waits until there is something to do."""
+        for channel, session in self.db.take_notifications():
+            if None in (session, self.args.session) or session == str(self.args.session):
+                if channel == WORK:
+                    self.claim_at = 0
+                else:
+                    self.show_at = 0
+        if self.done or self.stopping.is_set() and not self.leases:
+            return
+        until = min([self.show_at, *(lease.extend_at for lease in self.leases)])
+        if self.has_room():
+            until = min(until, self.claim_at)
+        if any(future.done() for lease in self.leases for future in lease.files.values()):
+            until = min(until, self.report_at)
+        if self.stopping.is_set():
+            until = min(until, self.give_up_at)
+        sources = [self.wake_reader] + ([self.db.connection] if self.db.connection else [])
+        ready, _, _ = select.select(sources, [], [], max(0, until - time.monotonic()))
+        if self.wake_reader in ready:
+            os.read(self.wake_reader, 65536)
 
-    def take_back(self):
-        for lease in self.leases:
-            lease.verdicts[RELEASED] += [file_id for file_id in list(lease.at_work) if lease.cancel(file_id)]
+    def has_room(self):
+        held = sum(len(lease.files) for lease in self.leases)
+        return not self.done and not self.stopping.is_set() and held + self.args.batch <= self.args.in_flight
 
-    def tell_all(self):
-        """Tells the verdicts, a lease at a time: those that wait for long enough, or for no other file of their lease."""
-        is_time = self.stopping or time.monotonic() >= self.tell_at
-        for lease in list(self.leases):
-            if is_time or not lease.at_work:
-                for verdict, ids in list(lease.verdicts.items()):
-                    if ids:
-                        self.tell(lease, verdict, ids)
-                    # Only now: one that met a lost connection is told again.
-                    del lease.verdicts[verdict]
-            if not lease.at_work and not lease.verdicts:
-                self.leases.remove(lease)
+    def claim(self):
+        extend_at = time.monotonic() + self.args.lease / 2
+        # No notification says that leases have run out, or that the time of files to be tried again has come. Set before asking: a notification
+        # may come with the rows.
+        self.claim_at = time.monotonic() + self.args.poll
+        rows = self.db.execute(CLAIM, {**vars(self.args), 'lease': self.duration()})
+        if rows:
+            lease = Lease(rows[0][0], extend_at)
+            for _, file_id, name in rows:
+                lease.files[file_id] = self.pool.submit(self.work, name)
+            for future in lease.files.values():
+                future.add_done_callback(lambda _: self.wake())
+            self.leases.append(lease)
+            self.claim_at = 0
+            self.show_at = min(self.show_at, time.monotonic() + SHOW_EVERY)
+
+    def duration(self):
+        return f'{self.args.lease:f} seconds'
+
+    def work(self, name):
+        """Judges a file; this runs in a thread."""
+        try:
+            time.sleep(self.args.delay)
+            return Verdict(*self.judge.judge(name))
+        except Exception as error:
+            # Otherwise the file would be lost.
+            return Verdict('INGESTING_FILE_FAILED', repr(error))
+
+    def report_all(self):
+        """Reports the verdicts, a lease at a time: those that wait for long enough, or for no other file of their lease."""
+        if self.stopping.is_set():
+            for future in [future for lease in self.leases for future in lease.files.values()]:
+                future.cancel()
+        is_time = self.stopping.is_set() or time.monotonic() >= self.report_at
         if is_time:
-            self.tell_at = time.monotonic() + TELL_EVERY
+            self.report_at = time.monotonic() + REPORT_EVERY
+        for lease in list(self.leases):
+            if is_time or all(future.done() for future in lease.files.values()):
+                verdicts = collections.defaultdict(list)
+                for file_id, future in lease.files.items():
+                    verdicts[self.verdict_of(future)].append(file_id)
+                verdicts.pop(None, None)
+                for verdict, ids in verdicts.items():
+                    self.report(lease, verdict, ids)
+            if not lease.files:
+                self.leases.remove(lease)
 
-    def tell(self, lease, verdict, ids):
-        rows = self.db.execute(STATEMENTS[verdict],
-                               {'session': lease.session, 'ids': ids, 'verdict': verdict, 'token': lease.token}).fetchall()
-        self.counts.update(outcome if changed else 'lost' for changed, outcome in rows)
+    def verdict_of(self, future):
+        """Returns a file's verdict, or None if it is with the threads and there is time."""
+        if future.done() and not future.cancelled():
+            return future.result()
+        return RELEASE if self.stopping.is_set() and (future.done() or time.monotonic() >= self.give_up_at) else None
 
-    def renew(self, lease):
-        """Makes a lease last longer; files that it does not hold any more need not be begun."""
-        rows = self.db.execute('SELECT file_ingestion_id, lease_expires_at FROM session_files.extend_lease(%s, %s, %s, %s)',
-                               [lease.session, lease.ids(), lease.token, self.duration()]).fetchall()
-        lease.renew_at = time.monotonic() + self.args.lease / 2
-        self.counts['lost'] += sum(expires_at is None and lease.cancel(file_id) for file_id, expires_at in rows)
+    def report(self, lease, verdict, ids):
+        statement = GIVE_BACK if verdict is RELEASE else FAIL if verdict.reason else FINISH
+        # What counts is what became of a file. The session may not take its name twice, or have it tried again.
+        for file_id, changed, status, reason in self.db.execute(statement, {'ids': ids, 'token': lease.token, **verdict._asdict()}):
+            self.counts[OUTCOME_OF[status] if changed else 'lost'] += 1
+            if changed and status == 'FAILED':
+                self.reasons[reason] += 1
+                if verdict.error and len(self.errors) < MOST_ERRORS:
+                    self.errors[file_id] = verdict.error
+        for file_id in ids:
+            del lease.files[file_id]
 
-    def rate(self, done):
-        """Gives how many files of the session are done per second, over the last minute as far as it was seen."""
-        now = time.monotonic()
-        self.seen.append((now, done))
-        while self.seen[0][0] < now - 60:
-            self.seen.popleft()
-        since, before = self.seen[0]
-        return (done - before) / (now - since) if now > since else 0
+    def extend_all(self):
+        """Has leases last longer. Files that one does not hold any more need not be begun."""
+        for lease in self.leases:
+            if time.monotonic() >= lease.extend_at:
+                lost = self.db.execute(EXTEND, {'ids': list(lease.files), 'token': lease.token, 'lease': self.duration()})
+                lease.extend_at = time.monotonic() + self.args.lease / 2
+                for file_id, in lost:
+                    if lease.files[file_id].cancel():
+                        del lease.files[file_id]
+                        self.counts['lost'] += 1
 
-    def report(self):
+    def show(self):
         """Shows how far the session is, or, without one, this worker; and sees whether the session is done."""
         # One that only waits leaves the server alone.
-        self.report_at = time.monotonic() + (REPORT_EVERY if self.leases else max(REPORT_EVERY, self.args.poll))
+        self.show_at = time.monotonic() + (SHOW_EVERY if self.leases else max(SHOW_EVERY, self.args.poll))
         if self.args.session is None:
-            self.bar.show(f'{self.counts["finished"]:,} files finished, {self.counts["failed"]:,} failed', 0)
-        else:
-            row = self.db.execute('SELECT status, total, pending FROM session_files.session_progress WHERE session_id = %s',
-                                  [self.args.session]).fetchone()
-            if row is None:
-                raise psycopg.errors.NoDataFound(f'there is no session "{self.args.session}"')
-            status, total, pending = row
-            done = total - pending
-            rate = self.rate(done)
-            ends = f', {datetime.timedelta(seconds=int(pending / rate))} left' if rate > 0 and pending else ''
-            self.bar.show(f'{done:,}/{total:,} files, {rate:.1f}/s{ends}', done / total if total else 0)
-            if status == 'EXPIRED' and pending and not self.told_expiry:
-                self.told_expiry = True
-                self.bar.say(f'the session has expired: no worker gets its {pending:,} PENDING files; session_files.maintain() fails them')
-            # What it holds itself it may finish.
-            if self.args.until_done and (status == 'EXPIRED' and not self.leases or status != 'OPEN' and pending == 0):
-                self.stop()
+            self.progress.show(self.counts['finished'] + self.counts['failed'], None, self.reasons)
+            return
+        session = self.look()
+        self.progress.show(session.total - session.pending, session.total, session.failed_by_reason)
+        if session.status == 'EXPIRED' and session.pending and not self.said_expiry:
+            self.said_expiry = True
+            self.progress.say(f'the session has expired: no worker gets its {session.pending:,} PENDING files; session_files.maintain() fails them')
+        # What it holds itself it may finish.
+        if self.args.until_done and not self.leases:
+            self.done = session.status == 'EXPIRED' or session.status != 'OPEN' and session.pending == 0
+
+    def look(self):
+        rows = self.db.execute(PROGRESS, [self.args.session])
+        if not rows:
+            raise client.Failure(f'there is no session "{self.args.session}"')
+        self.session = Session(*rows[0])
+        return self.session
+
+    def sum_up(self):
+        """Says which files of the session failed first; why, in the words of an error, if it was this worker that met it."""
+        session = self.look()
+        if session.failed and not self.stopping.is_set():
+            print(f'{session.failed:,} of {session.total:,} files failed:', file=sys.stderr)
+            rows = self.db.execute(FIRST_FAILED, [session.workspace, self.args.session])
+            for file_id, name, reason in rows:
+                error = self.errors.get(file_id)
+                print(f'  {shown(name)}: {reason}{f" ({error})" if error else ""}', file=sys.stderr)
+            if session.failed > len(rows):
+                print(f'  and {session.failed - len(rows):,} more', file=sys.stderr)
+
+    def say_counts(self):
+        print(f'{self.args.name}:', ', '.join(f'{self.counts[outcome]} {outcome}' for outcome in OUTCOMES), flush=True)
 
 
 def count(text):
@@ -301,30 +272,27 @@ def count(text):
     return int(text)
 
 
-def seconds(text):
-    if not 0.001 <= float(text) <= 1e6:
-        raise argparse.ArgumentTypeError(f'not within 0.001 and 1000000: {text}')
-    return float(text)
-
-
 def parse_arguments():
-    parser = argparse.ArgumentParser(
-        description='Judges the files of upload sessions.', formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = client.Parser(
+        usage='worker.py [OPTION]... FOLDER', description='Judges the files of upload sessions.',
+        epilog='example: PGDATABASE=files worker.py ~/inbox --session 01a20be0-… --until-done\n'
+        'status: 0, 1 with --until-done if files failed or are left, 2 could not run')
     option = parser.add_argument
-    option('folder', help='where the files are')
-    option('--session', type=uuid.UUID, help='work only for this session')
-    option('--workspace', help='work only for sessions of this workspace')
-    option('--name', default=f'{socket.gethostname()}:{os.getpid()}', help='what the views of the database call this worker')
-    option('--threads', type=count, default=8, help='files to have at work at the same time')
-    option('--in-flight', type=count, default=400, help='files to hold, most of them so that no thread has to wait')
-    option('--batch', type=count, default=100, help='files to claim at once')
-    option('--lease', type=seconds, default=60, metavar='SECONDS', help='for how long; extended when half of it is over')
-    option('--poll', type=seconds, default=3, metavar='SECONDS', help='look for work this often, even without a notification')
-    option('--delay', type=seconds, default=0, metavar='SECONDS', help='pretend that each file takes so much longer')
-    option('--until-done', action='store_true', help='end when the session takes no more files and none is PENDING, or it has expired')
+    option('folder', metavar='FOLDER', type=client.folder, help='where the files are')
+    option('--session', type=uuid.UUID, metavar='ID', help='work only for this session')
+    option('--workspace', metavar='NAME', help='work only for sessions of this workspace')
+    option('--until-done', action='store_true', help='end when the session has ended and no file is PENDING')
+    option('--links', choices=['refuse', 'follow'], default='refuse', help='follow: those that stay within the folder')
+    option('--name', default=f'{socket.gethostname()}:{os.getpid()}', help='what the views call this worker (host:process)')
+    option('--threads', type=count, default=8, metavar='N', help='files to have at work at the same time (8)')
+    option('--batch', type=count, default=100, metavar='N', help='files to claim at once (100)')
+    option('--in-flight', type=count, default=400, metavar='N', help='files to hold, so that no thread waits (400)')
+    option('--lease', type=client.seconds, default=60, metavar='SECONDS', help='extended when half of it is over (60)')
+    option('--poll', type=client.seconds, default=3, metavar='SECONDS', help='look for work, if nothing is notified (3)')
+    option('--grace', type=client.seconds, default=1, metavar='SECONDS', help='for what is at work at SIGTERM or SIGINT (1)')
+    option('--patience', type=client.seconds, default=600, metavar='SECONDS', help='to try again after what may pass (600)')
+    option('--delay', type=client.seconds, default=0, metavar='SECONDS', help='pretend that a file takes so much longer')
     args = parser.parse_args()
-    if not os.path.isdir(args.folder):
-        parser.error(f'not a folder: {args.folder}')
     if args.until_done and args.session is None:
         parser.error('--until-done needs --session')
     args.batch = min(args.batch, args.in_flight)
@@ -332,15 +300,13 @@ def parse_arguments():
 
 
 def main():
-    args = parse_arguments()
-    worker = Worker(args)
+    worker = Worker(parse_arguments())
     try:
-        worker.run()
-    except psycopg.Error as error:
-        sys.exit(f'{args.name}: {error}')
+        return worker.run()
     finally:
-        print(f'{args.name}:', ', '.join(f'{worker.counts[outcome]} {outcome}' for outcome in OUTCOMES))
+        worker.progress.end()
+        worker.say_counts()
 
 
 if __name__ == '__main__':
-    main()
+    client.run(main)
