@@ -22,7 +22,7 @@ EXCLUDED = 'excluded'
 SAID = 'said'
 
 SMALL_FILES = 10000
-PERISHING = 40    # of each kind that changes while the programs run
+PERISHING = 20    # of each kind that changes while the programs run
 MEBIBYTE = 1 << 20
 TEBIBYTE = 1 << 40
 
@@ -143,8 +143,10 @@ add_described('x' * 246, GOOD, lambda path: None, EXCLUDED)    # No name could h
 # What is no file.
 add('pipe', SAID, os.mkfifo)
 add('socket', SAID, make_socket)
-# A place for a device, which only root can make, but any user mount in a namespace of theirs.
-add('device', SAID)
+# Only root can make a device, but any user can mount some in a namespace of theirs. The directory goes on to call the first one a file.
+add('device', MISSING)
+add('devices/ptmx', SAID, lambda path: None)
+MOUNT_DEVICES = 'mount --bind /dev/zero "$0/device" && mount -t devpts none "$0/devices"'
 add('link to file', SAID, link_to('good'))
 add('link to folder', SAID, link_to('below'))
 add('link to itself', SAID, link_to('link to itself'))
@@ -167,8 +169,10 @@ for number in range(PERISHING):
     add(f'turning/{number}', {GOOD, MISSING, UNOPENED, SAID, EXCLUDED})
 add_described('growing/described', {GOOD, META}, containing(b'{}'))
 
+# One of many names, for then they are made and removed in a moment.
+add('small/first')
 for number in range(SMALL_FILES):
-    add(f'small/{number // 500}/{number}')
+    add(f'small/{number // 500}/{number}', make=lambda path: os.link(os.path.join(os.path.dirname(path), b'../first'), path))
 
 
 def make_too_deep(folder):

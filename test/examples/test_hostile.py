@@ -10,6 +10,7 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,22 +26,27 @@ MOST_MEMORY = 200 << 20
 # Far more, so that a program that takes all there is fails the test, and not the machine.
 ADDRESS_SPACE = 3 << 30
 LONGEST_END = 2    # seconds
-NAMESPACE = ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', 'mount --bind /dev/zero "$0" && exec "$@"']
 USERS = {'root': [], 'plain': ['unshare', '--user', '--map-user=1000', '--map-group=1000']}
 # PostgreSQL takes no root, and in a namespace root is who made it.
 PLAIN = ['setpriv', f'--reuid={os.stat(os.environ["PGHOST"]).st_uid}', '--clear-groups'] if os.geteuid() == 0 else []
 
 
+def prefix_for(user, folder):
+    """Gives what is to start a program, so that it is at work as a user."""
+    return [*PLAIN, 'unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', f'{hostile_folder.MOUNT_DEVICES} && exec "$@"', folder, *USERS[user],
+            'prlimit', f'--as={ADDRESS_SPACE}']
+
+
 class Program:
     """An example at work, whose end has a limit, and memory is measured."""
 
-    def __init__(self, scene, script, *arguments, prefix=()):
+    def __init__(self, scene, user, folder, script, *arguments, **environment):
         role = scene.roles['uploader' if script == 'upload.py' else 'worker']
         self.script = script
         self.stdout, self.stderr = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [*PLAIN, 'prlimit', f'--as={ADDRESS_SPACE}', *prefix, sys.executable, EXAMPLES / script, *map(str, arguments)],
-            env={**os.environ, 'PGOPTIONS': f'-c role={role}'}, stdin=subprocess.DEVNULL, stdout=self.stdout, stderr=self.stderr)
+            [*prefix_for(user, folder), sys.executable, EXAMPLES / script, *map(str, arguments), folder],
+            env={**os.environ, 'PGOPTIONS': f'-c role={role}', **environment}, stdin=subprocess.DEVNULL, stdout=self.stdout, stderr=self.stderr)
         self.status = self.memory = None
         scene.programs.append(self)
 
@@ -132,12 +138,11 @@ def close(scene):
 
 @pytest.mark.parametrize('user', USERS)
 def test_each_file_ends_as_it_should(scene, folder, user):
-    prefix = [*NAMESPACE, folder / 'device', *USERS[user]]
     stop = threading.Event()
     changes = threading.Thread(target=hostile_folder.change, args=[str(folder), stop])
     changes.start()
     try:
-        upload = Program(scene, 'upload.py', scene.session, folder, prefix=prefix).end()
+        upload = Program(scene, user, folder, 'upload.py', scene.session).end()
         problems = [*upload.problems()]
         session = scene.value('SELECT status FROM session_files.upload_sessions WHERE session_id = %s', scene.session)
         # A folder was too deep, others were closed.
@@ -145,7 +150,7 @@ def test_each_file_ends_as_it_should(scene, folder, user):
             problems.append(f'upload.py ended with {upload.status}, and the session is {session}: {upload.said()[-3000:]}')
         if session == 'OPEN':
             close(scene)
-        workers = [Program(scene, 'worker.py', folder, '--session', scene.session, '--until-done', prefix=prefix) for _ in range(2)]
+        workers = [Program(scene, user, folder, 'worker.py', '--session', scene.session, '--until-done') for _ in range(2)]
         for worker in workers:
             worker.end()
             problems += worker.problems()
@@ -173,8 +178,7 @@ def test_what_is_registered_but_no_file_of_the_folder(scene, folder):
     (folder.parent / 'outside').write_text('good')
     scene.db.execute('SELECT session_files.register_files(%s, %s)', [scene.session, names])
     close(scene)
-    prefix = [*NAMESPACE, folder / 'device']
-    worker = Program(scene, 'worker.py', folder, '--session', scene.session, '--until-done', prefix=prefix).end()
+    worker = Program(scene, 'root', folder, 'worker.py', '--session', scene.session, '--until-done').end()
     finished = {name for name, status in scene.statuses().items() if status == hostile_folder.GOOD}
     print(scene.statuses())
     assert not [*worker.problems()]
@@ -208,22 +212,35 @@ def interrupt(program, longest):
 
 def test_a_signal_ends_each_at_once_and_no_file_is_lost(scene, folder, seed):
     problems = []
-    for _ in range(6):
-        problems += interrupt(Program(scene, 'upload.py', scene.session, folder), 0.6)
-    upload = Program(scene, 'upload.py', scene.session, folder).end()
+    for _ in range(5):
+        problems += interrupt(Program(scene, 'plain', folder, 'upload.py', scene.session), 0.5)
+    upload = Program(scene, 'plain', folder, 'upload.py', scene.session).end()
     close(scene)
     # Slow enough to be at work still when the last signal comes.
     options = ['--session', scene.session, '--delay', 0.02, '--lease', 600]
     for _ in range(20):
-        problems += interrupt(Program(scene, 'worker.py', folder, *options), 1.5)
+        problems += interrupt(Program(scene, 'plain', folder, 'worker.py', *options), 1)
     if scene.count('PENDING') == 0:
         problems.append('the worker was done too soon')
     held = scene.value('SELECT coalesce(sum(files), 0) FROM session_files.leases WHERE session_id = %s', scene.session)
     if held:
         problems.append(f'{held} files are still held')
         scene.db.execute('UPDATE session_files.file_queue SET due_at = now() WHERE session_id = %s', [scene.session])
-    last = Program(scene, 'worker.py', folder, '--session', scene.session, '--until-done').end()
+    last = Program(scene, 'plain', folder, 'worker.py', '--session', scene.session, '--until-done').end()
     problems += last.problems()
     problems += wrong_ends(scene, 'plain', upload.said())
     show(problems)
     assert not problems
+
+
+@pytest.mark.parametrize('server', ['silent', 'not there'])
+@pytest.mark.parametrize('script', ['upload.py', 'worker.py'])
+def test_a_signal_ends_what_waits_for_a_server(scene, folder, seed, server, script):
+    with tempfile.TemporaryDirectory(dir='/tmp') as directory, socket.socket(socket.AF_UNIX) as listener:
+        pathlib.Path(directory).chmod(0o755)
+        if server == 'silent':
+            listener.bind(f'{directory}/.s.PGSQL.5432')
+            pathlib.Path(f'{directory}/.s.PGSQL.5432').chmod(0o666)
+            listener.listen()
+        arguments = [scene.session] if script == 'upload.py' else ['--session', scene.session]
+        assert not [*interrupt(Program(scene, 'plain', folder, script, *arguments, PGHOST=directory, PGPORT='5432'), 1)]
