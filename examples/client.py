@@ -142,16 +142,15 @@ class Progress:
 
     def show_line(self):
         self.line_at = time.monotonic() + LINE_EVERY
-        if not self.on_terminal:
+        if not self.on_terminal and self.bar is not None:
             self.say(str(self.bar))
 
     def say(self, text):
         tqdm.write(text, file=sys.stderr)
 
     def end(self):
-        """Shows the last figures."""
+        """Goes on below the bar."""
         if self.bar is not None:
-            self.show_line()
             self.bar.close()
             self.bar = None
 
@@ -160,7 +159,7 @@ class Parser(argparse.ArgumentParser):
     """One whose --help fits a screen, and whose errors are one line."""
 
     def __init__(self, **options):
-        super().__init__(formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=24, width=80), **options)
+        super().__init__(formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=80), **options)
 
     def error(self, message):
         self.exit(2, f'{self.prog}: {message} (--help says more)\n')
@@ -200,7 +199,7 @@ class Parser(argparse.ArgumentParser):
     """One whose --help fits a screen, and whose errors are one line."""
 
     def __init__(self, **options):
-        super().__init__(formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=24, width=80), **options)
+        super().__init__(formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=80), **options)
 
     def error(self, message):
         self.exit(2, f'{self.prog}: {message} (--help says more)\n')

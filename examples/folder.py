@@ -4,6 +4,7 @@ A file's name is its path below the folder, in UTF-8. Each backslash of the path
 files have one name, and a name leads back to its file.
 """
 
+import collections
 import errno
 import fnmatch
 import json
@@ -15,6 +16,7 @@ import threading
 DEFAULT_EXCLUDES = ['.DS_Store', '~$*', 'Thumbs.db', 'desktop.ini']
 START = 64 << 10      # bytes of a file that are read
 META_LIMIT = 1 << 20  # bytes of a description
+MOST_LINES = 100      # of what is skipped, and of what is not read
 KINDS = {stat.S_IFIFO: 'a pipe', stat.S_IFSOCK: 'a socket', stat.S_IFCHR: 'a device', stat.S_IFBLK: 'a device'}
 # What parsed JSON takes of memory is many times its size.
 parsing = threading.Lock()
@@ -63,14 +65,12 @@ def resolve(root, path):
 class Walk:
     """The way through a folder: yields the name of each file, and says what is left out."""
 
-    def __init__(self, folder, excludes=(), follow=False, say=print, most_lines=100):
+    def __init__(self, folder, excludes=(), follow=False, say=print):
         self.root = os.path.realpath(os.fsencode(folder))
         self.excludes = re.compile('|'.join(map(fnmatch.translate, excludes)) or r'(?!)')
         self.follow = follow
         self.say = say
-        self.lines_left = most_lines
-        self.unread = 0
-        self.skipped = 0
+        self.counts = collections.Counter()    # of what was skipped and not read
 
     def __iter__(self):
         # With the folders on the way to each, by which a loop of links is seen.
@@ -95,7 +95,7 @@ class Walk:
                     elif stat.S_ISREG(mode):
                         yield check_length(name_of(path))
                     elif mode:
-                        self.skip(path, KINDS.get(stat.S_IFMT(mode), 'no file'))
+                        self.leave_out('skipped', path, KINDS.get(stat.S_IFMT(mode), 'no file'))
                 except OSError as error:
                     self.miss(path, error)
 
@@ -109,27 +109,22 @@ class Walk:
         if not entry.is_symlink():
             return entry.stat(follow_symlinks=False).st_mode
         if not self.follow:
-            self.skip(path, 'a link')
+            self.leave_out('skipped', path, 'a link')
             return 0
         status = os.stat(os.path.join(self.root, resolve(self.root, path)))
         if (status.st_dev, status.st_ino) in ways:
-            self.skip(path, 'a link to a folder it is in')
+            self.leave_out('skipped', path, 'a link to a folder it is in')
             return 0
         return status.st_mode
 
     def miss(self, path, error):
         # What is gone meanwhile is no loss. A link to nothing is there.
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)) or path == b'.' or os.path.islink(os.path.join(self.root, path)):
-            self.unread += 1
-            self.say_of('not read', path, error.strerror)
+            self.leave_out('not read', path, error.strerror)
 
-    def skip(self, path, what):
-        self.skipped += 1
-        self.say_of('skipped', path, what)
-
-    def say_of(self, what, path, why):
-        self.lines_left -= 1
-        if self.lines_left >= 0:
+    def leave_out(self, what, path, why):
+        self.counts[what] += 1
+        if self.counts[what] <= MOST_LINES:
             self.say(f'{what}: {shown(name_of(path))}: {why}')
 
 

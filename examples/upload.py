@@ -16,9 +16,10 @@ import sys
 import uuid
 
 import client
-from folder import DEFAULT_EXCLUDES, Walk
+from folder import DEFAULT_EXCLUDES, MOST_LINES, Walk
 
 BATCH = 1000
+COUNTED = {'skipped': 'links and special files skipped', 'not read': 'not read'}
 
 
 class Upload:
@@ -45,22 +46,22 @@ class Upload:
             self.count += len(batch)
             self.progress.show(self.count)
         self.progress.end()
-        self.say_rest()
-        if not self.args.keep_open and not self.walk.unread:
+        self.say_counts()
+        unread = self.walk.counts['not read']
+        if not self.args.keep_open and not unread:
             self.db.execute('SELECT session_files.close_session(%s)', [self.args.session])
         print(f'{self.count} files registered')
-        return 1 if self.walk.unread else 0
+        return 1 if unread else 0
 
     def register(self, names):
         self.db.execute('SELECT count(*) FROM session_files.register_files(%s, %s)', [self.args.session, names])
 
-    def say_rest(self):
-        if self.walk.lines_left < 0:
-            print(f'and {-self.walk.lines_left} more', file=sys.stderr)
-        if self.walk.skipped:
-            print(f'{self.walk.skipped} skipped: links and what is no file', file=sys.stderr)
-        if self.walk.unread:
-            print(f'{self.walk.unread} not read: the session is still open', file=sys.stderr)
+    def say_counts(self):
+        for what, count in self.walk.counts.items():
+            above = f' (the first {MOST_LINES} are above)' if count > MOST_LINES else ''
+            print(f'{count} {COUNTED[what]}{above}', file=sys.stderr)
+        if self.walk.counts['not read']:
+            print('the session is still open', file=sys.stderr)
 
 
 def parse_arguments():
@@ -70,10 +71,10 @@ def parse_arguments():
         'status: 0 all registered, 1 some could not be read, 2 could not run')
     option = parser.add_argument
     option('session', metavar='SESSION', type=uuid.UUID, help='id of an open session')
-    option('folder', metavar='FOLDER', type=client.folder)
+    option('folder', metavar='FOLDER', type=client.folder, help='where the files are')
     option('--exclude', metavar='PATTERN', action='append', default=[], help='leave out files and folders of that name')
     option('--no-default-excludes', action='store_true', help=f'take {", ".join(DEFAULT_EXCLUDES)}'.replace('%', '%%'))
-    option('--links', choices=['refuse', 'follow'], default='refuse', help='follow: those that stay within the folder')
+    option('--links', choices=['refuse', 'follow'], default='refuse', metavar='refuse|follow', help='follow: those that stay within the folder')
     option('--keep-open', action='store_true', help='leave the session open for more files')
     option('--patience', type=client.seconds, default=60, metavar='SECONDS', help='to try again after what may pass (60)')
     return parser.parse_args()

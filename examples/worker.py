@@ -96,18 +96,16 @@ class Worker:
             if time.monotonic() >= self.show_at:
                 self.show()
             self.wait()
-        self.progress.end()
-        if self.args.session is None:
-            return 0
-        self.sum_up()
+        if not self.stopping.is_set():
+            self.sum_up()
         return 1 if self.args.until_done and not self.is_all_finished() else 0
 
     def stop(self, number):
         """Has the main thread end; or, if it takes too long, as a server does not respond, ends without it."""
+        self.progress.say(f'{self.args.name}: stopping by {signal.Signals(number).name}')
         self.give_up_at = time.monotonic() + self.args.grace
         self.stopping.set()
         self.wake()
-        self.progress.say(f'{self.args.name}: stopping by {signal.Signals(number).name}')
         # Without a connection and a lease there is nothing to give back.
         if self.leases or self.db.connection is not None:
             signal.sigtimedwait(client.SIGNALS, self.args.grace + LAST_MOMENT)
@@ -237,7 +235,10 @@ class Worker:
         if self.args.session is None:
             self.progress.show(self.counts['finished'] + self.counts['failed'], None, self.reasons)
             return
-        session = self.look()
+        rows = self.db.execute(PROGRESS, [self.args.session])
+        if not rows:
+            raise client.Failure(f'there is no session "{self.args.session}"')
+        self.session = session = Session(*rows[0])
         self.progress.show(session.total - session.pending, session.total, session.failed_by_reason)
         if session.status == 'EXPIRED' and session.pending and not self.said_expiry:
             self.said_expiry = True
@@ -246,17 +247,13 @@ class Worker:
         if self.args.until_done and not self.leases:
             self.done = session.status == 'EXPIRED' or session.status != 'OPEN' and session.pending == 0
 
-    def look(self):
-        rows = self.db.execute(PROGRESS, [self.args.session])
-        if not rows:
-            raise client.Failure(f'there is no session "{self.args.session}"')
-        self.session = Session(*rows[0])
-        return self.session
-
     def sum_up(self):
         """Says which files of the session failed first; why, in the words of an error, if it was this worker that met it."""
-        session = self.look()
-        if session.failed and not self.stopping.is_set():
+        self.show()
+        self.progress.show_line()
+        self.progress.end()
+        session = self.session
+        if session.failed:
             print(f'{session.failed:,} of {session.total:,} files failed:', file=sys.stderr)
             rows = self.db.execute(FIRST_FAILED, [session.workspace, self.args.session])
             for file_id, name, reason in rows:
@@ -277,15 +274,15 @@ def count(text):
 
 def parse_arguments():
     parser = client.Parser(
-        usage='worker.py [OPTION]... FOLDER', description='Judges the files of upload sessions.',
+        usage='worker.py [OPTION]... FOLDER', description='Judges the files of upload sessions, which are in FOLDER.',
         epilog='example: PGDATABASE=files worker.py ~/inbox --session 01a20be0-… --until-done\n'
         'status: 0, 1 with --until-done if files failed or are left, 2 could not run')
     option = parser.add_argument
-    option('folder', metavar='FOLDER', type=client.folder, help='where the files are')
+    option('folder', metavar='FOLDER', type=client.folder, help=argparse.SUPPRESS)
     option('--session', type=uuid.UUID, metavar='ID', help='work only for this session')
     option('--workspace', metavar='NAME', help='work only for sessions of this workspace')
     option('--until-done', action='store_true', help='end when the session has ended and no file is PENDING')
-    option('--links', choices=['refuse', 'follow'], default='refuse', help='follow: those that stay within the folder')
+    option('--links', choices=['refuse', 'follow'], default='refuse', metavar='refuse|follow', help='follow: those that stay within the folder')
     option('--name', default=f'{socket.gethostname()}:{os.getpid()}', help='what the views call this worker (host:process)')
     option('--threads', type=count, default=8, metavar='N', help='files to have at work at the same time (8)')
     option('--batch', type=count, default=100, metavar='N', help='files to claim at once (100)')

@@ -96,12 +96,17 @@ class Scene:
         for number in range(count):
             (self.folder / f'file {number}').write_text('good')
 
-    def upload(self, *options):
-        """Registers the folder, and gives what the program said."""
-        program = Program(self.roles['uploader'], 'upload.py', self.session, self.folder, *options)
+    def start_upload(self, *options, session=None, **streams):
+        program = Program(self.roles['uploader'], 'upload.py', session or self.session, self.folder, *options, **streams)
         self.programs.append(program)
-        result = program.end()
-        assert result.status == 0, result.stderr
+        return program
+
+    def upload(self, *options, status=0):
+        """Registers the folder, and gives what the program said."""
+        result = self.start_upload(*options).end()
+        assert result.status == status, result.stderr
+        assert 'Traceback' not in result.stderr
+        return result.stderr
 
     def start_worker(self, name, *options, session=True, **streams):
         scope = ['--session', self.session] if session else ['--workspace', self.workspace]
@@ -126,6 +131,9 @@ class Scene:
     def held_by(self, name):
         return self.lease_of(name)[0] or 0
 
+    def status(self):
+        return self.value('SELECT status FROM session_files.upload_sessions WHERE session_id = %s', self.session)
+
     def count(self, status):
         return self.value('SELECT count(*) FROM session_files.files WHERE session_id = %s AND ingestion_status = %s', self.session, status)
 
@@ -134,6 +142,12 @@ class Scene:
         return dict(self.db.execute('''SELECT name, coalesce(ingestion_status_reason::text, ingestion_status::text)
             FROM session_files.files WHERE session_id = %s''', [self.session]).fetchall())
 
+    def names(self):
+        return set(self.statuses())
+
+    def error_of(self, name):
+        return self.value('SELECT error FROM session_files.files WHERE session_id = %s AND name = %s', self.session, name)
+
 
 @pytest.fixture
 def scene(db, roles, tmp_path):
@@ -141,5 +155,5 @@ def scene(db, roles, tmp_path):
     yield scene
     for program in scene.programs:
         program.kill()
-    db.execute('DELETE FROM session_files.upload_sessions WHERE session_id = %s', [scene.session])
+    db.execute('DELETE FROM session_files.upload_sessions WHERE workspace_name = %s', [scene.workspace])
     db.execute('DELETE FROM session_files.workspaces WHERE name = %s', [scene.workspace])

@@ -185,8 +185,8 @@ append_to_file("$folder/empty", '');
 $session = $node->safe_psql('files', q{SET ROLE uploader; SELECT session_files.create_session('research')});
 @ENV{qw(PGHOST PGPORT PGDATABASE)} = ($node->host, $node->port, 'files');
 like(feed('an upload', '', 'env', 'PGUSER=uploader', 'examples/upload.py', $session, $folder), qr/^3 files registered$/m, 'the uploader registers a folder');
-like(feed('a worker', '', 'env', 'PGUSER=worker', 'examples/worker.py', $folder, '--session', $session, '--until-done'), qr/2 finished, 1 failed/,
-	'the worker judges its files');
+like(feed('a worker, and one file fails', '', 'sh', '-c', 'PGUSER=worker examples/worker.py "$@"; [ $? = 1 ]', '', $folder, '--session', $session, '--until-done'),
+	qr/2 finished, 1 failed/, 'the worker judges its files');
 
 # Who was granted no workspace is told so.
 $node->safe_psql('files', q{CREATE ROLE newcomer IN ROLE worker});
