@@ -120,7 +120,7 @@ def run_all(scene, workers, **environment):
     expected = make_files(scene.folder)
     upload = Program(scene, 'upload.py', scene.session, scene.folder, **environment)
     assert upload.end() == 0, upload.said()
-    for worker in start_workers(scene, workers, '--lease', 1.5, '--delay', 0.1, '--poll', 0.3, '--batch', 40, '--threads', 4, **environment):
+    for worker in start_workers(scene, workers, '--lease', 1.5, '--delay', 0.06, '--poll', 0.3, '--batch', 40, '--threads', 4, **environment):
         assert worker.end() == 1, worker.said()
     assert scene.statuses() == expected
 
