@@ -216,7 +216,7 @@ def test_a_signal_ends_each_at_once_and_no_file_is_lost(scene, folder, seed):
     upload = Program(scene, 'plain', folder, 'upload.py', scene.session).end()
     close(scene)
     # Slow enough to be at work still when the last signal comes.
-    options = ['--session', scene.session, '--delay', 0.05, '--lease', 600]
+    options = ['--session', scene.session, '--delay', 0.02, '--lease', 600]
     for _ in range(7):
         for worker in [Program(scene, 'plain', folder, 'worker.py', *options) for _ in range(3)]:
             problems += interrupt(worker, 0.7)
