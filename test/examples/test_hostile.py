@@ -33,8 +33,8 @@ PLAIN = ['setpriv', f'--reuid={SERVER_USER}', '--clear-groups'] if os.geteuid() 
 
 def prefix_for(user, folder):
     """Gives what is to start a program, so that it is at work as a user."""
-    return [*PLAIN, 'unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', f'{hostile_folder.MOUNT_DEVICES} && exec "$@"', folder, *USERS[user],
-            'prlimit', f'--as={ADDRESS_SPACE}']
+    return [*PLAIN, 'unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', f'{hostile_folder.MOUNT_DEVICES} && exec "$@"', folder,
+            *USERS[user], 'prlimit', f'--as={ADDRESS_SPACE}']
 
 
 class Program:
@@ -76,7 +76,7 @@ class Program:
         self.stderr.close()
 
     def has_begun(self):
-        """Tells whether Python has come to the script's own imports: before, a signal is none of its business."""
+        """Returns whether Python has come to the script's own imports: before, a signal is none of its business."""
         try:
             return b'libpq' in pathlib.Path(f'/proc/{self.process.pid}/maps').read_bytes() or self.has_ended()
         except OSError:
@@ -171,8 +171,8 @@ def test_each_file_ends_as_it_should(scene, folder, user):
 
 
 def test_what_is_registered_but_no_file_of_the_folder(scene, folder):
-    names = ['pipe', 'socket', 'device', '../outside', '..', '.', '/etc/hostname', 'link out', 'link to folder/good', 'link to folder outside/hostname',
-             'below/link up/good', 'link to itself', 'link to nothing', 'nothing', 'below', 'good/', 'good/good', 'below//good', 'below/./good',
+    names = ['pipe', 'socket', 'device', '../outside', '..', '.', '/etc/hostname', 'link out', 'link to folder/good',
+             'link to folder outside/hostname', 'below/link up/good', 'link to itself', 'link to nothing', 'nothing', 'below', 'good/', 'good/good', 'below//good', 'below/./good',
              '//etc/hostname', r'\xe', r'\xff', r'\x2f', r'\x00', r'\x67ood', r'below\x2fgood', r'\x2e\x2e/outside', 'good\\', r'\y', '\ud7ff']
     (folder.parent / 'outside').write_text('good')
     scene.db.execute('SELECT session_files.register_files(%s, %s)', [scene.session, names])
