@@ -106,9 +106,12 @@ class Worker:
         self.give_up_at = time.monotonic() + self.args.grace
         self.stopping.set()
         self.wake()
-        signal.sigtimedwait(client.SIGNALS, self.args.grace + LAST_MOMENT)
+        # Without a connection and a lease there is nothing to give back.
+        if self.leases or self.db.connection is not None:
+            signal.sigtimedwait(client.SIGNALS, self.args.grace + LAST_MOMENT)
         held = sum(len(lease.files) for lease in self.leases)
-        self.progress.say(f'{self.args.name}: {held} files stay claimed until their lease ends')
+        if held:
+            self.progress.say(f'{self.args.name}: {held} files stay claimed until their lease ends')
         self.say_counts()
         client.end(1 if self.args.until_done else 0)
 
