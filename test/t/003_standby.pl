@@ -36,7 +36,7 @@ my $expected = $primary->safe_psql('postgres', $listings);
 is(scalar(split /\n/, $expected), 73, 'the primary lists');
 like($expected, qr/"ETag":/, 'and gives an ETag');
 is($standby->safe_psql('postgres', $listings), $expected, 'the standby lists the same');
-is($standby->safe_psql('postgres', 'SELECT count(*), sum(broken) FROM session_files.check()'), '16|0', 'and checks itself');
+is($standby->safe_psql('postgres', 'SELECT count(*), sum(broken) FROM session_files.check()'), '17|0', 'and checks itself');
 
 my ($status, $out, $error) = $standby->psql('postgres', q{SELECT * FROM session_files.claim_files('w')});
 like($error, qr/cannot execute claim_files\(\) in a read-only transaction/, 'the standby gives no files away');
