@@ -61,8 +61,16 @@ typedef struct Changes
 	Caller caller; /* when is_writing */
 } Changes;
 
+#define ROWS_TO_MOVE "q.session_id = $1 AND (q.workspace_name <> $2 OR q.priority <> $3)"
+
+static OwnerQuery find_rows_to_move = {
+	.text = "SELECT FROM session_files.file_queue AS q WHERE " ROWS_TO_MOVE " LIMIT 1",
+	.arg_count = 3,
+	.arg_types = {UUIDOID, TEXTOID, INT2OID},
+};
+
 static OwnerQuery move_rows = {
-	.text = "UPDATE session_files.file_queue AS q SET workspace_name = $2, priority = $3 WHERE q.session_id = $1",
+	.text = "UPDATE session_files.file_queue AS q SET workspace_name = $2, priority = $3 WHERE " ROWS_TO_MOVE,
 	.arg_count = 3,
 	.arg_types = {UUIDOID, TEXTOID, INT2OID},
 };
@@ -73,13 +81,16 @@ write_pending(Changes *changes, PendingFiles *pending)
 {
 	int per_row = Min((pending->count + QUEUE_MIN_ROWS - 1) / QUEUE_MIN_ROWS, QUEUE_MAX_FILES);
 
+	if (!changes->is_writing)
+		changes->caller = owner_begin(changes->file_queue);
+	changes->is_writing = true;
+	/* An INSERT has done so, for the foreign key: the triggers of that fire for rows, and before this one. */
+	if (!pending->has_row && !changes->is_insert)
+		sessions_lock_against_changes(&pending->session_id);
 	/* A session that is gone was deleted by a statement that this one is part of. */
 	if (!pending->has_row &&
 	    !queue_read_session(changes->catalog, &pending->session_id, &pending->row, &pending->is_open))
 		return;
-	if (!changes->is_writing)
-		changes->caller = owner_begin(changes->file_queue);
-	changes->is_writing = true;
 	pending->has_row = true;
 	pending->row.generation = pending->generation;
 	pending->count = queue_sort_ids(pending->ids, pending->count);
@@ -185,9 +196,8 @@ end_changes(Changes *changes)
 	{
 		write_pending(changes, pending);
 		notify_work(&pending->session_id);
-		/* An INSERT has locked the session, for its foreign key, before its status was read. */
-		if (pending->has_row && !(changes->is_insert && pending->is_open))
-			sessions_expect_work(&pending->session_id, changes->is_insert);
+		if (pending->has_row && !pending->is_open)
+			sessions_expect_work(&pending->session_id);
 	}
 	if (changes->is_writing)
 		owner_end(changes->caller);
@@ -224,25 +234,27 @@ new_value(TriggerData *data, int column)
 /*
  * SQL: session_files._follow_session(), trigger: gives the queue rows of a session its workspace and priority.
  *
- * A row with another workspace would be claimed by another tenant's workers, or by none. So nothing may write a row meanwhile: a
- * transaction that adds one waits here, or is waited for, and then reads the session as of then (queue_read_session).
+ * The lock keeps new files out of the queue until the commit. Workers lock no session. They replace queue rows, with what these say of the
+ * session. UPDATE waits for such a worker, but does not see the new rows; a snapshot that is taken after the wait does. So this repeats until
+ * no row is left: a row that a worker is replacing is still seen.
  */
 Datum
 session_files_follow_session(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo, TRIGGER_ROWS, catalog_get()->upload_sessions, InvalidOid);
-	Relation file_queue = table_open(catalog_get()->file_queue, ShareRowExclusiveLock);
+	Relation file_queue = table_open(catalog_get()->file_queue, RowExclusiveLock);
 	Datum values[3] = {new_value(data, Anum_upload_sessions_session_id),
 	                   new_value(data, Anum_upload_sessions_workspace_name),
 	                   new_value(data, Anum_upload_sessions_priority)};
-	Caller caller = owner_begin(file_queue);
 	bool isnull;
+	Datum old_workspace = heap_getattr(data->tg_trigtuple, Anum_upload_sessions_workspace_name,
+	                                   RelationGetDescr(data->tg_relation), &isnull);
+	Caller caller = owner_begin(file_queue);
 
-	owner_run_under(&move_rows, values, GetLatestSnapshot());
-	write_mode_follow_session(values[0],
-	                          heap_getattr(data->tg_trigtuple, Anum_upload_sessions_workspace_name,
-	                                       RelationGetDescr(data->tg_relation), &isnull),
-	                          values[1]);
+	sessions_lock_against_writers(DatumGetUUIDP(values[0]));
+	while (owner_run_under(&find_rows_to_move, values, GetLatestSnapshot()) > 0)
+		owner_run_under(&move_rows, values, GetLatestSnapshot());
+	write_mode_follow_session(values[0], old_workspace, values[1]);
 	owner_end(caller);
 	table_close(file_queue, NoLock);
 	return PointerGetDatum(NULL); /* not SQL null: what AFTER triggers return is ignored */

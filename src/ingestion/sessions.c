@@ -25,7 +25,7 @@
 
 PG_FUNCTION_INFO_V1(session_files_check_expired);
 
-static OwnerQuery lock_against_expiry = {
+static OwnerQuery lock_against_changes = {
 	.text = "SELECT FROM session_files.upload_sessions AS s WHERE s.session_id = $1 FOR KEY SHARE",
 	.arg_count = 1,
 	.arg_types = {UUIDOID},
@@ -70,12 +70,26 @@ is_open(const pg_uuid_t *session_id)
 }
 
 void
-sessions_expect_work(const pg_uuid_t *session_id, bool is_locked)
+sessions_lock_against_changes(const pg_uuid_t *session_id)
 {
 	Datum value = UUIDPGetDatum(session_id);
 
-	if (!is_locked)
-		owner_run_under(&lock_against_expiry, &value, GetLatestSnapshot());
+	owner_run_under(&lock_against_changes, &value, GetLatestSnapshot());
+}
+
+void
+sessions_lock_against_writers(const pg_uuid_t *session_id)
+{
+	Datum value = UUIDPGetDatum(session_id);
+
+	owner_run_under(&lock_against_writers, &value, GetLatestSnapshot());
+}
+
+void
+sessions_expect_work(const pg_uuid_t *session_id)
+{
+	Datum value = UUIDPGetDatum(session_id);
+
 	if (!is_open(session_id))
 		owner_run_under(&undo_expiry, &value, GetLatestSnapshot());
 }
@@ -91,7 +105,7 @@ session_files_check_expired(PG_FUNCTION_ARGS)
 	Caller caller = owner_begin(data->tg_relation);
 	char text[UUID_TEXT_LEN + 1] = "";
 
-	owner_run_under(&lock_against_writers, &session_id, GetLatestSnapshot());
+	sessions_lock_against_writers(DatumGetUUIDP(session_id));
 	uuid7_format(DatumGetUUIDP(session_id), text);
 	if (owner_run_under(&find_pending, &session_id, GetLatestSnapshot()) > 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

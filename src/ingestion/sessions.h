@@ -9,10 +9,15 @@
 
 #include "utils/uuid.h"
 
-/*
- * To be called, between owner_begin and owner_end, by a statement that made files of a session PENDING. is_locked: it has locked the
- * session, as an INSERT does for its foreign key.
- */
-extern void sessions_expect_work(const pg_uuid_t *session_id, bool is_locked);
+/* All are to be called between owner_begin and owner_end. */
+
+/* Keeps a session's workspace, priority and end as they are until this transaction ends. An INSERT of files does it by its foreign key. */
+extern void sessions_lock_against_changes(const pg_uuid_t *session_id);
+
+/* Waits for the transactions that have done the above, and keeps others from it. */
+extern void sessions_lock_against_writers(const pg_uuid_t *session_id);
+
+/* Makes a session that is EXPIRED CLOSED, as a statement has made files of it PENDING. The session is locked. */
+extern void sessions_expect_work(const pg_uuid_t *session_id);
 
 #endif

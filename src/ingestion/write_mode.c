@@ -6,7 +6,8 @@
  * the id of this file. The trigger does it, so it holds for plain SQL, too.
  *
  * Each FINISHED file has a hash of its name, seeded by the id of its workspace, so that one index finds the others, whatever the number of
- * sessions. A workspace can be renamed: its id stays. A session that moves to another workspace gets new hashes (enqueue.c).
+ * sessions. A workspace can be renamed: its id stays. A session that moves to another workspace gets new hashes (enqueue.c), but
+ * not for files that are finished at the same moment without a lease: check() finds these, and repair() mends them.
  *
  * Of two transactions that finish files of one name at the same time, neither would see the other's. So FAIL and OVERWRITE take an
  * advisory lock of the workspace, until the transaction ends, and then look under a new snapshot (GetLatestSnapshot). KEEP takes none, and
@@ -23,7 +24,7 @@
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -109,8 +110,6 @@ read_session(Session *session, const pg_uuid_t *id)
 	Relation upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
 	KeyScan scan;
 
-	/* What moves a session to another workspace waits for this transaction, or this one for it (enqueue.c). */
-	LockRelationOid(catalog_get()->file_queue, RowExclusiveLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	memset(session, 0, sizeof(Session));
 	session->id = *id;

@@ -9,7 +9,7 @@
 
 /*
  * Hashes the names of a session's FINISHED files again if it has moved to another workspace. To be called between owner_begin and
- * owner_end, while nothing can write file_queue. The arguments are a uuid and two texts.
+ * owner_end, when workers that finish files have been waited for. The arguments are a uuid and two texts.
  */
 extern void write_mode_follow_session(Datum session_id, Datum old_workspace, Datum new_workspace);
 
