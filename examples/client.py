@@ -192,46 +192,6 @@ def on_signal(stop):
     threading.Thread(target=lambda: stop(signal.sigwait(SIGNALS)), daemon=True).start()
 
 
-def end(self):
-        """Shows the last figures."""
-        if self.bar is not None:
-            self.show_line()
-            self.bar.close()
-            self.bar = None
-
-
-class Parser(argparse.ArgumentParser):
-    """One whose --help fits a screen, and whose errors are one line."""
-
-    def __init__(self, **options):
-        super().__init__(formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=80), **options)
-
-    def error(self, message):
-        self.exit(2, f'{self.prog}: {message} (--help says more)\n')
-
-
-def seconds(text):
-    if not 0.001 <= float(text) <= 1e6:
-        raise argparse.ArgumentTypeError(f'not within 0.001 and 1000000: {text}')
-    return float(text)
-
-
-def folder(text):
-    try:
-        os.close(os.open(text, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f'{text}: {error.strerror}')
-    return text
-
-
-def on_signal(stop):
-    """Has a function called at the first signal, with those that follow blocked as the first is (`hold_signals`).
-
-    It runs in a thread of its own: whatever the main one waits for, a server or a file system, no signal is kept waiting.
-    """
-    threading.Thread(target=lambda: stop(signal.sigwait(SIGNALS)), daemon=True).start()
-
-
 def end(status):
     """Ends the program at once, without a wait for its threads: one may be with a file system that does not respond."""
     sys.stdout.flush()

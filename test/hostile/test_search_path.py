@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from psycopg import sql
 
 from calls import statement, values_for
 from conftest import KINDS, connect, functions_of, make_workspace, outcome, role
