@@ -27,9 +27,9 @@ OBJS = \
 	src/ingestion/claim_state.o \
 	src/ingestion/count_changes.o \
 	src/ingestion/counts.o \
+	src/ingestion/derive_columns.o \
 	src/ingestion/digest.o \
 	src/ingestion/enqueue.o \
-	src/ingestion/generation.o \
 	src/ingestion/lease.o \
 	src/ingestion/locate.o \
 	src/ingestion/maintenance.o \
@@ -64,7 +64,6 @@ SQL_PARTS = \
 	sql/parts/30_tables.sql \
 	sql/parts/40_counts.sql \
 	sql/parts/45_queue.sql \
-	sql/parts/47_write_mode.sql \
 	sql/parts/50_listing.sql \
 	sql/parts/60_ingestion.sql \
 	sql/parts/65_sessions.sql \

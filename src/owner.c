@@ -30,19 +30,29 @@ static OwnerQuery find_session = {
 	.arg_types = {UUIDOID},
 };
 
+/*
+ * Prepares a statement. Its plan is generic: to make it again for the values of each call takes longer than a small statement, and may be
+ * wrong, too, as nothing is known of a session that is newer than the statistics. So a condition that is not to choose the index is written
+ * as (...) IS TRUE.
+ */
+static SPIPlanPtr
+prepare(const OwnerQuery *query)
+{
+	SPIPlanPtr plan =
+		SPI_prepare_cursor(query->text, query->arg_count, (Oid *) query->arg_types, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	return plan;
+}
+
 /* Runs a statement under a snapshot, or, for InvalidSnapshot, under a new one. nulls is as for SPI. */
 static uint64
 run(OwnerQuery *query, Datum *values, const char *nulls, Snapshot snapshot)
 {
 	if (query->plan == NULL)
-	{
-		SPIPlanPtr plan = SPI_prepare(query->text, query->arg_count, query->arg_types);
-
-		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-		query->plan = plan;
-	}
+		query->plan = prepare(query);
 	if (SPI_execute_snapshot(query->plan, values, nulls, snapshot, InvalidSnapshot, false, true, 0) < 0)
 		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(SPI_result));
 	return SPI_processed;

@@ -24,8 +24,16 @@ COMMENT ON TYPE session_files.write_mode IS 'What ingestion does with a file who
 CREATE TYPE session_files.grant_kind AS ENUM ('keeper', 'lister', 'uploader', 'watcher', 'worker');
 COMMENT ON TYPE session_files.grant_kind IS 'What a grant of a workspace lets a role do.';
 
--- What uploaders may say of a file, for workers. Domains, because every statement reads all CHECK constraints of the table that it writes,
--- which costs a statement that finishes one file more than all else that these columns do.
+-- The rules of a single column are those of a domain, and not of its table: PostgreSQL parses each CHECK constraint of a table again for each
+-- statement that writes it. For a statement about one file, that takes longer than all else that the rule costs.
+CREATE DOMAIN session_files.file_name AS text COLLATE "C"
+	CONSTRAINT files_name_not_empty CHECK (VALUE <> '')
+	-- So that the whole name stands in an index tuple (src/index/name_key.c).
+	CONSTRAINT files_name_length CHECK (octet_length(VALUE) <= 2600 OR char_length(VALUE) <= 830);
+COMMENT ON DOMAIN session_files.file_name IS 'Name of a file, not empty, at most 2600 bytes or 830 characters.';
+CREATE DOMAIN session_files.file_error AS text CONSTRAINT files_error_length CHECK (char_length(VALUE) <= 2000);
+COMMENT ON DOMAIN session_files.file_error IS 'What went wrong with a file, for people, at most 2000 characters.';
+-- What uploaders may say of a file, for workers.
 CREATE DOMAIN session_files.file_size AS bigint CONSTRAINT files_size CHECK (VALUE >= 0);
 COMMENT ON DOMAIN session_files.file_size IS 'Size of a file in bytes, at least 0.';
 CREATE DOMAIN session_files.file_type AS text CONSTRAINT files_type CHECK (char_length(VALUE) BETWEEN 1 AND 255);
@@ -35,6 +43,16 @@ COMMENT ON DOMAIN session_files.file_location IS 'Where the content of a file is
 CREATE DOMAIN session_files.file_metadata AS jsonb
 	CONSTRAINT files_metadata CHECK (jsonb_typeof(VALUE) = 'object' AND octet_length(VALUE::text) <= 65536);
 COMMENT ON DOMAIN session_files.file_metadata IS 'What else workers need to know of a file: an object of at most 65536 bytes as text.';
+
+CREATE DOMAIN session_files.queue_files AS uuid[] CONSTRAINT file_queue_files CHECK (
+	array_ndims(VALUE) = 1 AND array_lower(VALUE, 1) = 1 AND cardinality(VALUE) BETWEEN 1 AND 100 AND array_position(VALUE, NULL) IS NULL);
+COMMENT ON DOMAIN session_files.queue_files IS 'Files of a queue row, 1 to 100 ids in one dimension.';
+-- Infinite times cannot be subtracted. A file's id can have a time up to the year 10889.
+CREATE DOMAIN session_files.queue_time AS timestamptz
+	CONSTRAINT file_queue_time CHECK (VALUE >= '1970-01-01 00:00:00+00' AND VALUE < '11000-01-01 00:00:00+00');
+COMMENT ON DOMAIN session_files.queue_time IS 'Time of a queue row, from 1970 up to the year 11000.';
+CREATE DOMAIN session_files.worker_name AS text CONSTRAINT file_queue_worker_length CHECK (char_length(VALUE) BETWEEN 1 AND 200);
+COMMENT ON DOMAIN session_files.worker_name IS 'Name of a worker, 1 to 200 characters.';
 
 CREATE TYPE session_files.http_response AS (status integer, headers json, body text);
 COMMENT ON TYPE session_files.http_response IS 'HTTP response: status code, headers (an array of objects with one key each), body.';

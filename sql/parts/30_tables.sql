@@ -60,14 +60,14 @@ CREATE TABLE session_files.files (
 	file_ingestion_id uuid NOT NULL DEFAULT session_files.uuid7(),
 	ingestion_status session_files.ingestion_status NOT NULL DEFAULT 'PENDING',
 	ingestion_status_reason session_files.ingestion_status_reason,
-	name text COLLATE "C" NOT NULL,
+	name session_files.file_name NOT NULL,
 	-- Queue rows of a smaller one are void (src/ingestion/README.md).
 	generation bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-	-- Of a FINISHED file: the hash of the name and the workspace (src/ingestion/write_mode.c).
+	-- Of a FINISHED file that is not superseded: the hash of its name and workspace (src/ingestion/write_mode.c).
 	name_hash bigint,
 	superseded_by uuid,
 	-- What went wrong, for people.
-	error text,
+	error session_files.file_error,
 	-- What the uploader says of the file, for workers.
 	size session_files.file_size,
 	type session_files.file_type,
@@ -76,12 +76,9 @@ CREATE TABLE session_files.files (
 	-- Listings by created_at; cursors; status transitions. Half full, as files_name_idx: when a file is finished, the index tuple of its new
 	-- version goes beside the first, and the page need not be searched for what can go, nor split.
 	CONSTRAINT files_pkey PRIMARY KEY (session_id, file_ingestion_id) WITH (fillfactor = 50),
-	CONSTRAINT files_id_is_uuid7 CHECK ((get_byte(uuid_send(file_ingestion_id), 6) >> 4) = 7),
+	CONSTRAINT files_id_is_uuid7 CHECK (session_files.uuid7_time(file_ingestion_id) IS NOT NULL),
 	CONSTRAINT files_reason_when_failed CHECK ((ingestion_status = 'FAILED') = (ingestion_status_reason IS NOT NULL)),
-	CONSTRAINT files_error_when_failed CHECK (error IS NULL OR (ingestion_status = 'FAILED' AND char_length(error) <= 2000)),
-	CONSTRAINT files_name_not_empty CHECK (name <> ''),
-	-- So that the whole name stands in an index tuple (src/index/name_key.c).
-	CONSTRAINT files_name_length CHECK (octet_length(name) <= 2600 OR char_length(name) <= 830),
+	CONSTRAINT files_error_when_failed CHECK (error IS NULL OR ingestion_status = 'FAILED'),
 	CONSTRAINT files_long_name_failed CHECK (
 		char_length(name) <= 800
 		OR ingestion_status_reason IS NOT DISTINCT FROM 'FILE NAME TOO LONG. MAX LENGTH IS 800')
@@ -102,39 +99,26 @@ CREATE INDEX files_reason_idx ON session_files.files (session_id, ingestion_stat
 CREATE UNIQUE INDEX files_name_idx ON session_files.files (session_id, session_files._name_key(name)) WITH (fillfactor = 50);
 -- Listings by name with a filter.
 CREATE INDEX files_status_name_idx ON session_files.files (session_id, ingestion_status, session_files._name_key(name));
--- Write modes: FINISHED files of a workspace by name.
-CREATE INDEX files_name_hash_idx ON session_files.files (name_hash) WHERE ingestion_status = 'FINISHED' AND superseded_by IS NULL;
+-- Write modes: the files that a workspace has, by name.
+CREATE INDEX files_name_hash_idx ON session_files.files (name_hash) WHERE name_hash IS NOT NULL;
 
--- A name that is too long is a fact to report, not an error: the file is recorded as FAILED.
-CREATE FUNCTION session_files._fail_long_name() RETURNS trigger
-	LANGUAGE plpgsql
-	SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	NEW.ingestion_status := 'FAILED';
-	NEW.ingestion_status_reason := 'FILE NAME TOO LONG. MAX LENGTH IS 800';
-	RETURN NEW;
-END
-$$;
-COMMENT ON FUNCTION session_files._fail_long_name() IS 'Trigger on files: records a file whose name has more than 800 characters as FAILED.';
-
-CREATE TRIGGER fail_long_name BEFORE INSERT ON session_files.files
-	FOR EACH ROW WHEN (char_length(NEW.name) > 800)
-	EXECUTE FUNCTION session_files._fail_long_name();
-
-CREATE FUNCTION session_files._set_generation() RETURNS trigger
+CREATE FUNCTION session_files._derive_columns() RETURNS trigger
 	LANGUAGE c
-	AS 'MODULE_PATHNAME', 'session_files_set_generation';
-COMMENT ON FUNCTION session_files._set_generation() IS
-	'Trigger on files: gives a file a new generation when an UPDATE makes it PENDING, or moves a PENDING one to another key, and keeps the '
-	'old one otherwise.';
+	AS 'MODULE_PATHNAME', 'session_files_derive_columns';
+COMMENT ON FUNCTION session_files._derive_columns() IS
+	'Trigger on files. A new file whose name has more than 800 characters becomes FAILED. An UPDATE that makes a file PENDING, or moves a '
+	'PENDING one to another key, gives it a new generation. A FINISHED file that is not superseded gets its name_hash. If an UPDATE finishes a file whose name the '
+	'workspace has finished before, the write mode of its session applies: KEEP keeps both, FAIL makes it FAILED with FILE_ALREADY_EXISTS, '
+	'OVERWRITE supersedes the others.';
 
-CREATE TRIGGER set_generation BEFORE UPDATE ON session_files.files
-	FOR EACH ROW WHEN (
-		OLD.generation IS DISTINCT FROM NEW.generation
-		OR NEW.ingestion_status = 'PENDING'
-			AND (OLD.session_id <> NEW.session_id OR OLD.file_ingestion_id <> NEW.file_ingestion_id OR OLD.ingestion_status <> 'PENDING'))
-	EXECUTE FUNCTION session_files._set_generation();
+-- Without WHEN: PostgreSQL would parse that again for each statement.
+CREATE TRIGGER derive_columns BEFORE INSERT OR UPDATE ON session_files.files
+	FOR EACH ROW EXECUTE FUNCTION session_files._derive_columns();
+
+CREATE FUNCTION session_files._name_hash(workspace_id uuid, name text) RETURNS bigint
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'session_files_name_hash';
+COMMENT ON FUNCTION session_files._name_hash(uuid, text) IS 'Returns files.name_hash of a file.';
 
 SELECT pg_catalog.pg_extension_config_dump('session_files.workspaces', '');
 SELECT pg_catalog.pg_extension_config_dump('session_files.upload_sessions', '');

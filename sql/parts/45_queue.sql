@@ -8,24 +8,15 @@ CREATE TABLE session_files.file_queue (
 	session_id uuid NOT NULL,
 	workspace_name text COLLATE "C" NOT NULL,
 	priority smallint NOT NULL DEFAULT 0,
-	due_at timestamptz NOT NULL,
-	file_ingestion_ids uuid[] NOT NULL,
+	due_at session_files.queue_time NOT NULL,
+	file_ingestion_ids session_files.queue_files NOT NULL,
 	generation bigint NOT NULL,
 	attempt integer NOT NULL DEFAULT 0,
-	claimed_at timestamptz,
+	claimed_at session_files.queue_time,
 	last_reason session_files.ingestion_status_reason,
 	lease_token uuid,
-	worker text,
+	worker session_files.worker_name,
 	company integer,
-	CONSTRAINT file_queue_workspace CHECK (char_length(workspace_name) BETWEEN 1 AND 600),
-	CONSTRAINT file_queue_files CHECK (
-		array_ndims(file_ingestion_ids) = 1 AND array_lower(file_ingestion_ids, 1) = 1
-		AND cardinality(file_ingestion_ids) BETWEEN 1 AND 100 AND array_position(file_ingestion_ids, NULL) IS NULL),
-	CONSTRAINT file_queue_worker CHECK (char_length(worker) BETWEEN 1 AND 200),
-	-- Infinite times cannot be subtracted. A file's id can have a time up to the year 10889.
-	CONSTRAINT file_queue_times CHECK (
-		due_at >= '1970-01-01 00:00:00+00' AND due_at < '11000-01-01 00:00:00+00'
-		AND claimed_at >= '1970-01-01 00:00:00+00' AND claimed_at < '11000-01-01 00:00:00+00'),
 	CONSTRAINT file_queue_lease CHECK (
 		(lease_token IS NULL) = (worker IS NULL) AND (lease_token IS NULL) = (company IS NULL)
 		AND (lease_token IS NULL OR claimed_at IS NOT NULL))

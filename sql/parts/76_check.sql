@@ -98,13 +98,16 @@ COMMENT ON FUNCTION session_files._generation_errors() IS
 CREATE FUNCTION session_files._name_hash_errors() RETURNS TABLE (place tid, session_id uuid, file_ingestion_id uuid, name_hash bigint)
 	LANGUAGE sql STABLE
 AS $$
-	SELECT f.ctid, f.session_id, f.file_ingestion_id, session_files._name_hash(w.workspace_id, f.name)
+	SELECT f.ctid, f.session_id, f.file_ingestion_id, h.name_hash
 	FROM session_files.files AS f JOIN session_files.upload_sessions AS s ON s.session_id = f.session_id
-		JOIN session_files.workspaces AS w ON w.name = s.workspace_name
-	WHERE f.ingestion_status = 'FINISHED' AND f.name_hash IS DISTINCT FROM session_files._name_hash(w.workspace_id, f.name)
+		JOIN session_files.workspaces AS w ON w.name = s.workspace_name,
+		LATERAL (SELECT CASE WHEN f.ingestion_status = 'FINISHED' AND f.superseded_by IS NULL
+			THEN session_files._name_hash(w.workspace_id, f.name) END) AS h (name_hash)
+	WHERE f.name_hash IS DISTINCT FROM h.name_hash
 $$;
 COMMENT ON FUNCTION session_files._name_hash_errors() IS
-	'Returns FINISHED files that write modes do not find by their name, where they are, and what their name_hash should be.';
+	'Returns files that write modes do not find by their name, or find though they should not, where they are, and what their name_hash '
+	'should be.';
 
 -- The rules are read back from what PostgreSQL prints of them. Some zones print times, in some styles, that are then read as another zone's.
 CREATE FUNCTION session_files._rule_breaks(OUT checked bigint, OUT broken bigint, OUT example text)
@@ -154,15 +157,15 @@ AS $$
 		WHERE c.relnamespace = 'session_files'::regnamespace
 			AND c.relname IN ('workspaces', 'workspace_grants', 'upload_sessions', 'files', 'file_counts', 'file_queue')),
 	expected (invariant, table_name, names) AS (VALUES
-		('triggers', 'files', '{apply_write_mode,count_deletes,count_inserts,count_updates,fail_long_name,hash_name,queue_inserts,queue_updates,session_cleanup,set_generation}'::text[]),
+		('triggers', 'files', '{count_deletes,count_inserts,count_updates,derive_columns,queue_inserts,queue_updates,session_cleanup}'::text[]),
 		('triggers', 'upload_sessions', '{check_expired,follow_session,keep_session_id,notify_end,session_cleanup}'),
 		('triggers', 'workspace_grants', '{report_changes,report_truncate}'),
-		('constraints', 'files', '{files_error_when_failed,files_id_is_uuid7,files_location,files_long_name_failed,files_metadata,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey,files_size,files_type}'),
+		('constraints', 'files', '{files_error_length,files_error_when_failed,files_id_is_uuid7,files_location,files_long_name_failed,files_metadata,files_name_length,files_name_not_empty,files_pkey,files_reason_when_failed,files_session_id_fkey,files_size,files_type}'),
 		('constraints', 'upload_sessions', '{upload_sessions_expires_at,upload_sessions_pkey,upload_sessions_priority,upload_sessions_workspace_name_fkey}'),
 		('constraints', 'workspaces', '{workspaces_created_at,workspaces_name_length,workspaces_pkey}'),
 		('constraints', 'workspace_grants', '{workspace_grants_pkey,workspace_grants_workspace_name_fkey}'),
 		('constraints', 'file_counts', '{file_counts_pkey}'),
-		('constraints', 'file_queue', '{file_queue_files,file_queue_lease,file_queue_pkey,file_queue_times,file_queue_worker,file_queue_workspace}'),
+		('constraints', 'file_queue', '{file_queue_files,file_queue_lease,file_queue_pkey,file_queue_time,file_queue_worker_length}'),
 		('indexes', 'files', '{files_name_hash_idx,files_name_idx,files_pkey,files_reason_idx,files_status_idx,files_status_name_idx}'),
 		('indexes', 'upload_sessions', '{upload_sessions_expiry_idx,upload_sessions_pkey,upload_sessions_workspace_idx}'),
 		('indexes', 'workspaces', '{workspaces_id_idx,workspaces_pkey}'),
@@ -176,7 +179,7 @@ AS $$
 		SELECT 'triggers', g.tgrelid, g.tgname::text, CASE WHEN g.tgenabled IN ('D', 'R') THEN 'is disabled' END FROM pg_trigger AS g
 		UNION ALL
 		-- Those of a domain are the table's that has a column of it.
-		SELECT 'constraints', coalesce(a.attrelid, c.conrelid), c.conname::text, CASE WHEN NOT c.convalidated THEN 'is not validated' END
+		SELECT DISTINCT 'constraints', coalesce(a.attrelid, c.conrelid), c.conname::text, CASE WHEN NOT c.convalidated THEN 'is not validated' END
 			FROM pg_constraint AS c LEFT JOIN pg_attribute AS a ON a.atttypid = c.contypid AND NOT a.attisdropped
 		UNION ALL
 		SELECT 'indexes', i.indrelid, c.relname::text, CASE WHEN NOT (i.indisvalid AND i.indisready AND i.indislive) THEN 'is not valid' END
@@ -214,12 +217,10 @@ DECLARE
 	sessions bigint;
 	files bigint;
 	pending bigint;
-	finished bigint;
 	queued bigint;
 BEGIN
 	SELECT count(*) INTO sessions FROM session_files.upload_sessions;
-	SELECT count(*), count(*) FILTER (WHERE f.ingestion_status = 'PENDING'), count(*) FILTER (WHERE f.ingestion_status = 'FINISHED')
-		INTO files, pending, finished FROM session_files.files AS f;
+	SELECT count(*), count(*) FILTER (WHERE f.ingestion_status = 'PENDING') INTO files, pending FROM session_files.files AS f;
 	SELECT count(*) INTO queued FROM session_files.file_queue;
 
 	RETURN QUERY SELECT 'totals', sessions, count(*),
@@ -244,7 +245,7 @@ BEGIN
 	RETURN QUERY SELECT 'generations', files + queued, e.ahead, CASE WHEN e.ahead > 0 THEN
 		format('the sequence files_generation_seq is at %s, and the greatest generation is %s', e.drawn, e.highest) END
 		FROM session_files._generation_errors() AS e;
-	RETURN QUERY SELECT 'name_hashes', finished, count(*), min(format('file %s of session %s', e.file_ingestion_id, e.session_id))
+	RETURN QUERY SELECT 'name_hashes', files, count(*), min(format('file %s of session %s', e.file_ingestion_id, e.session_id))
 		FROM session_files._name_hash_errors() AS e;
 	RETURN QUERY SELECT 'files_session', files, count(*), min(format('file %s of session %s', f.file_ingestion_id, f.session_id))
 		FROM session_files.files AS f

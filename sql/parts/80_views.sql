@@ -31,7 +31,7 @@ COMMENT ON VIEW session_files.session_progress IS
 	'by reason, counted per query: omit the column if there are millions; creation of the oldest PENDING file.';
 
 CREATE VIEW session_files.leases WITH (security_barrier) AS
-	SELECT q.worker, q.lease_token, q.session_id, sum(cardinality(q.file_ingestion_ids)) AS files, max(q.attempt) AS attempt,
+	SELECT q.worker::text AS worker, q.lease_token, q.session_id, sum(cardinality(q.file_ingestion_ids)) AS files, max(q.attempt) AS attempt,
 		min(q.claimed_at) AS claimed_at, min(q.due_at) AS expires_at,
 		CASE WHEN isfinite(min(q.due_at)) THEN min(q.due_at) - clock_timestamp() END AS remaining
 	FROM session_files.file_queue AS q

@@ -82,7 +82,7 @@ static OwnerQuery fail_unlocked = {
 	.text = "UPDATE session_files.files AS f"
 			" SET ingestion_status = 'FAILED', ingestion_status_reason = $3::session_files.ingestion_status_reason"
 			" WHERE f.ctid = ANY (ARRAY(SELECT g.ctid FROM session_files.files AS g WHERE g.ctid = ANY ($1)"
-			" AND g.ingestion_status = 'PENDING' AND g.generation <= $2 FOR NO KEY UPDATE SKIP LOCKED))"
+			" AND (g.ingestion_status = 'PENDING') IS TRUE AND g.generation <= $2 FOR NO KEY UPDATE SKIP LOCKED))"
 			" RETURNING f.file_ingestion_id",
 	.arg_count = 3,
 	.arg_types = {TIDARRAYOID, INT8OID, TEXTOID},

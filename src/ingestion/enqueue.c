@@ -5,7 +5,7 @@
  * A queue row holds up to QUEUE_MAX_FILES files of a session. A statement that adds few files spreads them over up to QUEUE_MIN_ROWS rows,
  * as a row is what a worker locks: of five files, five workers can have one each.
  *
- * A file is queued if it is PENDING and was inserted, or got another generation (generation.c) or key. It may still be in an old queue
+ * A file is queued if it is PENDING and was inserted, or got another generation (derive_columns.c) or key. It may still be in an old queue
  * row, even under a lease. That row is not searched for: it is void for the file, whose generation is greater.
  *
  * The trigger sees the rows of its statement in the transition tables, whatever snapshots show. It writes as the owner of the tables.

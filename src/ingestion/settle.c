@@ -45,10 +45,14 @@ typedef struct Settlement
 	text *error; /* or NULL */
 } Settlement;
 
+/*
+ * A trigger sets name_hash. The statement sets it, too, so that its index knows that the value is new: if not, PostgreSQL takes it for one that
+ * the index has already, and looks for dead versions of it each time a page is full.
+ */
 static OwnerQuery update_pending = {
 	.text = "UPDATE session_files.files AS f SET ingestion_status = $3::session_files.ingestion_status,"
-			" ingestion_status_reason = $4::session_files.ingestion_status_reason, error = $5"
-			" WHERE f.ctid = ANY ($1) AND f.ingestion_status = 'PENDING' AND f.generation <= $2"
+			" ingestion_status_reason = $4::session_files.ingestion_status_reason, error = $5, name_hash = NULL"
+			" WHERE f.ctid = ANY ($1) AND (f.ingestion_status = 'PENDING') IS TRUE AND f.generation <= $2"
 			" RETURNING f.file_ingestion_id, f.ingestion_status, f.ingestion_status_reason",
 	.arg_count = 5,
 	.arg_types = {TIDARRAYOID, INT8OID, TEXTOID, TEXTOID, TEXTOID},

@@ -3,9 +3,9 @@
  *		What the write mode of a session says when a file is finished whose name the workspace has finished before.
  *
  * KEEP keeps both. FAIL makes the file FAILED instead, with FILE_ALREADY_EXISTS. OVERWRITE supersedes the others: superseded_by of each has
- * the id of this file. The trigger does it, so it holds for plain SQL, too.
+ * the id of this file. A trigger does it (derive_columns.c), so it holds for plain SQL, too.
  *
- * Each FINISHED file has a hash of its name, seeded by the id of its workspace, so that one index finds the others, whatever the number of
+ * Each FINISHED file that is not superseded has a hash of its name, seeded by the id of its workspace, so that one index finds the others, whatever the number of
  * sessions. A workspace can be renamed: its id stays. A session that moves to another workspace gets new hashes (enqueue.c), but
  * not for files that are finished at the same moment without a lease: check() finds these, and repair() mends them.
  *
@@ -17,10 +17,8 @@
 
 #include "ingestion/write_mode.h"
 
-#include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -33,19 +31,17 @@
 #include "catalog.h"
 #include "index/scan.h"
 #include "owner.h"
-#include "trigger.h"
 #include "uuid7.h"
 
-PG_FUNCTION_INFO_V1(session_files_apply_write_mode);
 PG_FUNCTION_INFO_V1(session_files_name_hash);
 
 /* Keeps these advisory locks apart from those of notify.c. */
 #define LOCK_FIELD 8
 
-/* What others are: FINISHED files of the same name and workspace. $1 is the hash, $2 the name, $3 the workspace's id. */
-#define OTHERS                                                                                         \
-	"f.name_hash = $1 AND f.name = $2 AND f.ingestion_status = 'FINISHED' AND f.superseded_by IS NULL" \
-	" AND EXISTS (SELECT FROM session_files.upload_sessions AS s JOIN session_files.workspaces AS w"   \
+/* What others are: files that the workspace has, with the same name. $1 is the hash, $2 the name, $3 the workspace's id. */
+#define OTHERS                                                                                       \
+	"f.name_hash = $1 AND f.name = $2"                                                               \
+	" AND EXISTS (SELECT FROM session_files.upload_sessions AS s JOIN session_files.workspaces AS w" \
 	" ON w.name = s.workspace_name WHERE s.session_id = f.session_id AND w.workspace_id = $3)"
 
 static OwnerQuery find_others = {
@@ -70,14 +66,14 @@ static OwnerQuery hash_again = {
 };
 
 /* The session whose file a statement finished last. It lives as long as the statement. */
-typedef struct Session
+struct NamedSession
 {
 	bool exists;
 	pg_uuid_t id;
 	Oid write_mode;
 	pg_uuid_t workspace_id;
 	bool is_locked;
-} Session;
+};
 
 static int64
 hash_name(const pg_uuid_t *workspace_id, text *name)
@@ -105,13 +101,13 @@ read_workspace_id(Datum name, pg_uuid_t *id)
 
 /* Reads write mode and workspace of a session, as of now. If there is none, the foreign key of the file will say so. */
 static void
-read_session(Session *session, const pg_uuid_t *id)
+read_session(NamedSession *session, const pg_uuid_t *id)
 {
 	Relation upload_sessions = table_open(catalog_get()->upload_sessions, AccessShareLock);
 	KeyScan scan;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	memset(session, 0, sizeof(Session));
+	memset(session, 0, sizeof(NamedSession));
 	session->id = *id;
 	session->exists = scan_find(&scan, upload_sessions, catalog_get()->upload_sessions_pkey, id);
 	if (session->exists)
@@ -125,13 +121,13 @@ read_session(Session *session, const pg_uuid_t *id)
 }
 
 /* Returns the session of a file: the one of the statement's last file, if it is the same. */
-static Session *
+static NamedSession *
 session_of(FmgrInfo *function, const pg_uuid_t *id)
 {
-	Session *session = function->fn_extra;
+	NamedSession *session = function->fn_extra;
 
 	if (session == NULL)
-		session = function->fn_extra = MemoryContextAllocZero(function->fn_mcxt, sizeof(Session));
+		session = function->fn_extra = MemoryContextAllocZero(function->fn_mcxt, sizeof(NamedSession));
 	if (!session->exists || uuid7_compare(&session->id, id) != 0)
 		read_session(session, id);
 	return session;
@@ -139,7 +135,7 @@ session_of(FmgrInfo *function, const pg_uuid_t *id)
 
 /* Keeps other transactions from finishing files of the workspace by FAIL or OVERWRITE until this one ends. */
 static void
-lock_names(Session *session)
+lock_names(NamedSession *session)
 {
 	uint64 key = hash_bytes_extended(session->workspace_id.data, UUID_LEN, 0);
 	LOCKTAG tag;
@@ -153,90 +149,35 @@ lock_names(Session *session)
 
 /* Runs one of the statements about the others. Returns how many it found. */
 static uint64
-run_on_others(OwnerQuery *query, const TriggerData *data, const Session *session, int64 hash, Datum name, Datum id)
+run_on_others(OwnerQuery *query, const FinishedFile *file, Relation files)
 {
-	Datum values[4] = {Int64GetDatum(hash), name, UUIDPGetDatum(&session->workspace_id), id};
-	Caller caller = owner_begin(data->tg_relation);
+	Datum values[4] = {Int64GetDatum(file->name_hash), PointerGetDatum(file->name),
+	                   UUIDPGetDatum(&file->session->workspace_id), UUIDPGetDatum(file->id)};
+	Caller caller = owner_begin(files);
 	uint64 count = owner_run_under(query, values, GetLatestSnapshot());
 
 	owner_end(caller);
 	return count;
 }
 
-static HeapTuple
-new_row(const TriggerData *data)
+void
+write_mode_hash(FinishedFile *file, FmgrInfo *function)
 {
-	return data->tg_newtuple ? data->tg_newtuple : data->tg_trigtuple;
+	file->session = session_of(function, file->session_id);
+	file->name_hash = hash_name(&file->session->workspace_id, file->name);
 }
 
-/* Returns a column, or 0 for NULL: NOT NULL constraints are checked only after this trigger. */
-static Datum
-new_value(const TriggerData *data, int column)
-{
-	bool isnull;
-
-	return heap_getattr(new_row(data), column, RelationGetDescr(data->tg_relation), &isnull);
-}
-
-/* Returns whether an UPDATE finishes a file: not if it was FINISHED before. */
-static bool
-is_finishing(const TriggerData *data, const Catalog *catalog)
-{
-	bool isnull;
-
-	return data->tg_newtuple != NULL && DatumGetObjectId(heap_getattr(data->tg_trigtuple, Anum_files_ingestion_status,
-	                                                                  RelationGetDescr(data->tg_relation), &isnull)) !=
-	                                        catalog->statuses[STATUS_FINISHED];
-}
-
-/* Does what the session's write mode says. Returns whether the file is FINISHED. */
-static bool
-apply_mode(const TriggerData *data, Session *session, int64 hash, Datum name)
+bool
+write_mode_apply(const FinishedFile *file, Relation files)
 {
 	const Catalog catalog = *catalog_get();
+	Oid write_mode = file->session->write_mode;
+	bool refuses = write_mode == catalog.write_modes[WRITE_MODE_FAIL];
 
-	if (session->write_mode != catalog.write_modes[WRITE_MODE_FAIL] &&
-	    session->write_mode != catalog.write_modes[WRITE_MODE_OVERWRITE])
+	if (!file->session->exists || (!refuses && write_mode != catalog.write_modes[WRITE_MODE_OVERWRITE]))
 		return true;
-	lock_names(session);
-	if (session->write_mode == catalog.write_modes[WRITE_MODE_FAIL])
-		return run_on_others(&find_others, data, session, hash, name, (Datum) 0) == 0;
-	run_on_others(&supersede_others, data, session, hash, name, new_value(data, Anum_files_file_ingestion_id));
-	return true;
-}
-
-/* Makes the row of a FINISHED file what it has to be. */
-static HeapTuple
-change_row(const TriggerData *data, Session *session, text *name)
-{
-	int64 hash = hash_name(&session->workspace_id, name);
-	int columns[4] = {Anum_files_name_hash, Anum_files_superseded_by, Anum_files_ingestion_status,
-	                  Anum_files_ingestion_status_reason};
-	Datum values[4] = {Int64GetDatum(hash)};
-	bool nulls[4] = {false, true};
-	int count = is_finishing(data, catalog_get()) ? 2 : 1;
-
-	if (count == 2 && session->exists && !apply_mode(data, session, hash, PointerGetDatum(name)))
-	{
-		values[2] = ObjectIdGetDatum(catalog_get()->statuses[STATUS_FAILED]);
-		values[3] = ObjectIdGetDatum(catalog_get()->reasons[REASON_ALREADY_EXISTS]);
-		count = 4;
-	}
-	return heap_modify_tuple_by_cols(new_row(data), RelationGetDescr(data->tg_relation), count, columns, values, nulls);
-}
-
-/* SQL: session_files._apply_write_mode(), trigger. */
-Datum
-session_files_apply_write_mode(PG_FUNCTION_ARGS)
-{
-	TriggerData *data = trigger_data(fcinfo, TRIGGER_BEFORE_ROWS, catalog_get()->files, InvalidOid);
-	Datum session_id = new_value(data, Anum_files_session_id);
-	Datum name = new_value(data, Anum_files_name);
-
-	if (session_id == (Datum) 0 || new_value(data, Anum_files_file_ingestion_id) == (Datum) 0 || name == (Datum) 0)
-		return PointerGetDatum(new_row(data));
-	return PointerGetDatum(
-		change_row(data, session_of(fcinfo->flinfo, DatumGetUUIDP(session_id)), DatumGetTextPP(name)));
+	lock_names(file->session);
+	return run_on_others(refuses ? &find_others : &supersede_others, file, files) == 0 || !refuses;
 }
 
 void

@@ -92,9 +92,9 @@ DROP TRIGGER queue_inserts ON session_files.files;
 ALTER TABLE session_files.upload_sessions DISABLE TRIGGER ALL;
 ALTER TABLE session_files.upload_sessions DISABLE ROW LEVEL SECURITY;
 DROP POLICY visible_workspaces ON session_files.workspaces;
-ALTER TABLE session_files.files DROP CONSTRAINT files_name_not_empty;
+ALTER DOMAIN session_files.file_name DROP CONSTRAINT files_name_not_empty;
 INSERT INTO session_files.files (session_id, file_ingestion_id, name) VALUES (pg_temp.s(1), pg_temp.f(99), '');
-ALTER TABLE session_files.files ADD CONSTRAINT files_name_not_empty CHECK (name <> '') NOT VALID;
+ALTER DOMAIN session_files.file_name ADD CONSTRAINT files_name_not_empty CHECK (VALUE <> '') NOT VALID;
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'session_files.files_reason_idx'::regclass;
 SELECT invariant, broken, regexp_replace(example, '\(\d+,\d+\)', '(…)') AS example FROM session_files.check() WHERE broken > 0;
 SELECT guard, problem FROM session_files._missing_guards() WHERE problem IS NOT NULL ORDER BY 1, 2;
@@ -108,6 +108,7 @@ ROLLBACK;
 SELECT 'trigger' AS kind, tgname AS unknown FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'session_files'::regnamespace)
 		AND NOT tgisinternal AND NOT EXISTS (SELECT FROM session_files._missing_guards() WHERE invariant = 'triggers' AND guard = format('%s: %s', tgrelid::regclass, tgname))
 	UNION ALL SELECT 'constraint', conname FROM pg_constraint LEFT JOIN pg_attribute ON atttypid = contypid AND NOT attisdropped
+		AND attrelid IN (SELECT oid FROM pg_class WHERE relkind = 'r')
 	WHERE connamespace = 'session_files'::regnamespace AND contype <> 'n'
 		AND NOT EXISTS (SELECT FROM session_files._missing_guards() WHERE invariant = 'constraints' AND guard = format('%s: %s', coalesce(attrelid, conrelid)::regclass, conname))
 	UNION ALL SELECT 'index', c.relname FROM pg_index i JOIN pg_class c ON c.oid = indexrelid WHERE relnamespace = 'session_files'::regnamespace

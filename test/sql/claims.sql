@@ -11,6 +11,13 @@ CREATE FUNCTION pg_temp.name_of(id uuid) RETURNS text RETURN (SELECT f.name FROM
 -- Lets the leases of a worker, and the waits of files, end now.
 CREATE FUNCTION pg_temp.run_out() RETURNS void LANGUAGE sql AS $$
 	UPDATE session_files.file_queue SET due_at = now() - interval '1 second' WHERE claimed_at IS NOT NULL $$;
+-- A session that was finished without leases leaves nothing in the queue. First, as a backend that has deleted much leaves some of it to others.
+SELECT session_files.create_session('claims') AS early \gset
+SELECT count(*) FROM session_files.register_files(:'early', ARRAY['t1', 't2', 't3', 't4']);
+SELECT count(*) AS in_the_queue FROM session_files.file_queue WHERE session_id = :'early';
+SELECT count(*) FROM session_files.finish_files(:'early', pg_temp.ids('t1', 't2', 't3', 't4'));
+SELECT count(*) AS in_the_queue FROM session_files.file_queue WHERE session_id = :'early';
+DELETE FROM session_files.upload_sessions WHERE session_id = :'early';
 SELECT count(*) FROM session_files.register_files(:'s', ARRAY['a', 'b', 'c', 'd', 'e', 'f']);
 
 -- The oldest first, none twice, and what the worker needs to know.
@@ -214,11 +221,6 @@ ROLLBACK TO s;
 SELECT name FROM session_files.claim_files('w', 1, session_id => :'later');
 ROLLBACK;
 SELECT name FROM session_files.claim_files('w', 1, session_id => :'later');
--- A session that was finished without leases leaves nothing in the queue.
-SELECT count(*) AS in_the_queue FROM session_files.file_queue WHERE session_id = :'later';
-SELECT count(*) FROM session_files.finish_files(:'later', pg_temp.ids('t1', 't2', 't3', 't4'));
-SELECT count(*) AS in_the_queue FROM session_files.file_queue WHERE session_id = :'later';
-
 -- What came of its files, and since when the first of those that are left waits.
 SELECT session_files.create_session('claims') AS mixed \gset
 SELECT count(*) FROM session_files.register_files(:'mixed', ARRAY(SELECT 'v' || n FROM generate_series(1, 400) n));
@@ -230,7 +232,7 @@ DELETE FROM session_files.upload_sessions WHERE session_id = :'mixed';
 
 -- Many in a call: more than a row of the queue holds, and all kinds of rows.
 SELECT count(*) FROM session_files.register_files(:'other', ARRAY(SELECT 'n' || to_char(n, 'FM0000') FROM generate_series(1, 2500) n));
-SELECT count(*) AS rows, max(cardinality(file_ingestion_ids)) AS longest FROM session_files.file_queue WHERE claimed_at IS NULL;
+SELECT count(*) AS rows, max(cardinality(file_ingestion_ids)) AS longest FROM session_files.file_queue WHERE claimed_at IS NULL AND session_id = :'other';
 SELECT count(*), min(name), max(name), count(DISTINCT lease_token) AS tokens FROM session_files.claim_files('w', 250, session_id => :'other');
 SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 1, session_id => :'other');
 SELECT count(*), min(name), max(name) FROM session_files.claim_files('w', 48, session_id => :'other');

@@ -88,7 +88,8 @@ EXCEPTION WHEN check_violation THEN
 	RAISE NOTICE '%: %, and up to % characters of detail', SQLSTATE, message, ceil(length(detail) / 100.0) * 100;
 END $$;
 \set VERBOSITY terse
--- Nothing else that a role can write is without a limit: texts and arrays, by the constraint or the key that limits them.
+-- Nothing else that a role can write is without a limit: texts and arrays, by the constraint or the key that limits them. The queue has a copy of
+-- the workspace's name.
 SELECT c.relname, a.attname, k.conname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
 	LEFT JOIN pg_constraint AS k ON (k.conrelid = c.oid AND a.attnum = ANY (k.conkey) OR k.contypid = a.atttypid)
 		AND (k.contype = 'f' OR k.contype = 'c' AND pg_get_constraintdef(k.oid) ~ '_length|cardinality')
@@ -96,9 +97,8 @@ SELECT c.relname, a.attname, k.conname FROM pg_attribute AS a JOIN pg_class AS c
 UPDATE session_files.file_queue SET file_ingestion_ids = array_fill(file_ingestion_ids[1], ARRAY[101]);
 UPDATE session_files.file_queue SET file_ingestion_ids = '{}';
 UPDATE session_files.file_queue SET file_ingestion_ids = file_ingestion_ids || NULL::uuid;
-UPDATE session_files.file_queue SET file_ingestion_ids = ARRAY[file_ingestion_ids];
+UPDATE session_files.file_queue SET file_ingestion_ids = ARRAY[file_ingestion_ids::uuid[]];
 UPDATE session_files.file_queue SET file_ingestion_ids = array_fill(file_ingestion_ids[1], ARRAY[1], ARRAY[0]);
-UPDATE session_files.file_queue SET workspace_name = repeat('w', 601);
 UPDATE session_files.file_queue SET lease_token = session_files.uuid7(), claimed_at = now(), company = 1, worker = repeat('w', 201);
 UPDATE session_files.file_queue SET lease_token = session_files.uuid7(), claimed_at = now(), company = 1, worker = '';
 
@@ -138,7 +138,7 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 -- The views are there for all sessions even where one has such times, from before there were these rules.
 BEGIN;
 ALTER TABLE session_files.upload_sessions DROP CONSTRAINT upload_sessions_expires_at;
-ALTER TABLE session_files.file_queue DROP CONSTRAINT file_queue_times;
+ALTER DOMAIN session_files.queue_time DROP CONSTRAINT file_queue_time;
 UPDATE session_files.upload_sessions SET created_at = '-infinity', expires_at = 'infinity' WHERE session_id = :session;
 SELECT count(*) FROM session_files.claim_files('late', 1);
 UPDATE session_files.file_queue SET due_at = 'infinity', claimed_at = '-infinity' WHERE worker = 'late';
