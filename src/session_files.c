@@ -35,6 +35,7 @@ PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(session_files_get_session_files);
 PG_FUNCTION_INFO_V1(session_files_list_session_files);
 PG_FUNCTION_INFO_V1(session_files_session_counts);
+PG_FUNCTION_INFO_V1(session_files_get_session_status);
 PG_FUNCTION_INFO_V1(session_files_handle_request);
 
 /* What list_session_files calls the parameters. */
@@ -208,6 +209,20 @@ session_files_get_session_files(PG_FUNCTION_ARGS)
 	text.values[PARAM_ORDER] = text_argument(fcinfo, 8);
 	list_result_make(workspace_name, &text, &result);
 	raise_error(&result, workspace_name, text.values[PARAM_SESSION_ID], parameter_names);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(result.body.data, result.body.len));
+}
+
+/* SQL: session_files.get_session_status(workspace_name text, session_id uuid) returns json. */
+Datum
+session_files_get_session_status(PG_FUNCTION_ARGS)
+{
+	Span workspace_name = text_argument(fcinfo, 0);
+	Span session_id = uuid_argument(fcinfo, 1);
+	ListResult result;
+
+	require_session_id(PG_ARGISNULL(1));
+	list_result_make_status(workspace_name, session_id, &result);
+	raise_error(&result, workspace_name, session_id, parameter_names);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(result.body.data, result.body.len));
 }
 

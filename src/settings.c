@@ -35,6 +35,7 @@ PG_FUNCTION_INFO_V1(session_files_retained_since);
 
 int settings_max_attempts = 5;
 bool settings_notify = true;
+char *settings_documentation_url = NULL;
 char *settings_maintenance_database = NULL;
 int settings_maintenance_interval = 10;
 
@@ -259,6 +260,9 @@ settings_init(void)
 	DefineCustomBoolVariable("session_files.notify", "Whether transactions send notifications.",
 	                         "PostgreSQL lets transactions that notify commit one at a time.", &settings_notify, true,
 	                         PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("session_files.documentation_url", "Where a client finds how to upload.",
+	                           "A part of the status of a session over HTTP.", &settings_documentation_url, "",
+	                           PGC_USERSET, 0, NULL, NULL, NULL);
 	define_int("session_files.maintenance_interval", "How often the maintenance worker looks.", "0: never.",
 	           &settings_maintenance_interval, 0, SECONDS_PER_DAY, GUC_UNIT_S, PGC_SIGHUP);
 	if (process_shared_preload_libraries_in_progress)

@@ -15,6 +15,9 @@ extern int settings_max_attempts;
 /* Whether transactions send notifications. */
 extern bool settings_notify;
 
+/* Where a client finds how to upload, a URL or "". */
+extern char *settings_documentation_url;
+
 /* The database of the maintenance worker, or ""; and how often it works, in seconds. */
 extern char *settings_maintenance_database;
 extern int settings_maintenance_interval;

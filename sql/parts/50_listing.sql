@@ -55,6 +55,14 @@ COMMENT ON FUNCTION session_files.session_counts(uuid) IS
 	'How many files a session has of each status, and of all: exact, and at the same cost however many there are. Errors: 22004 (NULL), '
 	'P0002 (no such session), 42501 (an administrator gave files other policies).';
 
+CREATE FUNCTION session_files.get_session_status(workspace_name text, session_id uuid) RETURNS json
+	LANGUAGE c STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'session_files_get_session_status';
+COMMENT ON FUNCTION session_files.get_session_status(text, uuid) IS
+	'Returns the status of a session as HTTP does: {"session_id":...,"expires_at":...,"documentation_url":...,"ingestion_status":'
+	'{"failed_files":...,"finished_files":...,"pending_files":...}}. Errors: 22004 (session_id is NULL), P0002 (no such session in the '
+	'workspace; DETAIL has the body of the 404), 42501 (an administrator gave files other policies).';
+
 CREATE FUNCTION session_files.handle_request(
 	method text,
 	target text,

@@ -8,7 +8,7 @@ GRANT EXECUTE ON FUNCTION
 	session_files.cancel_session, session_files.check, session_files.claim_files, session_files.close_session, session_files.create_session,
 	session_files.create_workspace, session_files.delete_files, session_files.delete_session, session_files.extend_lease,
 	session_files.extend_session, session_files.fail_files, session_files.finish_files, session_files.get_session_files,
-	session_files.grant_workspace, session_files.handle_request, session_files.list_session_files, session_files.maintain,
+	session_files.get_session_status, session_files.grant_workspace, session_files.handle_request, session_files.list_session_files, session_files.maintain,
 	session_files.register_files, session_files.release_files, session_files.reopen_session, session_files.repair,
 	session_files.retry_failed, session_files.revoke_workspace, session_files.session_counts
 	TO PUBLIC;

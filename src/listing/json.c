@@ -9,7 +9,11 @@
 
 #include "listing/json.h"
 
+#include "datatype/timestamp.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "settings.h"
 
 /* Room for all that is written of a file except its name, with the longest labels. */
 #define FILE_SIZE 256
@@ -166,6 +170,53 @@ json_write_page(StringInfo out, const ListPage *page)
 	appendStringInfoString(out, page->has_more ? "],\"has_more\":true,\"total\":" : "],\"has_more\":false,\"total\":");
 	append_integer(out, page->total);
 	appendStringInfoCharMacro(out, '}');
+}
+
+/* Writes a number with leading zeros, and a separator; returns the end. A call of printf takes ten times as long. */
+static char *
+put_number(char *text, int number, int digits, char separator)
+{
+	for (int i = digits - 1; i >= 0; i--, number /= 10)
+		text[i] = (char) ('0' + number % 10);
+	text[digits] = separator;
+	return text + digits + 1;
+}
+
+/* The year has four digits: upload_sessions takes no later one. */
+const char *
+json_format_time(TimestampTz time)
+{
+	struct pg_tm tm;
+	fsec_t microseconds;
+	char *text;
+	char *end;
+
+	if (timestamp2tm(time, NULL, &tm, &microseconds, NULL, NULL) != 0)
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+	text = palloc(sizeof("9999-12-31T23:59:59.999999Z"));
+	end = put_number(text, tm.tm_year, 4, '-');
+	end = put_number(end, tm.tm_mon, 2, '-');
+	end = put_number(end, tm.tm_mday, 2, 'T');
+	end = put_number(end, tm.tm_hour, 2, ':');
+	end = put_number(end, tm.tm_min, 2, ':');
+	end = put_number(end, tm.tm_sec, 2, '.');
+	end = put_number(end, microseconds, 6, 'Z');
+	*end = '\0';
+	return text;
+}
+
+void
+json_write_status(StringInfo out, const pg_uuid_t *session_id, const ListPage *page)
+{
+	appendStringInfoString(out, "{\"session_id\":\"");
+	append_uuid(out, session_id);
+	appendStringInfo(out, "\",\"expires_at\":\"%s\",\"documentation_url\":", json_format_time(page->expires_at));
+	json_write_string(out, span_of(settings_documentation_url));
+	appendStringInfo(out,
+	                 ",\"ingestion_status\":{\"failed_files\":" INT64_FORMAT ",\"finished_files\":" INT64_FORMAT
+	                 ",\"pending_files\":" INT64_FORMAT "}}",
+	                 page->counts.by_status[STATUS_FAILED], page->counts.by_status[STATUS_FINISHED],
+	                 page->counts.by_status[STATUS_PENDING]);
 }
 
 static void

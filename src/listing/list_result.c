@@ -76,3 +76,17 @@ list_result_make(Span workspace_name, const RequestText *text, ListResult *resul
 			break;
 	}
 }
+
+void
+list_result_make_status(Span workspace_name, Span session_id, ListResult *result)
+{
+	RequestText text = {.room = PG_INT64_MAX};
+
+	text.values[PARAM_SESSION_ID] = session_id;
+	text.values[PARAM_LIMIT] = span_of("0");
+	list_result_make(workspace_name, &text, result);
+	if (result->status != HTTP_OK)
+		return;
+	resetStringInfo(&result->body);
+	json_write_status(&result->body, &result->request.session_id, &result->page);
+}

@@ -22,6 +22,9 @@ typedef struct ListResult
 	RequestErrors errors; /* with HTTP_UNPROCESSABLE, what the body says */
 } ListResult;
 
+/* Checks what names a session, counts its files, and renders its status, under the active snapshot. No other parameter counts. */
+extern void list_result_make_status(Span workspace_name, Span session_id, ListResult *result);
+
 /* Checks, lists and renders, under the active snapshot. */
 extern void list_result_make(Span workspace_name, const RequestText *text, ListResult *result);
 

@@ -9,9 +9,6 @@
 
 #include "listing/route.h"
 
-#include "datatype/timestamp.h"
-#include "utils/timestamp.h"
-
 #include "catalog.h"
 #include "listing/cors.h"
 #include "listing/etag.h"
@@ -106,44 +103,11 @@ respond_detail(HttpResponse *response, int status, const char *detail)
 	json_write_detail(&response->body, detail);
 }
 
-/* Writes a number with leading zeros, and a separator; returns the end. A call of printf takes ten times as long. */
-static char *
-put_number(char *text, int number, int digits, char separator)
-{
-	for (int i = digits - 1; i >= 0; i--, number /= 10)
-		text[i] = (char) ('0' + number % 10);
-	text[digits] = separator;
-	return text + digits + 1;
-}
-
-/* Renders a time as RFC 3339 in UTC. Its year has four digits: upload_sessions takes no later one. */
-static const char *
-format_time(TimestampTz time)
-{
-	struct pg_tm tm;
-	fsec_t microseconds;
-	char *text;
-	char *end;
-
-	if (timestamp2tm(time, NULL, &tm, &microseconds, NULL, NULL) != 0)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
-	text = palloc(sizeof("9999-12-31T23:59:59.999999Z"));
-	end = put_number(text, tm.tm_year, 4, '-');
-	end = put_number(end, tm.tm_mon, 2, '-');
-	end = put_number(end, tm.tm_mday, 2, 'T');
-	end = put_number(end, tm.tm_hour, 2, ':');
-	end = put_number(end, tm.tm_min, 2, ':');
-	end = put_number(end, tm.tm_sec, 2, '.');
-	end = put_number(end, microseconds, 6, 'Z');
-	*end = '\0';
-	return text;
-}
-
 /* Adds the headers with which a caller can keep a response, and ask whether it is still current. */
 static void
 add_version(HttpResponse *response, const ListPage *page)
 {
-	message_add(response, "Session-Expires-At", format_time(page->expires_at));
+	message_add(response, "Session-Expires-At", json_format_time(page->expires_at));
 	message_add(response, "ETag", pstrdup(page->etag));
 	/* What a response shows depends on the role. */
 	message_add(response, "Cache-Control", "private, no-cache");
@@ -180,6 +144,19 @@ get_files(HttpResponse *response, const ParsedTarget *parsed)
 		add_version(response, &result.page);
 	if (result.status == HTTP_OK)
 		add_links(response, parsed->query, &result);
+}
+
+static void
+get_status(HttpResponse *response, const ParsedTarget *parsed)
+{
+	ListResult result;
+
+	list_result_make_status(parsed->segments[WORKSPACE_SEGMENT], parsed->segments[SESSION_SEGMENT], &result);
+	message_begin_json(response, result.status);
+	response->body = result.body;
+	/* An error gets this header from finish. */
+	if (result.status == HTTP_OK)
+		message_add(response, "Cache-Control", "no-store");
 }
 
 static void
@@ -226,6 +203,8 @@ typedef struct Route
 static const Route routes[] = {
 	/* /api/v1/workspaces/{workspace_name}/upload_sessions/{session_id}/files */
 	{7, {"api", "v1", "workspaces", NULL, "upload_sessions", NULL, "files"}, false, "GET, HEAD", get_files},
+	/* /api/v1/workspaces/{workspace_name}/upload_sessions/{session_id} */
+	{6, {"api", "v1", "workspaces", NULL, "upload_sessions", NULL}, false, "GET, HEAD", get_status},
 	{1, {"openapi.json"}, true, "GET, HEAD", get_document},
 	{1, {"healthz"}, true, "GET, HEAD", get_health},
 };

@@ -56,6 +56,7 @@ static char some_origins[] = "https://app.example.org, http://127.0.0.1:3000";
 static char any_origin[] = "*";
 static char no_origin[] = "";
 HttpSettings settings_http = {.allow_origin = some_origins};
+char *settings_documentation_url = "";
 
 /* A request's headers. */
 typedef struct Headers

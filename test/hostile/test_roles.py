@@ -19,10 +19,11 @@ TABLES = {'workspaces': 'name = %(name)s', 'workspace_grants': 'workspace_name =
 
 # For each row of the table the statements that it stands for, all with the same result; what is to be there first is made by a superuser.
 ACTIONS = {
-    '`get_session_files`, `list_session_files`, `session_counts`': [
+    '`get_session_files`, `list_session_files`, `session_counts`, `get_session_status`': [
         'SELECT session_files.get_session_files(%(name)s, %(session)s)',
         'SELECT * FROM session_files.list_session_files(%(name)s, %(session)s)',
-        'SELECT * FROM session_files.session_counts(%(session)s)'],
+        'SELECT * FROM session_files.session_counts(%(session)s)',
+        'SELECT session_files.get_session_status(%(name)s, %(session)s)'],
     '`handle_request`, which is HTTP': ["SELECT status, headers::text, body FROM session_files.handle_request('GET', %(target)s)"],
     '`create_session`, `register_files`, `extend_session`, `close_session`, `cancel_session`': [
         'SELECT session_files.create_session(%(name)s) IS NOT NULL',

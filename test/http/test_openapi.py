@@ -8,7 +8,8 @@ import pytest
 from client import ask
 from test_http import all_cases, send, text_of
 
-LISTING = '/api/v1/workspaces/{workspace_name}/upload_sessions/{session_id}/files'
+STATUS = '/api/v1/workspaces/{workspace_name}/upload_sessions/{session_id}'
+LISTING = f'{STATUS}/files'
 
 
 @pytest.fixture(scope='module')
@@ -22,27 +23,32 @@ def schema_at(document, *keys):
     return document | {'$ref': '#/' + pointer}
 
 
+def response_of(document, path, status):
+    """Returns what the document says of a response to GET."""
+    response = document['paths'][path]['get']['responses'][status]
+    return document['components']['responses'][response['$ref'].rsplit('/', 1)[1]] if '$ref' in response else response
+
+
 def validate(value, schema):
     jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(value)
 
 
-def is_listing(case):
-    """Picks the cases that come to the listing, with a method that it has."""
+def is_answered(case):
+    """Picks the cases that come to the listing or the status, with a method that these have."""
     target = case['target']
-    return isinstance(target, str) and target.startswith(('<', '/api/v1/workspaces/main/')) and case.get('status', 200) in (200, 304, 422) \
-        and case.get('method', 'GET') == 'GET' and 'or_status' not in case
+    return isinstance(target, str) and target.startswith(('<', '/api/v1/workspaces/main/')) \
+        and case.get('status', 200) in (200, 304, 422) and case.get('method', 'GET') == 'GET' and 'or_status' not in case
 
 
-@pytest.mark.parametrize('case', all_cases(is_listing))
-def test_answers_of_the_listing(base_url, document, case):
+@pytest.mark.parametrize('case', all_cases(is_answered))
+def test_answers(base_url, document, case):
     answer = send(base_url, case)
-    responses = document['paths'][LISTING]['get']['responses']
-    response = responses[str(answer.status)]
+    path = text_of(case['target']).partition('?')[0]
+    response = response_of(document, LISTING if path.endswith('iles') else STATUS, str(answer.status))
     if answer.status == 304:
         assert answer.body == b'' and 'content' not in response
     else:
-        validate(json.loads(answer.body),
-                 schema_at(document, 'paths', LISTING, 'get', 'responses', str(answer.status), 'content', 'application/json', 'schema'))
+        validate(json.loads(answer.body), document | response['content']['application/json']['schema'])
     for name, header in response.get('headers', {}).items():
         if name != 'Link' or name in answer.headers:
             assert name in answer.headers
@@ -62,8 +68,7 @@ def test_refusals(base_url, document, status, method, target, headers):
     answer = ask(base_url, method, text_of(target), headers)
     assert str(answer.status) == status
     validate(json.loads(answer.body), schema_at(document, 'components', 'schemas', 'Refusal'))
-    responses = document['paths'][LISTING]['get']['responses'][status]
-    for name, header in responses['headers'].items():
+    for name, header in response_of(document, LISTING, status)['headers'].items():
         assert name in answer.headers
         validate(answer.headers[name], schema_at(document, *header['$ref'][2:].split('/'), 'schema'))
 

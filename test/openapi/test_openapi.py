@@ -16,6 +16,7 @@ FILE = pathlib.Path(__file__).parents[2] / 'src/listing/openapi.json'
 DOCUMENT = json.loads(FILE.read_text(encoding='ascii'))
 SCHEMAS = DOCUMENT['components']['schemas']
 LISTING, = (path for path in DOCUMENT['paths'] if path.endswith('/files'))
+STATUS = LISTING.removesuffix('/files')
 GET, HEAD = (DOCUMENT['paths'][LISTING][method] for method in ('get', 'head'))
 PARAMETERS = {parameter['name']: parameter for parameter in DOCUMENT['paths'][LISTING]['parameters']}
 # What the HTTP servers answer before a request comes to the code here.
@@ -148,7 +149,10 @@ def test_headers_of_other_answers(db, path, headers, found):
     status, answered = db.execute('SELECT status, headers FROM session_files.handle_request(%s, %s, %s)', (method, target, headers)).fetchone()
     assert str(status) == found
     answered = {name: value for header in answered for name, value in header.items() if name not in ('Content-Type', 'Vary')}
-    documented = DOCUMENT['paths'][path or LISTING]['get']['responses'][found].get('headers', {'Cache-Control': None} if path == '/healthz' else {})
+    response = DOCUMENT['paths'][path or LISTING]['get']['responses'][found]
+    if '$ref' in response:
+        response = DOCUMENT['components']['responses'][response['$ref'].rsplit('/', 1)[1]]
+    documented = response.get('headers', {'Cache-Control': None} if path == '/healthz' else {})
     assert sorted(answered) == sorted(documented)
     for name, header in documented.items():
         schema = DOCUMENT['components']['headers'][header['$ref'].rsplit('/', 1)[1]]['schema'] if header else {}
@@ -157,6 +161,7 @@ def test_headers_of_other_answers(db, path, headers, found):
 
 def test_statuses(db):
     """Each is one of the code's own, or of the servers before it."""
-    statuses = set(GET['responses'])
-    assert OF_SERVERS < statuses
-    assert statuses - OF_SERVERS == {'200', '304', '403', '404', '405', '422', '503'}
+    for path, own in ((LISTING, {'200', '304', '403', '404', '405', '422', '503'}), (STATUS, {'200', '403', '404', '405', '422', '503'})):
+        statuses = set(DOCUMENT['paths'][path]['get']['responses'])
+        assert OF_SERVERS < statuses
+        assert statuses - OF_SERVERS == own

@@ -45,7 +45,7 @@ SELECT volatility_is('session_files', 'handle_request', ARRAY['text', 'text', 'j
 -- What begins with _ is the extension's own. So this is what the manual is about.
 SELECT set_eq($$ SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'session_files'::regnamespace AND proname !~ '^_' $$,
 	ARRAY['cancel_session', 'check', 'claim_files', 'close_session', 'create_session', 'create_workspace', 'delete_files', 'delete_session',
-		'extend_lease', 'extend_session', 'fail_files', 'finish_files', 'get_session_files', 'grant_workspace', 'handle_request',
+		'extend_lease', 'extend_session', 'fail_files', 'finish_files', 'get_session_files', 'get_session_status', 'grant_workspace', 'handle_request',
 		'list_session_files', 'maintain', 'register_files', 'release_files', 'reopen_session', 'repair', 'retry_failed', 'revoke_workspace',
 		'session_counts', 'uuid7', 'uuid7_time'], 'the public functions');
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'session_files'::regnamespace AND prosecdef $$,

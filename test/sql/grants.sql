@@ -80,6 +80,7 @@ INSERT INTO calls (call) VALUES
 	($$session_files.get_session_files('%2$s', pg_temp.s(%1$s))$$),
 	($$session_files.list_session_files('%2$s', pg_temp.s(%1$s))$$),
 	($$session_files.session_counts(pg_temp.s(%1$s))$$),
+	($$session_files.get_session_status('%2$s', pg_temp.s(%1$s))$$),
 	($$session_files.handle_request('GET', '/api/v1/workspaces/%2$s/upload_sessions/' || pg_temp.s(%1$s) || '/files')$$),
 	($$session_files.create_session('%2$s')$$),
 	($$session_files.register_files(pg_temp.s(%1$s), ARRAY['f1', 'new'])$$),

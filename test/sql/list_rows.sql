@@ -65,6 +65,15 @@ SELECT * FROM session_files.claim_files('w', session_id => '00000000-0000-7000-8
 SELECT session_files.close_session(:s);
 SELECT * FROM session_files.register_files(:s, '{a}');
 
+-- The status, as HTTP has it.
+SELECT regexp_replace(session_files.get_session_status('rows', :s)::text, '"[0-9-]+T[0-9:]+\.[0-9]{6}Z"', '"TIME"') AS status;
+SET session_files.documentation_url = 'https://example.org/"how"';
+SELECT session_files.get_session_status('rows', :s)::jsonb -> 'documentation_url' AS documentation_url;
+RESET session_files.documentation_url;
+SELECT session_files.get_session_status('rows', NULL);
+SELECT session_files.get_session_status(NULL, :s);
+SELECT session_files.get_session_status('elsewhere', :s);
+
 -- A role without a grant is told so, once; it sees nothing, whichever way it asks.
 CREATE ROLE regress_rows;
 SET ROLE regress_rows;
@@ -72,6 +81,7 @@ SELECT * FROM session_files.claim_files('w');
 SELECT * FROM session_files.claim_files('w');
 SELECT * FROM session_files.session_counts(:s);
 SELECT * FROM session_files.list_session_files('rows', :s);
+SELECT session_files.get_session_status('rows', :s);
 RESET ROLE;
 SELECT session_files.grant_workspace('regress_rows', 'rows', 'worker');
 SET ROLE regress_rows;
@@ -84,6 +94,7 @@ CREATE POLICY other ON session_files.files USING (false);
 SET ROLE regress_rows;
 SELECT total FROM session_files.session_counts(:s);
 SELECT count(*) FROM session_files.list_session_files('rows', :s);
+SELECT session_files.get_session_status('rows', :s);
 RESET ROLE;
 DROP POLICY other ON session_files.files;
 -- One that was granted a workspace in which there is nothing to claim is not.
