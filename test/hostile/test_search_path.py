@@ -143,7 +143,11 @@ def come_to(connection, before, query, values):
                 connection.execute(f'SET search_path = {path}')
         result = outcome(connection, query, values)
     kind, rows, notices = result
-    rows = rows[:2] if kind == 'error' else len(rows) if isinstance(rows, list) else rows
+    if kind == 'error':
+        # PostgreSQL names the domain in its message with its schema unless the path leads there.
+        rows = [rows[0], rows[1].replace('for domain session_files.', 'for domain ')]
+    else:
+        rows = len(rows) if isinstance(rows, list) else rows
     return kind, rows, [notice for notice in notices if 'sprung' in str(notice)]
 
 
