@@ -107,9 +107,9 @@ CREATE FUNCTION session_files._derive_columns() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'session_files_derive_columns';
 COMMENT ON FUNCTION session_files._derive_columns() IS
 	'Trigger on files. A new file whose name has more than 800 characters becomes FAILED. An UPDATE that makes a file PENDING, or moves a '
-	'PENDING one to another key, gives it a new generation. A FINISHED file that is not superseded gets its name_hash. If an UPDATE finishes a file whose name the '
-	'workspace has finished before, the write mode of its session applies: KEEP keeps both, FAIL makes it FAILED with FILE_ALREADY_EXISTS, '
-	'OVERWRITE supersedes the others.';
+	'PENDING one to another key, gives it a new generation. A FINISHED file that is not superseded gets its name_hash. If an UPDATE '
+	'finishes a file whose name the workspace has finished before, the write mode of its session applies: KEEP keeps both, FAIL makes it '
+	'FAILED with FILE_ALREADY_EXISTS, OVERWRITE supersedes the others.';
 
 -- Without WHEN: PostgreSQL would parse that again for each statement.
 CREATE TRIGGER derive_columns BEFORE INSERT OR UPDATE ON session_files.files
